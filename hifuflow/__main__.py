@@ -1,0 +1,103 @@
+"""Command line: `python -m hifuflow validate PATIENT.yaml`, `... inspect FILE`, `... summary`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .config import InvalidConfig, Patient, load_patient
+from .document import configuration_page
+from .errors import HifuflowError
+from .inspect import describe
+from .job import read_json
+from .provenance import ROOT
+
+
+def validate(arguments) -> int:
+    """Check patient files and all they refer to; 2 if any has a fault."""
+    status = 0
+    for file in arguments.files:
+        try:
+            print(_check_thoroughly(load_patient(file)))
+        except InvalidConfig as error:
+            status = 2
+            for fault in error.faults:
+                print(f"ERROR {fault}", file=sys.stderr)
+        except HifuflowError as error:
+            status = 2
+            print(f"ERROR {error}", file=sys.stderr)
+    return status
+
+
+def _check_thoroughly(patient: Patient) -> str:
+    """Do what the workflow's first steps do with the label map; seconds, no long computation."""
+    # The stages are loaded here only: `hifuflow` itself depends on none of them.
+    from acoustics.plan import plan_treatment
+    from meshes.anatomy import build_anatomy
+    from meshes.constraints import place_constraints
+
+    anatomy = build_anatomy(patient.section("anatomy"))
+    constraints = place_constraints(anatomy, patient.section("constraints"))
+    section = patient.section("plan")
+    plan = plan_treatment(anatomy, section["device"], section)
+    target = anatomy.target_mask.sum() * anatomy.voxel_volume
+    body = anatomy.body_mask.sum() * anatomy.voxel_volume
+    return (f"{patient.file}: usable. Target {target * 1e6:.2f} ml in {body * 1e6:.0f} ml of body, "
+            f"{len(plan.foci)} foci, {len(constraints['position_m'])} constraint points, "
+            f"controllers: {', '.join(patient.controllers)}")
+
+
+def inspect(arguments) -> int:
+    """Print what artifacts hold; 2 if one cannot be read."""
+    status = 0
+    for file in arguments.files:
+        try:
+            print(describe(file))
+        except HifuflowError as error:
+            status = 2
+            print(f"ERROR {error}", file=sys.stderr)
+    return status
+
+
+def summary(arguments) -> int:
+    """Print one line a treatment, and where its report is."""
+    from report.table import summary_table
+
+    rows = []
+    for name in arguments.patients:
+        folder = Path(arguments.results) / name
+        for metrics in sorted(folder.glob("control/*/metrics.json")):
+            rows.append((name, metrics.parent.name, read_json(metrics),
+                         folder / "report" / "index.html"))
+    print(summary_table(rows))
+    return 0
+
+
+def document(arguments) -> int:
+    """Write config/README.md from the schemas."""
+    page = ROOT / "config" / "README.md"
+    page.write_text(configuration_page())
+    print(f"wrote {page}")
+    return 0
+
+
+def main(argv=None) -> int:
+    """Entry point of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m hifuflow", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for function, argument in ((validate, "files"), (inspect, "files")):
+        command = commands.add_parser(function.__name__, help=function.__doc__)
+        command.add_argument(argument, nargs="+", metavar="FILE")
+        command.set_defaults(function=function)
+    command = commands.add_parser("summary", help=summary.__doc__)
+    command.add_argument("results")
+    command.add_argument("patients", nargs="+")
+    command.set_defaults(function=summary)
+    commands.add_parser("document", help=document.__doc__).set_defaults(function=document)
+    arguments = parser.parse_args(argv)
+    return arguments.function(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

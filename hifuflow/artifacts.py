@@ -1,0 +1,416 @@
+"""The files between stages, one dataclass each: what it holds, in which units, how it is stored.
+
+Stages meet only here. SI units, temperatures in degrees Celsius, thermal dose in CEM43 minutes,
+positions in the patient frame (RAS+, metres).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import nibabel as nib
+import numpy as np
+import scipy.sparse as sp
+
+from .hdf5 import create, get_csr, get_text, open_artifact, put, put_csr
+from .job import atomic, read_json, write_json
+
+
+@dataclass
+class Anatomy:
+    """Segmented anatomy in RAS+ order: `labels.nii.gz`, `coupling.nii.gz`, `regions.json`.
+
+    Attributes
+    ----------
+    labels : (nx, ny, nz) int16; 0 is outside the body, other values are regions.
+    affine : (4, 4), voxel index to patient position [m]; diagonal and positive (RAS+).
+    regions : region name -> {"label", "tissue", "volume_m3"}.
+    target : names of the regions that make up the target (never empty).
+    coupling : (nx, ny, nz) bool; outside voxels on the transducer's side, filled with water.
+        Outside voxels that are not coupling lie behind a cut, where nothing is coupled.
+    axis : (3,) unit vector, the direction in which the ultrasound travels.
+    source_sha256 : hash of the label map this came from.
+    """
+
+    labels: np.ndarray
+    affine: np.ndarray
+    regions: dict
+    target: list
+    coupling: np.ndarray
+    axis: np.ndarray
+    source_sha256: str
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """(3,) voxel edge lengths [m]."""
+        return np.diag(self.affine)[:3].copy()
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of one voxel [m3]."""
+        return float(np.prod(self.spacing))
+
+    @cached_property
+    def body_mask(self) -> np.ndarray:
+        """(nx, ny, nz) bool: voxels of any region."""
+        return self.labels > 0
+
+    @cached_property
+    def target_mask(self) -> np.ndarray:
+        """(nx, ny, nz) bool: voxels of the target."""
+        return np.isin(self.labels, [self.regions[name]["label"] for name in self.target])
+
+    def position(self, index) -> np.ndarray:
+        """Positions [m] of voxel indices (..., 3); voxel centres have whole-number indices."""
+        return np.asarray(index) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def index(self, position) -> np.ndarray:
+        """Fractional voxel indices of positions (..., 3) [m]."""
+        return (np.asarray(position) - self.affine[:3, 3]) / self.spacing
+
+    def table(self, values: dict, outside: float) -> np.ndarray:
+        """Look-up table from label to a number: `table(...)[labels]` maps tissue -> value."""
+        table = np.full(int(self.labels.max()) + 1, outside)
+        for region in self.regions.values():
+            table[region["label"]] = values[region["tissue"]]
+        return table
+
+    def save(self, folder) -> None:
+        """Write the two images and `regions.json` into a folder."""
+        folder = Path(folder)
+        millimetres = self.affine.copy()
+        millimetres[:3] *= 1e3
+        for name, data in (("labels", self.labels.astype(np.int16)),
+                           ("coupling", self.coupling.astype(np.uint8))):
+            image = nib.Nifti1Image(data, millimetres)
+            image.header.set_xyzt_units("mm", "sec")
+            with atomic(folder / f"{name}.nii.gz") as temporary:
+                nib.save(image, temporary)
+        target = self.target_mask
+        centroid = self.position(np.argwhere(target)).mean(axis=0)
+        write_json(folder / "regions.json", {
+            "regions": self.regions,
+            "target": {"regions": self.target,
+                       "volume_m3": float(target.sum()) * self.voxel_volume,
+                       "centroid_m": centroid.tolist()},
+            "axis": self.axis.tolist(),
+            "source_sha256": self.source_sha256,
+        })
+
+    @classmethod
+    def load(cls, folder) -> Anatomy:
+        """Read what `save` wrote."""
+        folder = Path(folder)
+        record = read_json(folder / "regions.json")
+        image = nib.load(folder / "labels.nii.gz")
+        affine = image.affine.astype(float)
+        affine[:3] *= 1e-3
+        coupling = np.asarray(nib.load(folder / "coupling.nii.gz").dataobj).astype(bool)
+        return cls(np.asarray(image.dataobj).astype(np.int16), affine, record["regions"],
+                   record["target"]["regions"], coupling, np.array(record["axis"]),
+                   record["source_sha256"])
+
+
+@dataclass
+class Plan:
+    """Where the array stands and where it will focus: `acoustics/plan.json`.
+
+    Attributes
+    ----------
+    apex : (3,) centre of the array's bowl [m].
+    axis : (3,) unit vector from the apex to the geometric focus.
+    foci : (n_foci, 3) planned foci [m], in raster order.
+    spacing_m : distance between neighbouring foci [m].
+    """
+
+    apex: np.ndarray
+    axis: np.ndarray
+    foci: np.ndarray
+    spacing_m: float
+
+    def save(self, path) -> None:
+        write_json(path, {"apex_m": self.apex.tolist(), "axis": self.axis.tolist(),
+                          "foci_m": self.foci.tolist(), "n_foci": len(self.foci),
+                          "spacing_m": self.spacing_m})
+
+    @classmethod
+    def load(cls, path) -> Plan:
+        record = read_json(path)
+        return cls(np.array(record["apex_m"]), np.array(record["axis"]),
+                   np.array(record["foci_m"]).reshape(-1, 3), record["spacing_m"])
+
+
+@dataclass
+class Heating:
+    """Absorbed power density per watt of acoustic power, for each focus: `acoustics/heating.h5`.
+
+    Attributes
+    ----------
+    q : (n_foci, nx, ny, nz) float32 [W/m3 per W].
+    affine : (4, 4) index to patient position [m]; the grid may be rotated.
+    foci : (n_foci, 3) [m].
+    focal_pressure_pa : (n_foci,) pressure amplitude at the planned focus at 1 W [Pa].
+    absorbed_fraction : (n_foci,) integral of q over the body at 1 W [W/W], never above 1.
+    frequency_hz, transducer : attributes.
+    """
+
+    q: np.ndarray
+    affine: np.ndarray
+    foci: np.ndarray
+    focal_pressure_pa: np.ndarray
+    absorbed_fraction: np.ndarray
+    frequency_hz: float
+    transducer: str
+
+    def save(self, path, patient: str, config_sha256: str) -> None:
+        with create(path, "heating", patient, config_sha256) as file:
+            file.attrs.update(frequency_hz=self.frequency_hz, transducer=self.transducer)
+            put(file, "q", self.q.astype(np.float32), "W/m3/W",
+                "absorbed power density per watt of acoustic power",
+                chunks=(1, *self.q.shape[1:]), compression="lzf", shuffle=True)
+            put(file, "affine", self.affine, "m", "voxel index to patient position")
+            put(file, "foci", self.foci, "m", "planned foci")
+            put(file, "focal_pressure_pa", self.focal_pressure_pa, "Pa",
+                "pressure amplitude at the planned focus at 1 W")
+            put(file, "absorbed_fraction", self.absorbed_fraction, "1",
+                "absorbed power over acoustic power")
+
+    @classmethod
+    def load(cls, path) -> Heating:
+        with open_artifact(path, "heating") as file:
+            names = ("q", "affine", "foci", "focal_pressure_pa", "absorbed_fraction")
+            return cls(*(file[name][:] for name in names), float(file.attrs["frequency_hz"]),
+                       str(file.attrs["transducer"]))
+
+
+@dataclass
+class Outputs:
+    """What y = C x means, row by row: constraint points first, then target voxels.
+
+    Attributes
+    ----------
+    kind : (p,) str, "constraint" or "target".
+    position : (p, 3) [m].
+    volume : (p,) [m3]; 0 for constraint points.
+    baseline : (p,) [degC], the temperature at x = 0.
+    limit : (p,) [degC]; NaN on the target.
+    """
+
+    kind: np.ndarray
+    position: np.ndarray
+    volume: np.ndarray
+    baseline: np.ndarray
+    limit: np.ndarray
+
+    @property
+    def constraint(self) -> np.ndarray:
+        """(p,) bool: rows that are constraint points."""
+        return self.kind == "constraint"
+
+    @property
+    def target(self) -> np.ndarray:
+        """(p,) bool: rows that are target voxels."""
+        return self.kind == "target"
+
+    def write(self, file) -> None:
+        group = file.create_group("outputs")
+        put(group, "kind", self.kind.astype(str), "", "constraint or target")
+        put(group, "position", self.position, "m", "where the temperature is taken")
+        put(group, "volume", self.volume, "m3", "volume of the target voxel, 0 for constraints")
+        put(group, "baseline", self.baseline, "degC", "temperature at x = 0")
+        put(group, "limit", self.limit, "degC", "highest allowed temperature, NaN on the target")
+
+    @classmethod
+    def read(cls, file) -> Outputs:
+        group = file["outputs"]
+        return cls(get_text(group["kind"]), *(group[name][:] for name in
+                                              ("position", "volume", "baseline", "limit")))
+
+
+@dataclass
+class Voxels:
+    """The body's voxels inside a finite-element model, to map its temperatures onto the image.
+
+    Attributes
+    ----------
+    interpolation : (n_voxels, n) CSR; temperature rise at voxel centres = interpolation @ x.
+    index : (n_voxels, 3) int32 index into `anatomy/labels.nii.gz`.
+    baseline : (n_voxels,) [degC].
+    """
+
+    interpolation: sp.csr_array
+    index: np.ndarray
+    baseline: np.ndarray
+
+
+@dataclass
+class BioheatModel:
+    """E x' = -K x + B u, y = C x with x = T - baseline [K]: `fem/{model}.h5`.
+
+    Dirichlet unknowns are eliminated; E and K are symmetric positive definite.
+
+    Attributes
+    ----------
+    E : (n, n) CSR [J/K].  K : (n, n) CSR [W/K].  B : (n, n_foci) [W per W acoustic].
+    C : (p, n) CSR [1].  dof_coordinates : (n, 3) [m].  baseline : (n,) [degC].
+    outputs : what the p rows of C are.  foci : (n_foci, 3) [m].  voxels : see `Voxels`.
+    """
+
+    E: sp.csr_array
+    K: sp.csr_array
+    B: np.ndarray
+    C: sp.csr_array
+    dof_coordinates: np.ndarray
+    baseline: np.ndarray
+    outputs: Outputs
+    foci: np.ndarray
+    voxels: Voxels
+
+    def save(self, path, patient: str, config_sha256: str) -> None:
+        with create(path, "bioheat_model", patient, config_sha256) as file:
+            put_csr(file, "E", self.E, "J/K", "heat capacity matrix")
+            put_csr(file, "K", self.K, "W/K", "conduction and perfusion matrix")
+            put_csr(file, "C", self.C, "1", "output matrix")
+            put(file, "B", self.B, "W/W", "heating of each unknown per watt of acoustic power")
+            put(file, "dof_coordinates", self.dof_coordinates, "m", "position of each unknown")
+            put(file, "baseline", self.baseline, "degC", "temperature of each unknown at x = 0")
+            put(file, "foci", self.foci, "m", "focus of each input")
+            self.outputs.write(file)
+            group = file.create_group("voxels")
+            put_csr(group, "interpolation", self.voxels.interpolation, "1",
+                    "from unknowns to temperatures at voxel centres")
+            put(group, "index", self.voxels.index, "1", "voxel index into anatomy/labels.nii.gz")
+            put(group, "baseline", self.voxels.baseline, "degC", "temperature at x = 0")
+
+    @classmethod
+    def load(cls, path) -> BioheatModel:
+        with open_artifact(path, "bioheat_model") as file:
+            group = file["voxels"]
+            voxels = Voxels(get_csr(group["interpolation"]), group["index"][:],
+                            group["baseline"][:])
+            return cls(get_csr(file["E"]), get_csr(file["K"]), file["B"][:], get_csr(file["C"]),
+                       file["dof_coordinates"][:], file["baseline"][:], Outputs.read(file),
+                       file["foci"][:], voxels)
+
+
+@dataclass
+class ReducedModel:
+    """x' = A x + B u, y = C x with the outputs of the full model: `reduction/rom.h5`.
+
+    Attributes
+    ----------
+    A : (r, r) [1/s].  B : (r, n_foci).  C : (p, r).
+    hsv : Hankel singular values, all that were computed, descending.
+    error_bound : (len(hsv),) H-infinity error bound of the model truncated to order i + 1.
+    method : how it was made.  outputs, foci : as in `BioheatModel`.
+    """
+
+    A: np.ndarray
+    B: np.ndarray
+    C: np.ndarray
+    hsv: np.ndarray
+    error_bound: np.ndarray
+    method: str
+    outputs: Outputs
+    foci: np.ndarray
+
+    @property
+    def order(self) -> int:
+        """Number of states r."""
+        return len(self.A)
+
+    def save(self, path, patient: str, config_sha256: str) -> None:
+        with create(path, "reduced_model", patient, config_sha256) as file:
+            file.attrs.update(order=self.order, method=self.method)
+            put(file, "A", self.A, "1/s", "state matrix")
+            put(file, "B", self.B, "1", "input matrix")
+            put(file, "C", self.C, "1", "output matrix")
+            put(file, "hsv", self.hsv, "K/W", "Hankel singular values")
+            put(file, "error_bound", self.error_bound, "K/W",
+                "H-infinity error bound of the truncation to each order")
+            put(file, "foci", self.foci, "m", "focus of each input")
+            self.outputs.write(file)
+
+    @classmethod
+    def load(cls, path) -> ReducedModel:
+        with open_artifact(path, "reduced_model") as file:
+            return cls(*(file[name][:] for name in ("A", "B", "C", "hsv", "error_bound")),
+                       str(file.attrs["method"]), Outputs.read(file), file["foci"][:])
+
+
+@dataclass
+class Trajectory:
+    """A closed-loop treatment: `control/{controller}/trajectory.h5`.
+
+    Sample k holds the state at time t[k]; power[k] acts from t[k] to t[k+1].
+
+    Attributes
+    ----------
+    t : (n_t,) [s].  power : (n_t, n_foci) acoustic power [W].
+    constraint_temperature : (n_t, n_c) plant [degC].
+    target_temperature, target_dose : (n_t, n_v) plant [degC], [CEM43 min].
+    estimated_constraint_temperature : (n_t, n_c) what the controller believed [degC].
+    measured_temperature : (n_t, n_m) thermometry [degC] at measured_position (n_m, 3) [m].
+    coverage : (n_t,) fraction of the target's volume at the prescribed dose, plant.
+    event : (n_e,) text; event_time : (n_e,) [s].
+    voxel_index : (n_voxels, 3) index into anatomy/labels.nii.gz;
+    voxel_peak_temperature [degC], voxel_dose [CEM43 min] : (n_voxels,) at the end, plant.
+    outputs, foci : as in `BioheatModel`.
+    """
+
+    t: np.ndarray
+    power: np.ndarray
+    constraint_temperature: np.ndarray
+    target_temperature: np.ndarray
+    target_dose: np.ndarray
+    estimated_constraint_temperature: np.ndarray
+    measured_temperature: np.ndarray
+    measured_position: np.ndarray
+    coverage: np.ndarray
+    event_time: np.ndarray
+    event: np.ndarray
+    voxel_index: np.ndarray
+    voxel_peak_temperature: np.ndarray
+    voxel_dose: np.ndarray
+    outputs: Outputs
+    foci: np.ndarray
+
+    DATASETS: ClassVar = {
+        "t": ("s", "time"),
+        "power": ("W", "acoustic power into each focus from t[k] to t[k+1]"),
+        "constraint_temperature": ("degC", "plant, constraint points"),
+        "target_temperature": ("degC", "plant, target voxels"),
+        "target_dose": ("min", "plant, thermal dose CEM43 of the target voxels"),
+        "estimated_constraint_temperature": ("degC", "the controller's estimate"),
+        "measured_temperature": ("degC", "simulated MR thermometry"),
+        "measured_position": ("m", "where thermometry measures"),
+        "coverage": ("1", "fraction of the target's volume at the prescribed dose"),
+        "event_time": ("s", "when each event happened"),
+        "voxel_index": ("1", "voxel index into anatomy/labels.nii.gz"),
+        "voxel_peak_temperature": ("degC", "plant, highest temperature of each voxel"),
+        "voxel_dose": ("min", "plant, final thermal dose CEM43 of each voxel"),
+        "foci": ("m", "focus of each input"),
+    }
+    SINGLE_PRECISION: ClassVar = (
+        "target_temperature", "target_dose", "measured_temperature",
+        "constraint_temperature", "estimated_constraint_temperature")
+
+    def save(self, path, patient: str, config_sha256: str) -> None:
+        with create(path, "trajectory", patient, config_sha256) as file:
+            for name, (units, description) in self.DATASETS.items():
+                value = np.asarray(getattr(self, name))
+                if name in self.SINGLE_PRECISION:
+                    value = value.astype(np.float32)
+                options = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+                put(file, name, value, units, description, **(options if value.size > 1000 else {}))
+            put(file, "event", np.asarray(self.event, dtype=str), "", "what happened")
+            self.outputs.write(file)
+
+    @classmethod
+    def load(cls, path) -> Trajectory:
+        with open_artifact(path, "trajectory") as file:
+            return cls(**{name: file[name][:] for name in cls.DATASETS},
+                       event=get_text(file["event"]), outputs=Outputs.read(file))

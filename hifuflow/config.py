@@ -1,0 +1,269 @@
+"""From configuration files to what each workflow rule gets.
+
+A patient file, its transducer and the tissue table become one plain dict, checked, with every
+default filled in. A rule then gets only the sections it uses (`Patient.section`), so editing one
+section reruns only the rules that depend on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from .errors import InputError
+from .provenance import ROOT
+from .schema import check, read_yaml
+
+TRANSDUCERS = ROOT / "config" / "transducers"
+TISSUES = ROOT / "config" / "tissues.yaml"
+THERMAL = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfusion_kg_m3_s")
+ACOUSTIC = ("density_kg_m3", "speed_of_sound_m_s", "attenuation_np_m_mhz", "absorption_np_m_mhz")
+
+
+class InvalidConfig(InputError):
+    """All faults of a configuration at once."""
+
+    def __init__(self, faults: list[InputError]):
+        self.faults = faults
+        Exception.__init__(self, "\n".join(str(fault) for fault in faults))
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One patient file, valid and complete.
+
+    Attributes
+    ----------
+    name : the file's stem.  file : its path.
+    config : every section of the patient file, with defaults and absolute paths.
+    transducer : content of the transducer file.
+    tissues : tissue -> properties, overrides applied.  water, blood : their properties.
+    """
+
+    name: str
+    file: Path
+    config: dict
+    transducer: dict
+    tissues: dict
+    water: dict
+    blood: dict
+
+    @property
+    def label_map(self) -> str | None:
+        """Path of the patient's label map; None for the built-in phantom."""
+        return self.config["anatomy"].get("labels")
+
+    @property
+    def controllers(self) -> list[str]:
+        """Names of the controllers to run."""
+        return self.config["controllers"]
+
+    def section(self, rule: str, model: str | None = None) -> dict:
+        """What a rule depends on, and nothing else; `model`: control or plant, where it matters."""
+        content = getattr(self, f"_{rule}")
+        return content[model] if model else content
+
+    def _pick(self, *keys) -> dict:
+        return {key: self.config[key] for key in keys}
+
+    def _used_tissues(self, keys) -> dict:
+        used = {region["tissue"] for region in self.config["regions"].values()}
+        return {name: {key: self.tissues[name][key] for key in keys} for name in sorted(used)}
+
+    @cached_property
+    def _anatomy(self) -> dict:
+        return {"file": str(self.file), "axis": self.config["transducer"]["axis"],
+                **self._pick("anatomy", "regions", "cut_regions", "target")}
+
+    @cached_property
+    def _constraints(self) -> dict:
+        return {"file": str(self.file), **self.config["constraints"]}
+
+    @cached_property
+    def _plan(self) -> dict:
+        return {"file": str(self.file), "device": self.transducer,
+                **self._pick("transducer", "foci")}
+
+    @cached_property
+    def _mesh(self) -> dict:
+        return {model: {"file": str(self.file), "key": f"mesh.{model}.cells", **sizes}
+                for model, sizes in self.config["mesh"].items()}
+
+    @cached_property
+    def _heating(self) -> dict:
+        return {"file": str(self.file), "device": self.transducer,
+                "tissues": {**self._used_tissues(ACOUSTIC),
+                            "water": {key: self.water[key] for key in ACOUSTIC}},
+                **self.config["acoustics"]}
+
+    @cached_property
+    def _assemble(self) -> dict:
+        shared = {"file": str(self.file), "tissues": self._used_tissues(THERMAL),
+                  "blood": {"specific_heat_j_kg_k": self.blood["specific_heat_j_kg_k"]},
+                  **self._pick("boundary")}
+        deviations = {key: value for key, value in self.config["plant"].items()
+                      if key.endswith("_factor")}
+        return {"control": {**shared, "deviations": {}},
+                "plant": {**shared, "deviations": deviations}}
+
+    @cached_property
+    def _reduce(self) -> dict:
+        return {"file": str(self.file), **self.config["reduction"],
+                "max_power_w": self.config["prescription"]["max_power_w"]}
+
+    @cached_property
+    def _control(self) -> dict:
+        return {"file": str(self.file),
+                **self._pick("prescription", "thermometry", "estimator", "plant")}
+
+    @cached_property
+    def _export(self) -> dict:
+        return {"file": str(self.file), **self._pick("boundary")}
+
+    @cached_property
+    def _report(self) -> dict:
+        return {"file": str(self.file), "patient": self.config, "device": self.transducer,
+                "tissues": self.tissues}
+
+
+def load_patient(path) -> Patient:
+    """Read and check a patient file and the tissue and transducer files it refers to.
+
+    Raises
+    ------
+    InvalidConfig : every fault found, each with file, key, value and what is allowed.
+    """
+    path = Path(path)
+    config, faults = check(read_yaml(path), "patient", path)
+    if faults:
+        raise InvalidConfig(faults)
+    tissue_table, tissue_faults = _load_tissues(config["tissues"], path)
+    device, device_faults = _load_transducer(config["transducer"]["name"], path)
+    faults += tissue_faults + device_faults
+    faults += _cross_check(config, tissue_table["tissues"], device, path)
+    if faults:
+        raise InvalidConfig(faults)
+    anatomy = config["anatomy"]
+    if "labels" in anatomy:
+        anatomy["labels"] = str((path.parent / Path(anatomy["labels"]).expanduser()).resolve())
+        if not Path(anatomy["labels"]).is_file():
+            raise InvalidConfig([InputError(
+                "no such file", file=path, key="anatomy.labels", value=anatomy["labels"],
+                allowed="the path of a NIfTI label map, relative to the patient file")])
+    return Patient(path.stem, path, config, device, tissue_table["tissues"],
+                   tissue_table["water"], tissue_table["blood"])
+
+
+def _load_tissues(overrides: dict, patient_file) -> tuple[dict, list]:
+    """The tissue table with a patient's own values laid over it, checked as a whole."""
+    content = read_yaml(TISSUES)
+    table, faults = check(content, "tissues", TISSUES)
+    if faults:
+        return table, faults
+    for name, values in overrides.items():
+        table["tissues"][name] = {"source": str(patient_file), **table["tissues"].get(name, {}),
+                                  **values}
+    table, faults = check(table, "tissues", patient_file)
+    for name, tissue in table["tissues"].items():
+        loss, heat = tissue.get("attenuation_np_m_mhz"), tissue.get("absorption_np_m_mhz")
+        if not faults and heat > loss:
+            faults.append(InputError(
+                "absorption exceeds attenuation", file=patient_file,
+                key=f"tissues.{name}.absorption_np_m_mhz", value=heat, allowed=f"at most {loss}"))
+    return table, faults
+
+
+def _load_transducer(name: str, patient_file) -> tuple[dict, list]:
+    file = TRANSDUCERS / f"{name}.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in TRANSDUCERS.glob("*.yaml")))
+        return {}, [InputError("no such transducer", file=patient_file, key="transducer.name",
+                               value=name, allowed=known)]
+    device, faults = check(read_yaml(file), "transducer", file)
+    return {"name": name, **device}, faults
+
+
+def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputError]:
+    """Faults that only two keys together show."""
+    faults = []
+
+    def fault(problem, key, value, allowed):
+        faults.append(InputError(problem, file=file, key=key, value=value, allowed=allowed))
+
+    anatomy, regions = config["anatomy"], config["regions"]
+    if ("labels" in anatomy) == ("phantom" in anatomy):
+        fault("give one of labels and phantom", "anatomy", sorted(anatomy), "exactly one of them")
+    for name, region in regions.items():
+        if region["tissue"] not in tissues:
+            fault("no such tissue", f"regions.{name}.tissue", region["tissue"],
+                  ", ".join(sorted(tissues)))
+    owner: dict[int, str] = {}
+    for name, region in regions.items():
+        for label in region["labels"]:
+            if label in owner:
+                fault(f"label {label} already belongs to region '{owner[label]}'",
+                      f"regions.{name}.labels", region["labels"], "each label in one region")
+            owner[label] = name
+    if config["target"]["region"] not in regions:
+        fault("no such region", "target.region", config["target"]["region"], ", ".join(regions))
+    for name in config["cut_regions"]:
+        if name not in regions or name == config["target"]["region"]:
+            fault("no such region, or the target itself", "cut_regions", name,
+                  ", ".join(sorted(set(regions) - {config["target"]["region"]})))
+    if not any(config["transducer"]["axis"]):
+        fault("has no direction", "transducer.axis", config["transducer"]["axis"],
+              "a vector that is not zero")
+    boundary = config["boundary"]
+    warmest = max([boundary["arterial_temperature_c"]]
+                  + [surface["temperature_c"] for surface in (boundary["skin"], boundary["cut"])
+                     if surface != "insulated"])
+    if config["constraints"]["limit_c"] <= warmest:
+        fault("is not above the baseline temperature", "constraints.limit_c",
+              config["constraints"]["limit_c"], f"above {warmest} (boundary)")
+    highest = device.get("max_power_w")
+    if highest is not None and config["prescription"]["max_power_w"] > highest:
+        fault("is above what the transducer can radiate", "prescription.max_power_w",
+              config["prescription"]["max_power_w"], f"at most {highest} ({device['name']})")
+    if config["mesh"]["plant"]["cells"] <= config["mesh"]["control"]["cells"]:
+        fault("the plant must be finer than the control model", "mesh.plant.cells",
+              config["mesh"]["plant"]["cells"], f"above {config['mesh']['control']['cells']}")
+    return faults
+
+
+@dataclass(frozen=True)
+class Study:
+    """The patients of one run: `config/config.yaml` with the command line laid over it."""
+
+    patients: dict[str, Patient]
+    results_dir: str
+
+    @classmethod
+    def from_config(cls, config: dict) -> Study:
+        """Check the study and every patient file in it; all faults are reported together."""
+        config, faults = check(dict(config), "study", "config/config.yaml or --config")
+        if faults:
+            raise InvalidConfig(faults)
+        folder = Path(config["patients_dir"])
+        known = sorted(path.stem for path in folder.glob("*.yaml"))
+        names = config["patients"]
+        names = known if names == "all" else [names] if isinstance(names, str) else names
+        patients = {}
+        for name in names:
+            if name not in known:
+                faults.append(InputError("no such patient file", file=folder / f"{name}.yaml",
+                                         key="patients", value=name,
+                                         allowed=", ".join(known) or f"a .yaml file in {folder}"))
+                continue
+            try:
+                patients[name] = load_patient(folder / f"{name}.yaml")
+            except InvalidConfig as error:
+                faults += error.faults
+            except InputError as error:
+                faults.append(error)
+        if not names:
+            faults.append(InputError("holds no patient file", file=folder, key="patients_dir",
+                                     allowed="a folder with NAME.yaml files"))
+        if faults:
+            raise InvalidConfig(faults)
+        return cls(patients, config["results_dir"])

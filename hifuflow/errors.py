@@ -1,0 +1,35 @@
+"""The one family of errors a user sees: each names where the fault is and what would be right."""
+
+from __future__ import annotations
+
+
+class HifuflowError(Exception):
+    """Base class: the message is one paragraph in plain words, shown without a traceback."""
+
+
+class InputError(HifuflowError):
+    """A file, key or value that cannot be used.
+
+    Parameters
+    ----------
+    problem : what is wrong, in words.
+    file : the file the value stands in.
+    key : dotted key inside the file, e.g. ``mesh.control.cells``.
+    value : the offending value.
+    allowed : what would be accepted.
+    """
+
+    def __init__(self, problem, *, file=None, key=None, value=None, allowed=None):
+        self.problem, self.file, self.key = problem, file, key
+        self.value, self.allowed = value, allowed
+        parts = [str(file)] if file is not None else []
+        if key is not None:
+            parts.append(f"{key}" if value is None else f"{key} = {value!r}")
+        text = ": ".join([*parts, problem])
+        if allowed is not None:
+            text += f" (allowed: {allowed})"
+        super().__init__(text)
+
+
+class NumericalError(HifuflowError):
+    """A computation that did not reach its own accuracy check; the numbers are in the message."""

@@ -1,0 +1,53 @@
+"""Hashes that decide what is computed again."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from hifuflow import provenance
+from hifuflow.provenance import config_hash
+
+
+def test_config_hash_ignores_key_order_only():
+    assert config_hash({"a": 1, "b": [1, 2]}) == config_hash({"b": [1, 2], "a": 1})
+    assert config_hash({"a": 1, "b": [1, 2]}) != config_hash({"a": 1, "b": [2, 1]})
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A small project: script -> meshes.outer -> meshes.inner; meshes.other is not reached."""
+    files = {
+        "script.py": "from meshes.outer import f\n",
+        "meshes/__init__.py": "",
+        "meshes/outer.py": "def f():\n    from .inner import g\n    return g()\n",
+        "meshes/inner.py": '"""Doc."""\ndef g():\n    """Doc."""\n    return 1\n',
+        "meshes/other.py": "x = 1\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "hifuflow").mkdir()
+    (tmp_path / "hifuflow" / "__init__.py").write_text("")
+    shutil.copy(provenance.__file__, tmp_path / "hifuflow" / "provenance.py")
+
+    def digest(**edits):
+        for name, text in edits.items():
+            (tmp_path / "meshes" / f"{name}.py").write_text(text)
+        code = "from hifuflow.provenance import code_hash; print(code_hash('script.py'))"
+        return subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True,
+                              env={"PYTHONPATH": str(tmp_path)}, capture_output=True).stdout
+    return digest
+
+
+def test_code_hash_follows_imports(checkout):
+    assert checkout() != checkout(inner="def g():\n    return 2\n")
+
+
+def test_code_hash_ignores_what_is_not_reached(checkout):
+    assert checkout() == checkout(other="x = 2\n")
+
+
+def test_code_hash_ignores_comments_and_docstrings(checkout):
+    assert checkout() == checkout(inner='# note\ndef g():\n    """Other."""\n    return 1\n')

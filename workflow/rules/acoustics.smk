@@ -1,0 +1,23 @@
+# The ultrasound array's heating of the patient, focus by focus.
+
+
+rule heating:
+    input:
+        anatomy=rules.anatomy.output,
+        constraints=ancient(rules.constraints.output),
+        plan=rules.plan.output,
+    output:
+        f"{RESULTS}/acoustics/heating.h5",
+    params:
+        config=section("heating"),
+        code=code("heating"),
+    log:
+        f"{RESULTS}/logs/heating.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/heating.tsv"
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    script:
+        "../scripts/heating.py"

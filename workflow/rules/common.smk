@@ -1,0 +1,27 @@
+# What every rule needs: the configuration it uses and a hash of the code it reaches.
+
+
+def section(name):
+    """Params function: the part of a patient's configuration that a rule uses."""
+    return lambda wildcards: study.patients[wildcards.patient].section(
+        name, wildcards.get("model")
+    )
+
+
+def code(name):
+    """Hash of a rule's script and of all project code it imports: an edit there reruns the rule."""
+    return code_hash(f"{workflow.basedir}/workflow/scripts/{name}.py")
+
+
+def every_controller(path):
+    """Input function: one file of each controller that the patient names."""
+    return lambda wildcards: expand(
+        f"{RESULTS}/{path}",
+        patient=wildcards.patient,
+        controller=study.patients[wildcards.patient].controllers,
+    )
+
+
+def label_map(wildcards):
+    """The patient's own label map, so that a new file there reruns the patient; [] for a phantom."""
+    return study.patients[wildcards.patient].label_map or []

@@ -1,0 +1,73 @@
+# The closed-loop treatment of the simulated patient, its pictures and its exports.
+
+
+rule control:
+    input:
+        rom=rules.reduce.output.rom,
+        plant=f"{RESULTS}/fem/plant.h5",
+    output:
+        trajectory=f"{RESULTS}/control/{{controller}}/trajectory.h5",
+        metrics=f"{RESULTS}/control/{{controller}}/metrics.json",
+    params:
+        config=section("control"),
+        code=code("control"),
+    log:
+        f"{RESULTS}/logs/control_{{controller}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/control_{{controller}}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    script:
+        "../scripts/control.py"
+
+
+rule export:
+    input:
+        anatomy=rules.anatomy.output,
+        source=label_map,
+        trajectory=rules.control.output.trajectory,
+    output:
+        dose=f"{RESULTS}/export/{{controller}}_dose.nii.gz",
+        peak=f"{RESULTS}/export/{{controller}}_peak_temperature.nii.gz",
+    params:
+        config=section("export"),
+        code=code("export"),
+    log:
+        f"{RESULTS}/logs/export_{{controller}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/export_{{controller}}.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    script:
+        "../scripts/export.py"
+
+
+rule report:
+    input:
+        anatomy=rules.anatomy.output,
+        constraints=rules.constraints.output,
+        plan=rules.plan.output,
+        meshes=expand(f"{RESULTS}/mesh/{{model}}.{{kind}}", model=["control", "plant"],
+                      kind=["msh", "json"], allow_missing=True),
+        heating=rules.heating.output,
+        rom=rules.reduce.output.rom,
+        certificate=rules.reduce.output.certificate,
+        trajectories=every_controller("control/{controller}/trajectory.h5"),
+        metrics=every_controller("control/{controller}/metrics.json"),
+        exports=every_controller("export/{controller}_dose.nii.gz"),
+    output:
+        page=f"{RESULTS}/report/index.html",
+    params:
+        config=section("report"),
+        code=code("report"),
+    log:
+        f"{RESULTS}/logs/report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report.tsv"
+    resources:
+        mem_mb=3000,
+        runtime=20,
+    script:
+        "../scripts/report.py"
