@@ -61,16 +61,14 @@ def inspect(arguments) -> int:
 
 
 def summary(arguments) -> int:
-    """Print one line a treatment, and where its report is."""
-    from report.table import summary_table
+    """Print how each treatment ended, and where its report is."""
+    from report.table import run_table
 
-    rows = []
     for name in arguments.patients:
         folder = Path(arguments.results) / name
-        for metrics in sorted(folder.glob("control/*/metrics.json")):
-            rows.append((name, metrics.parent.name, read_json(metrics),
-                         folder / "report" / "index.html"))
-    print(summary_table(rows))
+        metrics = {path.parent.name: read_json(path)
+                   for path in sorted(folder.glob("control/*/metrics.json"))}
+        print(run_table(name, metrics, folder / "report" / "index.html"))
     return 0
 
 

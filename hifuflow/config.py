@@ -92,10 +92,10 @@ class Patient:
 
     @cached_property
     def _heating(self) -> dict:
-        return {"file": str(self.file), "device": self.transducer,
+        return {"device": self.transducer,
                 "tissues": {**self._used_tissues(ACOUSTIC),
                             "water": {key: self.water[key] for key in ACOUSTIC}},
-                **self.config["acoustics"]}
+                **self._pick("acoustics")}
 
     @cached_property
     def _assemble(self) -> dict:
@@ -181,7 +181,8 @@ def _load_transducer(name: str, patient_file) -> tuple[dict, list]:
         return {}, [InputError("no such transducer", file=patient_file, key="transducer.name",
                                value=name, allowed=known)]
     device, faults = check(read_yaml(file), "transducer", file)
-    return {"name": name, **device}, faults
+    prose = ("description", "source", "assumed")  # an edit there changes no result
+    return {"name": name, **{k: v for k, v in device.items() if k not in prose}}, faults
 
 
 def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputError]:

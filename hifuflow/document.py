@@ -1,4 +1,4 @@
-"""Write `config/README.md` from the schemas: every key with its meaning, unit, default and range."""
+"""Write `config/README.md` from the schemas: meaning, unit, default and range of every key."""
 
 from __future__ import annotations
 

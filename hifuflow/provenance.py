@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,6 +25,13 @@ def created_by() -> str:
         return f"hifuflow {version('hifuflow')}"
     except PackageNotFoundError:
         return "hifuflow (not installed)"
+
+
+def versions() -> dict[str, str]:
+    """Version of every library whose numbers end up in the results."""
+    names = ("dolfinx-solver-real", "gmsh", "slycot", "numpy", "scipy", "snakemake", "meshio",
+             "nibabel", "scikit-image")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def config_hash(section) -> str:

@@ -56,6 +56,7 @@ rule report:
         certificate=rules.reduce.output.certificate,
         trajectories=every_controller("control/{controller}/trajectory.h5"),
         metrics=every_controller("control/{controller}/metrics.json"),
+        models=expand(f"{RESULTS}/fem/{{model}}.h5", model=["control", "plant"], allow_missing=True),
         exports=every_controller("export/{controller}_dose.nii.gz"),
     output:
         page=f"{RESULTS}/report/index.html",

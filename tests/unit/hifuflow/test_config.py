@@ -139,4 +139,4 @@ def test_rules_get_only_what_they_use():
     assert "conductivity_w_m_k" not in str(patient.section("heating"))
     assert "speed_of_sound_m_s" not in str(patient.section("assemble", "plant"))
     assert patient.section("assemble", "control")["deviations"] == {}
-    assert patient.section("mesh", "control")["cells"] == 9300
+    assert patient.section("mesh", "control")["cells"] == 9700

@@ -1,0 +1,1 @@
+"""From a transducer and an anatomy to the heat that each focus deposits per watt."""

@@ -1,0 +1,41 @@
+"""The beam's own axes in the patient frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hifuflow.errors import InputError
+
+PARALLEL = 0.9  # cosine beyond which the patient's x axis is too close to the beam to span with it
+
+
+def unit_axis(axis) -> np.ndarray:
+    """(3,) unit vector along `axis`.
+
+    Raises
+    ------
+    InputError : not three finite numbers, or all of them zero.
+    """
+    try:
+        vector = np.asarray(axis, dtype=float)
+    except (TypeError, ValueError):
+        vector = np.empty(0)
+    if vector.shape != (3,) or not np.isfinite(vector).all() or np.linalg.norm(vector) < 1e-9:
+        raise InputError("not a direction", key="transducer.axis", value=axis,
+                         allowed="three finite numbers, not all zero")
+    return vector / np.linalg.norm(vector)
+
+
+def beam_frame(axis) -> np.ndarray:
+    """(3, 3) rotation whose columns are the beam's x, y and z axes in the patient frame.
+
+    z is the direction of travel; x lies as close as possible to the patient's x axis (to the
+    y axis for beams along x), so that the frame turns smoothly with the beam; y completes a
+    right-handed set.
+    """
+    z = unit_axis(axis)
+    lead = np.eye(3)[1 if abs(z[0]) > PARALLEL else 0]
+    x = lead - (lead @ z) * z
+    x /= np.linalg.norm(x)
+    # Adding zero turns the -0.0 of products with zero into 0.0.
+    return np.column_stack([x, np.cross(z, x), z]) + 0.0

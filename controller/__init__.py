@@ -1,0 +1,1 @@
+"""Closed-loop treatment: simulated patient, thermometry, state estimate and focus selection."""

@@ -1,0 +1,45 @@
+"""The one interface of all controllers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from .estimator import Estimate
+from .prediction import DiscreteModel
+from .settings import Prescription
+
+
+class Controller(ABC):
+    """Decides the power of every focus from what is estimated; it never meets the patient.
+
+    Parameters
+    ----------
+    model : the reduced model from sample to sample.
+    prescription : dose, coverage, full power, time.
+    options : the controller's own section of the configuration.
+
+    Attributes
+    ----------
+    unreachable : set when the controller sees no way to reach the prescription.
+    """
+
+    def __init__(self, model: DiscreteModel, prescription: Prescription, options: dict):
+        self.model = model
+        self.prescription = prescription
+        self.unreachable = False
+        self._notes: list[str] = []
+
+    @abstractmethod
+    def decide(self, estimate: Estimate) -> np.ndarray:
+        """(n_foci,) power from now to the next sample [W], not negative, sum <= full power."""
+
+    def note(self, text: str) -> None:
+        """Say what was decided; it becomes an event of the treatment."""
+        self._notes.append(text)
+
+    def take_notes(self) -> list[str]:
+        """Notes since the last call."""
+        notes, self._notes = self._notes, []
+        return notes

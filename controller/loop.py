@@ -1,0 +1,172 @@
+"""The closed loop: patient, thermometry, estimator and controller, sample by sample."""
+
+from __future__ import annotations
+
+import time as clock
+
+import numpy as np
+
+from hifuflow.artifacts import BioheatModel, ReducedModel, Trajectory
+from hifuflow.errors import InputError
+from hifuflow.job import Progress, log
+
+from .base import Controller
+from .estimator import KalmanFilter
+from .metrics import treatment_metrics
+from .paper import PaperController
+from .plant import Plant
+from .prediction import DiscreteModel
+from .record import Record, covered
+from .settings import EstimatorSettings, Prescription, ThermometrySettings, number
+from .thermometry import Thermometry
+from .voxels import target_voxels
+
+CONTROLLERS: dict[str, type[Controller]] = {"paper": PaperController}
+
+
+def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
+                  config: dict) -> tuple[Trajectory, dict]:
+    """Treat the patient `plant` with a controller that knows `rom`.
+
+    The treatment ends "complete" when, by the estimated doses, the prescribed fraction of the
+    target has the prescribed dose; "unreachable" when the controller gives up; "timeout" at
+    `max_time_s`; "aborted" without valid thermometry or after an invalid command. What was
+    really reached is in the metrics. After the end the patient cools with the power off until
+    nothing in the target is above 43 degC (at most `plant.cooling_s`): that dose counts too.
+
+    Parameters
+    ----------
+    rom, plant : reduced and full model, with the same outputs and foci.
+    controller : a key of `CONTROLLERS`.
+    config : sections `prescription`, `thermometry`, `plant`, `estimator`, and one named after
+        the controller with its options.
+
+    Returns
+    -------
+    trajectory, metrics : see `Trajectory` and `metrics.treatment_metrics`.
+
+    Raises
+    ------
+    InputError
+        for an unknown controller, a value out of range, or models that do not fit together.
+    """
+    if controller not in CONTROLLERS:
+        raise InputError("no such controller", key="controllers", value=controller,
+                         allowed=", ".join(sorted(CONTROLLERS)))
+    _check_same_outputs(rom, plant)
+    prescription = Prescription.read(config.get("prescription", {}))
+    imaging = ThermometrySettings.read(config.get("thermometry", {}))
+    patient = config.get("plant", {})
+    substep = number(patient, "plant", "time_step_s", 0.5, 1e-3)
+    cooling = number(patient, "plant", "cooling_s", 300.0)
+    started = clock.perf_counter()
+    model = DiscreteModel.sampled(rom, imaging.interval)
+    observer = KalmanFilter(model, EstimatorSettings.read(config.get("estimator", {})),
+                            imaging.noise, prescription.max_power)
+    log.info("%d states, estimator ready after %.1f s", rom.order, clock.perf_counter() - started)
+    loop = _Loop(rom, Plant(plant, imaging.interval, substep, prescription.max_power),
+                 Thermometry(imaging), observer,
+                 CONTROLLERS[controller](model, prescription, config.get(controller, {})),
+                 prescription, imaging)
+    status, end_time = loop.treat()
+    loop.cool(end_time + cooling)
+    trajectory = loop.record.trajectory(plant.voxels.index)
+    normal = ~target_voxels(plant)
+    metrics = treatment_metrics(
+        trajectory, prescription, status, end_time, trajectory.voxel_dose[normal],
+        float(plant.outputs.volume[plant.outputs.target].mean()),
+        np.array(loop.step_seconds), rom.order)
+    log.info("%s after %.0f s, %.1f %% of the target treated", status, end_time,
+             100 * metrics["coverage"])
+    return trajectory, metrics
+
+
+class _Loop:
+    """One treatment on its way."""
+
+    def __init__(self, rom: ReducedModel, plant: Plant, thermometry: Thermometry,
+                 observer: KalmanFilter, controller: Controller, prescription: Prescription,
+                 imaging: ThermometrySettings):
+        self._plant, self._thermometry, self._observer = plant, thermometry, observer
+        self._controller, self._prescription, self._imaging = controller, prescription, imaging
+        self._volume = rom.outputs.volume[rom.outputs.target]
+        self._off = np.zeros(len(rom.foci))
+        self._sample, self._last_valid = 0, 0.0
+        self.record = Record(rom, plant, prescription.dose)
+        self.step_seconds: list[float] = []
+
+    def treat(self) -> tuple[str, float]:
+        """Run to the end of the treatment; returns (status, time)."""
+        with Progress("treatment", total=self._prescription.max_time, unit="s") as progress:
+            while True:
+                status, power, believed = self._step()
+                if status:
+                    self.record.event(self._time, f"end: {status}")
+                    return status, self._time
+                self._advance(power)
+                progress.advance(self._imaging.interval, f"{believed:.1%} treated")
+
+    def cool(self, until: float) -> None:
+        """Power off until the target is below 43 degC, or until a time [s].
+
+        The sample at which the treatment ended is already recorded, with the power off.
+        """
+        target = self._observer.model.outputs.target
+        while self._plant.temperature[target].max() > 43.0 and self._time < until:
+            self._advance(self._off)
+            measured = self._image()
+            estimate = self._observer.update(self._time, measured)
+            self.record.sample(self._time, self._off, estimate.constraint_temperature, measured)
+
+    @property
+    def _time(self) -> float:
+        return self._sample * self._imaging.interval
+
+    def _image(self) -> np.ndarray:
+        return self._thermometry.image(self._sample, self._plant.temperature)
+
+    def _step(self) -> tuple[str, np.ndarray, float]:
+        """Image, estimate, decision, record: (status or "", power, believed coverage)."""
+        measured = self._image()
+        started = clock.perf_counter()
+        estimate = self._observer.update(self._time, measured)
+        believed = covered(estimate.target_dose, self._prescription.dose, self._volume)
+        if np.isfinite(measured).any():
+            self._last_valid = self._time
+        status, power = self._decide(estimate, believed)
+        self.step_seconds.append(clock.perf_counter() - started)
+        for note in self._controller.take_notes():
+            self.record.event(self._time, note)
+        self.record.sample(self._time, power, estimate.constraint_temperature, measured)
+        return status, power, believed
+
+    def _decide(self, estimate, believed: float) -> tuple[str, np.ndarray]:
+        if estimate.time - self._last_valid > self._imaging.max_gap:
+            self._controller.note("no valid thermometry")
+            return "aborted", self._off
+        if believed >= self._prescription.coverage - 1e-12:
+            return "complete", self._off
+        if estimate.time >= self._prescription.max_time:
+            return "timeout", self._off
+        power = np.asarray(self._controller.decide(estimate), dtype=float)
+        if self._controller.unreachable:
+            return "unreachable", self._off
+        limit = self._prescription.max_power * (1 + 1e-9)
+        if not (np.isfinite(power).all() and (power >= 0).all() and power.sum() <= limit):
+            self._controller.note("the controller's command is invalid")
+            return "aborted", self._off
+        return "", power
+
+    def _advance(self, power: np.ndarray) -> None:
+        self._plant.advance(power)
+        self._observer.predict(power)
+        self._sample += 1
+
+
+def _check_same_outputs(rom: ReducedModel, plant: BioheatModel) -> None:
+    same = (rom.C.shape[0] == plant.C.shape[0] and rom.foci.shape == plant.foci.shape
+            and np.allclose(rom.foci, plant.foci)
+            and np.allclose(rom.outputs.position, plant.outputs.position))
+    if not same:
+        raise InputError("the reduced model and the plant have other outputs or foci",
+                         key="reduction/rom.h5, fem/plant.h5")

@@ -1,0 +1,97 @@
+"""The numbers that a treatment is judged by, all from the truth of its trajectory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from hifuflow.artifacts import Trajectory
+
+from .record import covered
+from .settings import Prescription
+
+DAMAGE_DOSE = 240.0
+T90_FRACTION = 0.9
+
+
+def treatment_metrics(trajectory: Trajectory, prescription: Prescription, status: str,
+                      end_time: float, normal_dose: np.ndarray, voxel_volume: float,
+                      step_seconds: np.ndarray, rom_order: int) -> dict:
+    """Content of `metrics.json`; what does not exist is None.
+
+    Parameters
+    ----------
+    end_time : when the treatment ended [s]; samples after it are cooling with the power off.
+    normal_dose : dose of the body's voxels outside the target [CEM43 min].
+    voxel_volume : volume of each [m3].
+    step_seconds : time that estimator and controller took, per sample [s].
+
+    Notes
+    -----
+    `max_overshoot_k` is the largest excess of any constraint point over its limit, `overshoot_k_s`
+    the integral over time of the excess of the worst point. `estimator_rmse_k` compares estimated
+    and true temperatures at the constraint points, over all samples. `first_focus_hold_s` is how
+    long the first focus was kept, `full_power_s` how long full power lasted from the start.
+    """
+    t, outputs = trajectory.t, trajectory.outputs
+    duration = np.diff(t, append=t[-1])
+    total = trajectory.power.sum(axis=1)
+    excess = np.maximum((trajectory.constraint_temperature
+                         - outputs.limit[outputs.constraint]).max(axis=1, initial=0.0), 0.0)
+    error = trajectory.estimated_constraint_temperature - trajectory.constraint_temperature
+    volume = outputs.volume[outputs.target]
+    values = {
+        "treatment_time_s": end_time,
+        "time_to_t90_s": time_to_coverage(trajectory, T90_FRACTION),
+        "on_time_s": duration[total > 0].sum(),
+        "energy_j": (total * duration).sum(),
+        "coverage": covered(trajectory.target_dose[-1], prescription.dose, volume),
+        "t90_cem43_min": dose_to_fraction(trajectory.target_dose[-1], volume, T90_FRACTION),
+        "max_constraint_temperature_c": trajectory.constraint_temperature.max(initial=-np.inf),
+        "max_overshoot_k": excess.max(),
+        "overshoot_k_s": (excess * duration).sum(),
+        "max_target_temperature_c": trajectory.target_temperature.max(),
+        "damaged_normal_volume_m3": np.count_nonzero(normal_dose >= DAMAGE_DOSE) * voxel_volume,
+        "estimator_rmse_k": np.sqrt(np.mean(error ** 2)) if error.size else None,
+        "step_time_p50_s": np.percentile(step_seconds, 50),
+        "step_time_p99_s": np.percentile(step_seconds, 99),
+        "n_foci": trajectory.power.shape[1],
+        "n_constraints": int(outputs.constraint.sum()),
+        "rom_order": rom_order,
+        "status": status,
+        "first_focus_hold_s": first_focus_hold(trajectory),
+        "full_power_s": _until_first(total < prescription.max_power * (1 - 1e-9), t),
+    }
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def time_to_coverage(trajectory: Trajectory, fraction: float) -> float | None:
+    """First time at which this fraction of the target had the prescribed dose [s], or None."""
+    reached = np.flatnonzero(trajectory.coverage >= fraction)
+    return float(trajectory.t[reached[0]]) if len(reached) else None
+
+
+def dose_to_fraction(dose: np.ndarray, volume: np.ndarray, fraction: float) -> float:
+    """Largest dose that at least this fraction of the volume reached [CEM43 min]."""
+    order = np.argsort(dose)[::-1]
+    cumulative = np.cumsum(volume[order]) / volume.sum()
+    return float(dose[order[np.searchsorted(cumulative, fraction - 1e-12)]])
+
+
+def first_focus_hold(trajectory: Trajectory) -> float:
+    """How long the focus with which the treatment began was kept without a break [s]."""
+    first = int(trajectory.power[0].argmax())
+    return _until_first(trajectory.power[:, first] <= 0, trajectory.t)
+
+
+def _until_first(condition: np.ndarray, t: np.ndarray) -> float:
+    """Time of the first sample at which the condition holds; the last one if it never does."""
+    return float(t[condition.argmax()] if condition.any() else t[-1])
+
+
+def _plain(value):
+    """A JSON value: numpy scalars unwrapped, what is not finite None."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,70 @@
+"""The record of a treatment while it runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hifuflow.artifacts import ReducedModel, Trajectory
+from hifuflow.job import log
+
+from .plant import Plant
+
+
+class Record:
+    """Collects samples and events, and makes the `Trajectory` of them."""
+
+    def __init__(self, rom: ReducedModel, plant: Plant, dose: float):
+        self._rom, self._plant, self._dose = rom, plant, dose
+        self._rows: dict[str, list] = {name: [] for name in (
+            "t", "power", "constraint_temperature", "target_temperature", "target_dose",
+            "estimated_constraint_temperature", "measured_temperature", "coverage")}
+        self._events: list[tuple[float, str]] = []
+        self._over_limit = False
+
+    def sample(self, time: float, power, estimated_constraint_temperature, measured) -> None:
+        """Add one sample: what the controller knew and did, and the truth from the plant."""
+        outputs, temperature = self._rom.outputs, self._plant.temperature
+        values = {
+            "t": time, "power": power, "measured_temperature": measured,
+            "constraint_temperature": temperature[outputs.constraint],
+            "target_temperature": temperature[outputs.target],
+            "target_dose": self._plant.target_dose,
+            "estimated_constraint_temperature": estimated_constraint_temperature,
+            "coverage": covered(self._plant.target_dose, self._dose,
+                                outputs.volume[outputs.target]),
+        }
+        for name, value in values.items():
+            self._rows[name].append(np.array(value))
+        self._watch_limits(time, temperature)
+
+    def event(self, time: float, text: str) -> None:
+        """Add an event; it also goes to the log's debug level."""
+        self._events.append((time, text))
+        log.debug("%.0f s: %s", time, text)
+
+    def trajectory(self, voxel_index: np.ndarray) -> Trajectory:
+        """All that was recorded, with the last sample's power set to 0."""
+        rows = {name: np.array(values) for name, values in self._rows.items()}
+        rows["power"][-1] = 0.0
+        outputs, voxels = self._rom.outputs, self._plant.voxels
+        return Trajectory(**rows, measured_position=outputs.position,
+                          event_time=np.array([time for time, _ in self._events]),
+                          event=np.array([text for _, text in self._events], dtype=str),
+                          voxel_index=voxel_index, voxel_peak_temperature=voxels.peak,
+                          voxel_dose=voxels.dose, outputs=outputs, foci=self._rom.foci)
+
+    def _watch_limits(self, time: float, temperature: np.ndarray) -> None:
+        outputs = self._rom.outputs
+        excess = (temperature - outputs.limit)[outputs.constraint]
+        over = bool(excess.size and excess.max() > 0)
+        if over and not self._over_limit:
+            self.event(time, f"constraint {int(excess.argmax()) + 1} above its limit by "
+                             f"{excess.max():.2g} K")
+        elif self._over_limit and not over:
+            self.event(time, "all constraints below their limits again")
+        self._over_limit = over
+
+
+def covered(dose: np.ndarray, prescribed: float, volume: np.ndarray) -> float:
+    """Fraction of the volume at or above the prescribed dose."""
+    return float(volume[dose >= prescribed].sum() / volume.sum())

@@ -1,0 +1,128 @@
+"""Build the finite-element model of a patient: matrices, loads and outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from hifuflow.artifacts import Anatomy, BioheatModel, Heating, Outputs, Voxels
+from hifuflow.errors import InputError
+from hifuflow.job import log
+
+from .heating_load import heating_load
+from .mesh_input import read_mesh
+from .pennes import Bioheat, assemble_bioheat
+from .point_evaluation import PointEvaluator
+from .properties import cell_properties, factor
+
+MAX_TARGET_OUTPUTS = 4000
+
+
+def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict, tissues: dict,
+                blood: dict, boundary: dict, deviations: dict) -> BioheatModel:
+    """E x' = -K x + B u, y = C x with x = T - baseline, for one mesh.
+
+    Parameters
+    ----------
+    mesh_path : MSH 4.1 file with the groups that `read_mesh` asks for.
+    constraints : `position_m` (n_c, 3) and `limit_c` (n_c,), where and how hot it may get.
+    tissues, blood : property tables, see `properties.cell_properties`.
+    boundary : see `pennes.assemble_bioheat`.
+    deviations : `perfusion_factor`, `conductivity_factor`, `absorption_factor`; {} for none.
+
+    Raises
+    ------
+    InputError : a mesh of another anatomy; a property, boundary condition or constraint that
+        cannot be used.
+    NumericalError : a matrix that is not positive definite; power lost outside the mesh.
+    """
+    mesh = read_mesh(mesh_path)
+    unknown = sorted(set(mesh.regions) - set(anatomy.regions))
+    if unknown:
+        raise InputError("the mesh has regions that the anatomy has not", file=mesh_path,
+                         key="physical groups", value=unknown, allowed=sorted(anatomy.regions))
+    properties = cell_properties(mesh.cell_vertices, anatomy, tissues, blood, deviations)
+    bioheat = assemble_bioheat(mesh, properties, boundary)
+    log.info("%d cells, %d unknowns, %d held nodes", len(mesh.cell_vertices), len(bioheat.free),
+             bioheat.E.shape[0] - len(bioheat.free))
+    evaluator = PointEvaluator(bioheat.space)
+    load = heating_load(evaluator, heating) * factor(deviations, "absorption_factor")
+    C, outputs = _outputs(evaluator, bioheat, anatomy, constraints)
+    free = bioheat.free
+    return BioheatModel(
+        E=bioheat.E[free][:, free], K=bioheat.K[free][:, free], B=load[free], C=C[:, free],
+        dof_coordinates=bioheat.space.tabulate_dof_coordinates()[free],
+        baseline=bioheat.baseline()[free], outputs=outputs, foci=heating.foci,
+        voxels=_voxels(evaluator, bioheat, anatomy))
+
+
+def _outputs(evaluator: PointEvaluator, bioheat: Bioheat, anatomy: Anatomy, constraints: dict):
+    """Interpolation (p, n_nodes) and meaning of the outputs: constraints, then the target."""
+    points = np.asarray(constraints["position_m"], dtype=float).reshape(-1, 3)
+    limit = np.asarray(constraints["limit_c"], dtype=float).reshape(-1)
+    if len(limit) != len(points):
+        raise InputError(f"{len(limit)} limits for {len(points)} points",
+                         key="constraints.limit_c", allowed="one limit per point")
+    voxels, volume = target_blocks(anatomy, MAX_TARGET_OUTPUTS)
+    at_points = evaluator.locate(points)
+    _check_inside(points, at_points.distance, anatomy)
+    C = sp.csr_array(sp.vstack([evaluator.interpolation(at_points),
+                                evaluator.interpolation(evaluator.locate(voxels))]))
+    baseline = bioheat.baseline(C)
+    _check_limits(points, limit, baseline)
+    n_points, n_voxels = len(points), len(voxels)
+    return C, Outputs(
+        kind=np.array(["constraint"] * n_points + ["target"] * n_voxels),
+        position=np.vstack([points, voxels]),
+        volume=np.concatenate([np.zeros(n_points), volume]),
+        baseline=baseline,
+        limit=np.concatenate([limit, np.full(n_voxels, np.nan)]))
+
+
+def _check_inside(points: np.ndarray, distance: np.ndarray, anatomy: Anatomy) -> None:
+    """The mesh rounds off the voxels' stairs: up to half a voxel outside still counts as inside,
+    and the temperature is taken at the closest point of the mesh."""
+    outside = np.flatnonzero(distance > 0.5 * anatomy.spacing.max())
+    if len(outside):
+        worst = outside[distance[outside].argmax()]
+        raise InputError(f"{len(outside)} of {len(points)} constraint points lie outside the mesh, "
+                         f"point {worst} by {1e3 * distance[worst]:.1f} mm",
+                         key="constraints.position_m", value=points[worst].tolist(),
+                         allowed="points in the body, in front of every cut")
+
+
+def _check_limits(points: np.ndarray, limit: np.ndarray, baseline: np.ndarray) -> None:
+    bad = np.flatnonzero(~(limit > baseline[:len(points)]))
+    if len(bad):
+        first = bad[0]
+        raise InputError(f"not above the temperature before treatment, {baseline[first]:.2f} degC "
+                         f"at {points[first].tolist()} ({len(bad)} such points)",
+                         key="constraints.limit_c", value=float(limit[first]),
+                         allowed="above the baseline at every constraint point")
+
+
+def target_blocks(anatomy: Anatomy, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (n, 3) [m] and volumes (n,) [m3] of the target's voxels.
+
+    If there are more than `most`, voxels are joined in blocks of 2 x 2 x 2, 3 x 3 x 3, ...:
+    a block's centre is the centroid of its target voxels, its volume the sum of theirs.
+    """
+    index = np.argwhere(anatomy.target_mask)
+    edge = 1
+    while True:
+        _, block, count = np.unique(index // edge, axis=0, return_inverse=True,
+                                    return_counts=True)
+        if len(count) <= most:
+            break
+        edge += 1
+    total = np.zeros((len(count), 3))
+    np.add.at(total, block.ravel(), index)
+    return anatomy.position(total / count[:, None]), count * anatomy.voxel_volume
+
+
+def _voxels(evaluator: PointEvaluator, bioheat: Bioheat, anatomy: Anatomy) -> Voxels:
+    """Every voxel of the body; those just outside the mesh take its closest point."""
+    index = np.argwhere(anatomy.body_mask)
+    interpolation = evaluator.interpolation(evaluator.locate(anatomy.position(index)))
+    return Voxels(interpolation[:, bioheat.free], index.astype(np.int32),
+                  bioheat.baseline(interpolation))

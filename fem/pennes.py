@@ -1,0 +1,196 @@
+"""The Pennes bioheat equation in quadratic finite elements.
+
+    rho c dT/dt = div(k grad T) - W c_b (T - T_a) + Q
+
+E_ij = int rho c phi_i phi_j,  K_ij = int k grad phi_i . grad phi_j + W c_b phi_i phi_j.
+A surface is held at a temperature (its unknowns are eliminated) or insulated (natural).
+Source: H. H. Pennes, J. Appl. Physiol. 1, 93 (1948).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import ufl
+from dolfinx import fem
+from dolfinx.fem.petsc import assemble_matrix
+from petsc4py import PETSc
+
+from hifuflow.errors import InputError, NumericalError
+
+from . import MPI
+from .jit import compile_form
+from .mesh_input import SURFACES, TissueMesh
+from .properties import CellProperties
+
+DEGREE = 2
+
+
+@dataclass
+class Bioheat:
+    """Matrices on all nodes, and which nodes are free.
+
+    Attributes
+    ----------
+    space : quadratic Lagrange space.
+    E, K : (n, n) CSR, symmetric, before elimination.
+    free : (n_free,) nodes that are unknowns.
+    arterial : temperature of the arterial blood [degC].
+    above_arterial : (n,) steady temperature without ultrasound, less the arterial [K].
+    """
+
+    space: fem.FunctionSpace
+    E: sp.csr_array
+    K: sp.csr_array
+    free: np.ndarray
+    arterial: float
+    above_arterial: np.ndarray
+
+    def baseline(self, interpolation=None) -> np.ndarray:
+        """Steady temperature without ultrasound [degC] at all nodes, or where a matrix
+        (p, n) interpolates; exactly arterial where nothing differs from it."""
+        above = self.above_arterial
+        return self.arterial + (above if interpolation is None else interpolation @ above)
+
+
+def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, boundary: dict) -> Bioheat:
+    """Assemble E and K, eliminate held surfaces and find the baseline.
+
+    Parameters
+    ----------
+    boundary : {"skin": "insulated" | {"temperature_c": T}, "cut": the same,
+        "arterial_temperature_c": T_a}.
+
+    Raises
+    ------
+    InputError : a boundary entry that cannot be used; nothing that fixes the temperature.
+    NumericalError : E or K not positive definite.
+    """
+    space = fem.functionspace(mesh.domain, ("Lagrange", DEGREE))
+    arterial, held = _boundary_temperatures(mesh, boundary)
+    if not held and not np.any(properties.perfusion > 0):
+        raise InputError("nothing fixes the temperature: every surface is insulated and there is "
+                         "no perfusion", key="boundary", allowed="a surface with temperature_c")
+    E, K = assemble_matrices(space, properties)
+    fixed, temperature = _fixed_nodes(space, mesh, held)
+    free = np.setdiff1d(np.arange(E.shape[0]), fixed)
+    check_positive_definite("E", E[free][:, free])
+    # K 1 is the perfusion source per degree, so T - T_a obeys the equation without a source.
+    above = np.zeros(E.shape[0])
+    above[fixed] = temperature - arterial
+    solution = check_positive_definite("K", K[free][:, free], -(K @ above)[free])
+    if np.any(above):
+        above[free] = solution
+    return Bioheat(space, E, K, free, arterial, above)
+
+
+def assemble_matrices(space, properties: CellProperties) -> tuple[sp.csr_array, sp.csr_array]:
+    """E [J/K] and K [W/K] on all nodes, exactly symmetric."""
+    domain = space.mesh
+    constants = fem.functionspace(domain, ("Discontinuous Lagrange", 0))
+
+    def per_cell(values):
+        function = fem.Function(constants)
+        function.x.array[constants.dofmap.list[:, 0]] = values
+        return function
+
+    u, v = ufl.TrialFunction(space), ufl.TestFunction(space)
+    capacity, conductivity, perfusion = (per_cell(values) for values in (
+        properties.heat_capacity, properties.conductivity, properties.perfusion))
+    storage = capacity * u * v * ufl.dx
+    loss = (conductivity * ufl.inner(ufl.grad(u), ufl.grad(v)) + perfusion * u * v) * ufl.dx
+    return _to_scipy(storage), _to_scipy(loss)
+
+
+def _to_scipy(form) -> sp.csr_array:
+    matrix = assemble_matrix(compile_form(form))
+    matrix.assemble()
+    indptr, indices, data = matrix.getValuesCSR()
+    shape = matrix.getSize()
+    matrix.destroy()
+    result = sp.csr_array((data, indices, indptr), shape=shape)
+    result.sort_indices()
+    result = sp.csr_array((result + result.T) * 0.5)  # assembly order leaves round-off
+    result.sort_indices()
+    return result
+
+
+def _boundary_temperatures(mesh: TissueMesh, boundary: dict) -> tuple[float, dict[str, float]]:
+    """Arterial temperature and the surfaces held at a temperature [degC]."""
+    held = {}
+    for name in SURFACES:
+        condition = boundary[name]
+        if condition == "insulated":
+            continue
+        if not isinstance(condition, dict) or set(condition) != {"temperature_c"}:
+            raise InputError("unknown boundary condition", key=f"boundary.{name}",
+                             value=condition, allowed="'insulated' or {temperature_c: T}")
+        held[name] = _temperature(condition["temperature_c"], f"boundary.{name}.temperature_c")
+        if not len(mesh.facets[name]):
+            raise InputError(f"the mesh has no surface '{name}' to hold", file=mesh.path,
+                             key=f"boundary.{name}", value=condition, allowed="insulated")
+    key = "arterial_temperature_c"
+    return _temperature(boundary[key], f"boundary.{key}"), held
+
+
+def _temperature(value, key: str) -> float:
+    good = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not good or not np.isfinite(value):
+        raise InputError("not a temperature", key=key, value=value, allowed="degrees Celsius")
+    return float(value)
+
+
+def _fixed_nodes(space, mesh: TissueMesh, held: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Eliminated nodes, ascending, and their temperatures; where surfaces meet, skin rules."""
+    temperature = np.full(space.dofmap.index_map.size_local, np.nan)
+    for name in reversed(SURFACES):
+        if name in held:
+            nodes = fem.locate_dofs_topological(space, 2, mesh.facets[name])
+            temperature[nodes] = held[name]
+    fixed = np.flatnonzero(~np.isnan(temperature))
+    return fixed, temperature[fixed]
+
+
+def check_positive_definite(name: str, matrix: sp.csr_array, rhs=None) -> np.ndarray | None:
+    """Factorise a symmetric matrix (MUMPS, L D L^T), check its inertia and solve for `rhs`.
+
+    Raises
+    ------
+    NumericalError : a pivot that is negative or zero.
+    """
+    matrix = sp.csr_array(matrix)
+    n = matrix.shape[0]
+    A = PETSc.Mat().createAIJ((n, n), csr=(matrix.indptr.astype(PETSc.IntType),
+                                           matrix.indices.astype(PETSc.IntType), matrix.data),
+                              comm=MPI.COMM_SELF)
+    A.setOption(PETSc.Mat.Option.SYMMETRIC, True)
+    solver = PETSc.KSP().create(MPI.COMM_SELF)
+    solver.setOperators(A)
+    solver.setType("preonly")
+    factorisation = solver.getPC()
+    factorisation.setType("cholesky")
+    factorisation.setFactorSolverType("mumps")
+    factorisation.setFactorSetUpSolverType()
+    factorisation.getFactorMatrix().setMumpsIcntl(24, 1)  # count null pivots
+    try:
+        solver.setUp()
+        negative, zero, _ = factorisation.getFactorMatrix().getInertia()
+        if negative or zero:
+            raise NumericalError(f"{name} is not positive definite: of {n} pivots {negative} are "
+                                 f"negative and {zero} are zero")
+        return None if rhs is None else _solve(solver, A, rhs)
+    finally:
+        solver.destroy()
+        A.destroy()
+
+
+def _solve(solver, A, rhs: np.ndarray) -> np.ndarray:
+    b, x = A.createVecs()
+    b.array[:] = rhs
+    solver.solve(b, x)
+    solution = x.array.copy()
+    b.destroy()
+    x.destroy()
+    return solution

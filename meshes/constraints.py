@@ -1,0 +1,189 @@
+"""Where normal tissue must stay cool: points on an ellipsoid around the target."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import ConvexHull, cKDTree
+
+from hifuflow.artifacts import Anatomy
+from hifuflow.errors import InputError
+from hifuflow.job import log
+
+DIRECTIONS = 200  # of the balls put around the target's corners
+SAMPLES_PER_POINT = 100
+RELAXATIONS = 60
+KEY = "constraints"
+
+
+def place_constraints(anatomy: Anatomy, config: dict) -> dict:
+    """Points spread evenly over the smallest ellipsoid that keeps its distance from the target.
+
+    The ellipsoid is the one of least volume that contains a ball of radius `clearance_mm` around
+    every corner of every target voxel, so that the target is at least that far inside.
+
+    Parameters
+    ----------
+    anatomy : segmented body.
+    config : ``surface`` (``ellipsoid``), ``clearance_mm``, ``points``, ``limit_c``.
+
+    Returns
+    -------
+    dict : ``position_m`` (n, 3), ``limit_c`` (n), ``surface`` {kind, centre_m (3), semi_axes_m
+        (3, descending), rotation (3, 3), its columns the principal axes}, ``evenness``
+        (smallest distance between neighbours over the mean one).
+
+    Raises
+    ------
+    InputError : a value is out of range, or points fall outside of the body.
+    """
+    _check(config)
+    clearance, count = config["clearance_mm"] * 1e-3, config["points"]
+    centre, semi_axes, rotation = clearance_ellipsoid(target_corners(anatomy), clearance)
+    on_sphere = spread_points(semi_axes, count)
+    positions = centre + on_sphere * semi_axes @ rotation.T
+    _check_inside(anatomy, positions, config)
+    nearest = cKDTree(positions).query(positions, k=min(2, count))[0].reshape(count, -1)[:, -1]
+    evenness = float(nearest.min() / nearest.mean()) if count > 1 else 1.0
+    log.info("%d constraint points on an ellipsoid of semi-axes %s mm, neighbours %.1f mm apart",
+             count, np.round(semi_axes * 1e3, 1).tolist(), nearest.mean() * 1e3)
+    return {
+        "position_m": positions.tolist(),
+        "limit_c": [float(config["limit_c"])] * count,
+        "surface": {"kind": "ellipsoid", "centre_m": centre.tolist(),
+                    "semi_axes_m": semi_axes.tolist(), "rotation": rotation.tolist()},
+        "evenness": evenness,
+    }
+
+
+def target_corners(anatomy: Anatomy) -> np.ndarray:
+    """Corners (n, 3) of the target's voxels that span its convex hull [m]."""
+    half = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), -1).reshape(-1, 3)
+    corners = (np.argwhere(anatomy.target_mask)[:, None] + half).reshape(-1, 3)
+    return anatomy.position(corners[ConvexHull(corners).vertices])
+
+
+def clearance_ellipsoid(points, clearance: float):
+    """Smallest ellipsoid that contains a ball of radius `clearance` around every point.
+
+    Returns
+    -------
+    centre (3,), semi_axes (3,) descending [m], rotation (3, 3) with the axes as columns.
+    """
+    balls = (points[:, None] + clearance * fibonacci_sphere(DIRECTIONS)).reshape(-1, 3)
+    hull = balls[ConvexHull(balls).vertices]
+    centre, shape = minimum_volume_ellipsoid(hull)
+    eigenvalues, vectors = np.linalg.eigh(shape)
+    semi_axes, rotation = np.sqrt(eigenvalues[::-1]), vectors[:, ::-1]
+    rotation = rotation * np.where(rotation[np.abs(rotation).argmax(axis=0), range(3)] < 0, -1, 1)
+    # the balls were polyhedra: let the surface out until the true distance is reached
+    local = (points - centre) @ rotation
+    for _ in range(20):
+        short = clearance - distance_to_ellipsoid(local, semi_axes).min()
+        if abs(short) < 1e-9:
+            break
+        semi_axes = semi_axes + short
+    return centre, semi_axes + 1e-9, rotation
+
+
+def minimum_volume_ellipsoid(points, tolerance: float = 1e-5):
+    """Ellipsoid {x: (x - c)' S^-1 (x - c) <= 1} of least volume around points (n, 3): c, S.
+
+    Khachiyan's algorithm with away steps (Todd, Minimum-Volume Ellipsoids, SIAM, 2016).
+    """
+    n, d = points.shape
+    offset, scale = points.mean(axis=0), np.ptp(points)
+    lifted = np.column_stack([(points - offset) / scale, np.ones(n)])
+    weight = np.full(n, 1 / n)
+    for _ in range(20_000):
+        inverse = np.linalg.inv(lifted.T @ (weight[:, None] * lifted))
+        g = np.einsum("ij,jk,ik->i", lifted, inverse, lifted)
+        top, low = g.argmax(), np.where(weight > 0, g, np.inf).argmin()
+        if max(g[top] - d - 1, d + 1 - g[low]) < tolerance * (d + 1):
+            break
+        j = top if g[top] - d - 1 >= d + 1 - g[low] else low
+        step = (g[j] - d - 1) / ((d + 1) * (g[j] - 1))
+        step = max(step, -weight[j] / (1 - weight[j])) if weight[j] < 1 else step
+        weight *= 1 - step
+        weight[j] = max(weight[j] + step, 0)
+    centre = weight @ lifted[:, :d]
+    spread = lifted[:, :d] - centre
+    shape = d * (spread.T @ (weight[:, None] * spread))
+    # rescale so that every point is inside, whatever the tolerance left
+    shape *= np.einsum("ij,jk,ik->i", spread, np.linalg.inv(shape), spread).max()
+    return centre * scale + offset, shape * scale**2
+
+
+def distance_to_ellipsoid(points, semi_axes):
+    """Distance (n,) from points inside an axis-aligned ellipsoid to its surface.
+
+    The nearest surface point is y_i = a_i^2 p_i / (a_i^2 + t) with t the root of
+    sum (a_i p_i / (a_i^2 + t))^2 = 1 in (-a_min^2, 0], found by bisection.
+    """
+    p, a = np.abs(points), np.asarray(semi_axes)
+    low, high = np.full(len(p), -a.min() ** 2), np.zeros(len(p))
+    for _ in range(100):
+        middle = (low + high) / 2
+        outside = (((a * p) / np.maximum(a**2 + middle[:, None], 1e-30)) ** 2).sum(axis=1) > 1
+        low, high = np.where(outside, middle, low), np.where(outside, high, middle)
+    nearest = a**2 * p / np.maximum(a**2 + high[:, None], 1e-30)
+    # on the plane of symmetry across the shortest axis that component is free: complete it
+    short = int(a.argmin())
+    rest = 1 - ((np.delete(nearest, short, axis=1) / np.delete(a, short)) ** 2).sum(axis=1)
+    nearest[:, short] = a[short] * np.sqrt(np.maximum(rest, 0))
+    return np.linalg.norm(nearest - p, axis=1)
+
+
+def fibonacci_sphere(n: int) -> np.ndarray:
+    """n unit vectors (n, 3) on the golden spiral."""
+    i = np.arange(n) + 0.5
+    z, angle = 1 - 2 * i / n, np.pi * (1 + 5**0.5) * i
+    r = np.sqrt(1 - z**2)
+    return np.column_stack([r * np.cos(angle), r * np.sin(angle), z])
+
+
+def spread_points(semi_axes, count: int) -> np.ndarray:
+    """Unit vectors u (count, 3) such that u * semi_axes is spread evenly over the ellipsoid.
+
+    Lloyd's relaxation: every point moves to the centroid of its share of the area, again and
+    again, starting from the golden spiral.
+    """
+    samples = fibonacci_sphere(SAMPLES_PER_POINT * count)
+    # area element of the ellipsoid over that of the sphere
+    area = np.linalg.norm(samples / semi_axes, axis=1) * np.prod(semi_axes)
+    on_surface, u = samples * semi_axes, fibonacci_sphere(count)
+    for _ in range(RELAXATIONS):
+        owner = cKDTree(u * semi_axes).query(on_surface)[1]
+        share = np.bincount(owner, area, minlength=count)
+        centroid = np.column_stack([np.bincount(owner, area * x, minlength=count)
+                                    for x in on_surface.T]) / np.maximum(share, 1e-300)[:, None]
+        moved = centroid / semi_axes
+        length = np.linalg.norm(moved, axis=1)
+        u = np.where((length > 1e-9)[:, None], moved / np.maximum(length, 1e-9)[:, None], u)
+    return u
+
+
+def _check(config):
+    """Refuse values out of range."""
+    if config["surface"] != "ellipsoid":
+        raise InputError("unknown surface", key=f"{KEY}.surface", value=config["surface"],
+                         allowed="ellipsoid")
+    count = config["points"]
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 10_000:
+        raise InputError("not a number of points", key=f"{KEY}.points", value=count,
+                         allowed="1 to 10000")
+    if not 0 < config["clearance_mm"] < np.inf:
+        raise InputError("not a distance", key=f"{KEY}.clearance_mm",
+                         value=config["clearance_mm"], allowed="more than 0")
+
+
+def _check_inside(anatomy, positions, config):
+    """All points must lie in voxels of the body."""
+    index = np.rint(anatomy.index(positions)).astype(int)
+    in_grid = ((index >= 0) & (index < anatomy.labels.shape)).all(axis=1)
+    inside = np.zeros(len(positions), bool)
+    inside[in_grid] = anatomy.body_mask[tuple(index[in_grid].T)]
+    outside = int((~inside).sum())
+    if outside:
+        raise InputError(f"{outside} of {len(positions)} constraint points lie outside of the "
+                         "body", key=f"{KEY}.clearance_mm", value=config["clearance_mm"],
+                         allowed="a clearance that keeps the ellipsoid inside the body")

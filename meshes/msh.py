@@ -1,0 +1,35 @@
+"""Write a tagged tetrahedral mesh as MSH 4.1, binary, in metres."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hifuflow.job import atomic
+
+from .gmsh_session import gmsh_session
+
+TRIANGLE, TETRAHEDRON = 2, 4  # Gmsh's element types
+
+
+def write_msh(path, points, cells, cell_group, facets, facet_group) -> None:
+    """One physical group per name; every cell and every facet belongs to exactly one.
+
+    Parameters
+    ----------
+    points : (n, 3) [m].  cells : (m, 4).  cell_group : (m,) names.
+    facets : (k, 3) boundary triangles.  facet_group : (k,) names.
+    """
+    with gmsh_session() as gmsh, atomic(path) as temporary:
+        tags = np.arange(1, len(points) + 1)
+        first = True
+        for dimension, kind, elements, group in ((3, TETRAHEDRON, cells, cell_group),
+                                                 (2, TRIANGLE, facets, facet_group)):
+            for name in sorted(set(group)):
+                entity = gmsh.model.addDiscreteEntity(dimension)
+                if first:  # nodes need an owner; elements of any entity may use them
+                    gmsh.model.mesh.addNodes(dimension, entity, tags, np.ravel(points))
+                    first = False
+                gmsh.model.mesh.addElementsByType(entity, kind, [],
+                                                  elements[group == name].ravel() + 1)
+                gmsh.model.addPhysicalGroup(dimension, [entity], name=name)
+        gmsh.write(str(temporary))

@@ -1,0 +1,156 @@
+"""Built-in breast phantom: a hemispheric breast of fat that holds one irregular tumour."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import sph_harm_y
+
+from hifuflow.errors import InputError
+
+FAT, TUMOUR = 1, 2
+LIMITS = {
+    "voxel_size_mm": (0.5, 5.0),
+    "breast_radius_mm": (20.0, 150.0),
+    "water_margin_mm": (1.0, 100.0),
+    "irregularity": (0.0, 0.5),
+    "irregularity_degree": (2, 12),
+    "seed": (0, 2**32 - 1),
+}
+VECTORS = {"breast_axis_mm": 2, "tumour_centre_mm": 3, "tumour_semi_axes_mm": 3}
+KEY = "anatomy.phantom"
+
+
+def breast_phantom(parameters: dict):
+    """Label map of a breast of radius R with its skin apex at z = 0 and its chest wall at z = R.
+
+    A voxel is breast where (x - x_a)^2 + (y - y_a)^2 + (z - R)^2 <= R^2 and z <= R. The tumour is
+    star-shaped about its centre,
+
+        r(u) = s r_e(u) exp(irregularity * f(u)),
+
+    with r_e the ellipsoid of the semi-axes, f a seeded random sum of real spherical harmonics
+    (degrees 2 to `irregularity_degree`) of unit variance, and s such that the ellipsoid's volume
+    is kept. It is then moved until its centroid is `tumour_centre_mm`.
+
+    Parameters
+    ----------
+    parameters : the section ``anatomy.phantom``: ``kind`` (``breast``), ``voxel_size_mm``,
+        ``breast_radius_mm``, ``breast_axis_mm`` (x, y), ``water_margin_mm`` (outside voxels kept
+        around the breast), ``tumour_centre_mm``, ``tumour_semi_axes_mm``, ``irregularity``,
+        ``irregularity_degree``, ``seed``.
+
+    Returns
+    -------
+    labels : (nx, ny, nz) int16; 0 outside, 1 fat, 2 tumour. Voxel centres lie at whole multiples
+        of the voxel size.
+    affine : (4, 4), voxel index to position [m].
+    wall : (nx, ny, nz) bool; voxels behind the chest wall, where the model ends.
+
+    Raises
+    ------
+    InputError : a parameter is missing, unknown or out of range, or the tumour leaves the breast.
+    """
+    _check(parameters)
+    size = parameters["voxel_size_mm"] * 1e-3
+    radius = parameters["breast_radius_mm"] * 1e-3
+    margin = parameters["water_margin_mm"] * 1e-3
+    axis_point = np.array(parameters["breast_axis_mm"]) * 1e-3
+    lower = np.floor((np.append(axis_point - radius, 0.0) - margin) / size)
+    upper = np.ceil((np.append(axis_point + radius, radius) + margin) / size)
+    x, y, z = (size * np.arange(a, b + 1) for a, b in zip(lower, upper, strict=True))
+    shape = (len(x), len(y), len(z))
+    x, y, z = x[:, None, None], y[None, :, None], z[None, None, :]
+    wall = np.broadcast_to(z > radius, shape)
+    squared = (x - axis_point[0]) ** 2 + (y - axis_point[1]) ** 2 + (z - radius) ** 2
+    # the tolerance keeps voxel centres that lie on the sphere itself, such as the apex
+    breast = (squared <= radius**2 * (1 + 1e-9)) & ~wall
+    tumour = _tumour_mask(parameters, x, y, z)
+    if (tumour & ~breast).any():
+        raise InputError("the tumour reaches out of the breast", key=f"{KEY}.tumour_centre_mm",
+                         value=list(parameters["tumour_centre_mm"]),
+                         allowed="centre and semi-axes that keep the tumour inside the breast")
+    labels = np.where(tumour, TUMOUR, np.where(breast, FAT, 0)).astype(np.int16)
+    affine = np.diag([size, size, size, 1.0])
+    affine[:3, 3] = size * lower
+    return labels, affine, wall.copy()
+
+
+def _tumour_mask(parameters, x, y, z):
+    """Voxels with |p - c| <= r((p - c) / |p - c|), c such that the centroid is where it should."""
+    centre = np.array(parameters["tumour_centre_mm"]) * 1e-3
+    semi_axes = np.array(parameters["tumour_semi_axes_mm"]) * 1e-3
+    directions, weights = _sphere_quadrature()
+    radius = _star_radius(parameters, semi_axes)
+    r = radius(directions)
+    scale = (np.prod(semi_axes) / (weights @ r**3 / (4 * np.pi))) ** (1 / 3)
+    # centroid of a star-shaped body: integral of u r^4 / 4 over integral of r^3 / 3
+    offset = scale * (3 / 4) * (weights * r**4) @ directions / (weights @ r**3)
+    points = np.stack(np.broadcast_arrays(*(a - c for a, c in
+                                            zip((x, y, z), centre - offset, strict=True))), -1)
+    distance = np.linalg.norm(points, axis=-1)
+    near = distance <= scale * r.max() * 1.05
+    mask = np.zeros(distance.shape, bool)
+    u = points[near] / np.maximum(distance[near], 1e-12)[:, None]
+    mask[near] = distance[near] <= scale * radius(u)
+    return mask
+
+
+def _star_radius(parameters, semi_axes):
+    """Function of unit vectors (n, 3): ellipsoid radius times exp(irregularity * f)."""
+    degrees = range(2, int(parameters["irregularity_degree"]) + 1)
+    random = np.random.default_rng(int(parameters["seed"]))
+    # the amplitude falls as 1 / degree, so that lobes stay wider than a voxel
+    terms = [(n, m, random.standard_normal() / n) for n in degrees for m in range(-n, n + 1)]
+    # the harmonics are orthonormal: the variance over the sphere is sum(c^2) / (4 pi)
+    norm = np.sqrt(sum(c**2 for _, _, c in terms) / (4 * np.pi))
+
+    def radius(u):
+        theta, phi = np.arccos(np.clip(u[:, 2], -1, 1)), np.arctan2(u[:, 1], u[:, 0])
+        f = sum(c * _real_harmonic(n, m, theta, phi) for n, m, c in terms) / norm
+        ellipsoid = 1 / np.linalg.norm(u / semi_axes, axis=1)
+        return ellipsoid * np.exp(parameters["irregularity"] * f)
+
+    return radius
+
+
+def _real_harmonic(n, m, theta, phi):
+    """Orthonormal real spherical harmonic of degree n and order m."""
+    value = sph_harm_y(n, abs(m), theta, phi)
+    if m == 0:
+        return value.real
+    return np.sqrt(2) * (value.real if m > 0 else value.imag)
+
+
+def _sphere_quadrature(n: int = 60):
+    """Unit vectors (2 n^2, 3) and weights (sum 4 pi): Gauss in cos(theta), uniform in phi."""
+    cosine, weight = np.polynomial.legendre.leggauss(n)
+    phi = np.arange(2 * n) * np.pi / n
+    sine = np.sqrt(1 - cosine**2)
+    u = np.stack([np.outer(sine, np.cos(phi)), np.outer(sine, np.sin(phi)),
+                  np.outer(cosine, np.ones(2 * n))], -1)
+    return u.reshape(-1, 3), np.repeat(weight * np.pi / n, 2 * n)
+
+
+def _check(parameters):
+    """Refuse unknown, missing and out-of-range parameters."""
+    if parameters.get("kind") != "breast":
+        raise InputError("unknown phantom", key=f"{KEY}.kind", value=parameters.get("kind"),
+                         allowed="breast")
+    names = {"kind", *LIMITS, *VECTORS}
+    for name in sorted(names.symmetric_difference(parameters)):
+        problem = "missing parameter" if name in names else "unknown parameter"
+        raise InputError(problem, key=f"{KEY}.{name}", allowed=", ".join(sorted(names)))
+    for name, (low, high) in LIMITS.items():
+        value = parameters[name]
+        if not isinstance(value, int | float) or not low <= value <= high:
+            raise InputError("out of range", key=f"{KEY}.{name}", value=value,
+                             allowed=f"{low:g} to {high:g}")
+    for name, length in VECTORS.items():
+        value = parameters[name]
+        if np.shape(value) != (length,) or not np.isfinite(np.asarray(value, float)).all():
+            raise InputError("not a vector of numbers", key=f"{KEY}.{name}", value=value,
+                             allowed=f"{length} numbers in mm")
+    if min(parameters["tumour_semi_axes_mm"]) < parameters["voxel_size_mm"]:
+        raise InputError("smaller than a voxel", key=f"{KEY}.tumour_semi_axes_mm",
+                         value=list(parameters["tumour_semi_axes_mm"]),
+                         allowed="at least voxel_size_mm each")

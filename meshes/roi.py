@@ -1,0 +1,91 @@
+"""Which part of a label map is modelled: crop, cut planes, coupling water."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+WATER_VOXELS = 3  # outside voxels kept in front of the skin
+
+
+def crop_box(body, target, spacing, axis, margin):
+    """Slices around the beam's way to the target.
+
+    The box holds the body voxels whose distance from the target, across the axis, is at most
+    `margin` [m], from the first in front of the target to `margin` behind it, with a few voxels
+    of water in front.
+
+    Parameters
+    ----------
+    body, target : (nx, ny, nz) bool.  spacing : (3,) [m].  axis : (3,) unit vector.
+    """
+    across = np.linalg.svd(axis[None])[2][1:]
+    directions = np.stack([axis, *across])
+    position = np.argwhere(target) * spacing @ directions.T
+    low, high = position.min(axis=0) - margin, position.max(axis=0) + margin
+    low[0] = -np.inf
+    x, y, z = (np.arange(n) * d for n, d in zip(body.shape, spacing, strict=True))
+    held = body.copy()
+    for u, a, b in zip(directions, low, high, strict=True):
+        along = u[0] * x[:, None, None] + u[1] * y[:, None] + u[2] * z
+        held &= (along >= a - 1e-9) & (along <= b + 1e-9)
+    box = ndimage.find_objects(held.astype(np.int8))[0]
+    main = np.argmax(np.abs(axis))
+    start, stop = box[main].start, box[main].stop
+    if axis[main] > 0:
+        start = max(start - WATER_VOXELS, 0)
+    else:
+        stop = min(stop + WATER_VOXELS, body.shape[main])
+    return tuple(slice(start, stop) if i == main else s for i, s in enumerate(box))
+
+
+def cropped(labels, affine, box):
+    """The labels in a box and the affine that keeps their positions."""
+    moved = affine.copy()
+    moved[:3, 3] += affine[:3, :3] @ [s.start or 0 for s in box]
+    return labels[box].copy(), moved
+
+
+def behind(mask, spacing, axis):
+    """Voxels of a mask and all that lie behind them along the axis, (nx, ny, nz) bool.
+
+    The grid is sheared, whole voxels at a time, until the rays run along one of its axes; there a
+    running maximum gives the shadow.
+    """
+    main = int(np.argmax(np.abs(axis)))
+    n = mask.shape[main]
+    step = axis / axis[main] * spacing[main] / spacing
+    shifts = np.rint(np.arange(n)[:, None] * np.delete(step, main)).astype(int)
+    layers = np.moveaxis(mask, main, 0)
+    low, high = shifts.min(axis=0), shifts.max(axis=0)
+    shape = np.array(layers.shape[1:])
+    sheared = np.zeros((n, *(shape + high - low)), bool)
+    starts = high - shifts
+    windows = [(k, slice(a, a + shape[0]), slice(b, b + shape[1]))
+               for k, (a, b) in enumerate(starts)]
+    for window, layer in zip(windows, layers, strict=True):
+        sheared[window] = layer
+    order = slice(None) if axis[main] > 0 else slice(None, None, -1)
+    sheared = np.logical_or.accumulate(sheared[order], axis=0)[order]
+    shadow = np.stack([sheared[window] for window in windows])
+    return np.moveaxis(shadow, 0, main)
+
+
+def coupling_mask(body, wall, spacing, axis, box):
+    """Outside voxels that hold coupling water: reached from the transducer's side.
+
+    Water fills the outside voxels before the first voxel of the body and, flooding from there,
+    the gaps between two parts of the body along the axis (an undercut). What lies behind the last
+    body voxel or behind a cut is not coupled.
+
+    Parameters
+    ----------
+    body : (nx, ny, nz) bool, the whole label map's, before anything was cut away.
+    wall : (nx, ny, nz) bool, the voxels to cut away and all behind them.
+    box : slices that the result is wanted for.
+    """
+    solid = body | wall
+    behind_first = behind(solid, spacing, axis)[box]
+    before_last = behind(solid, spacing, -axis)[box]
+    gap = behind_first & before_last & ~solid[box]
+    return ndimage.binary_propagation(~behind_first, mask=~behind_first | gap)

@@ -1,0 +1,145 @@
+"""Low-rank ADI: the states that the inputs can reach, and the model projected onto them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg as la
+import scipy.sparse as sp
+
+from hifuflow.errors import NumericalError
+from hifuflow.job import Progress
+
+from .shifts import interleaved, wachspress_shifts
+
+# Directions of the reachability Gramian's factor below this fraction of its largest column
+# are rounding errors of the solves.
+DIRECTION_CUT = 1e-11
+
+
+@dataclass
+class ReachableSpace:
+    """What low-rank ADI found.
+
+    Attributes
+    ----------
+    basis : (n, k) V with V' E V = I.
+    residual : ||W'W|| / ||B'B||, relative residual of the Lyapunov equation, per shift used.
+    shifts : (j,) shifts used [1/s].
+    """
+
+    basis: np.ndarray
+    residual: np.ndarray
+    shifts: np.ndarray
+
+
+def unit_capacity(capacity, stiffness, inputs, outputs):
+    """Rescale the unknowns to x = D z with D = diag(E)^(-1/2), so that E has a unit diagonal.
+
+    Returns
+    -------
+    D E D, D K D, D B, C D : the same transfer function, well scaled.
+    """
+    scale = 1 / np.sqrt(capacity.diagonal())
+    diagonal = sp.diags_array(scale)
+    return (sp.csr_array(diagonal @ capacity @ diagonal),
+            sp.csr_array(diagonal @ stiffness @ diagonal),
+            scale[:, None] * inputs, sp.csr_array(outputs @ diagonal))
+
+
+def reachable_space(capacity, solver, inputs, interval, tolerance) -> ReachableSpace:
+    """E-orthonormal basis of the states reachable in E x' = -K x + B u, by low-rank ADI.
+
+    The factor Z of the reachability Gramian P = Z Z', K P E + E P K = B B', grows by one block
+    for each real shift s_j:
+
+        (K + s_j E) V_j = W_(j-1),   Z_j = sqrt(2 s_j) V_j,   W_j = W_(j-1) - 2 s_j E V_j,
+
+    W_0 = B. W_j W_j' is the residual of the equation. The blocks are made orthonormal in E as
+    they come; what a block adds below `DIRECTION_CUT` is dropped.
+
+    Parameters
+    ----------
+    capacity : (n, n) sparse E; solver : `ShiftedSolver` of E and K; inputs : (n, m) B.
+    interval : ends of the spectrum [1/s].
+    tolerance : relative residual at which to stop.
+
+    Raises
+    ------
+    NumericalError : the residual is still above ten times the tolerance after all shifts.
+
+    Source: J.-R. Li, J. White, "Low rank solution of Lyapunov equations", SIAM J. Matrix Anal.
+    Appl. 24 (2002) 260-280.
+    """
+    shifts = interleaved(wachspress_shifts(*interval, tolerance))
+    n, m = inputs.shape
+    basis = np.empty((n, min(n, m * len(shifts))), order="F")
+    size, largest = 0, 0.0
+    rest, residual = inputs, []
+    scale = np.linalg.norm(inputs, 2) ** 2
+    with Progress("reachable space", total=len(shifts), unit="shifts") as progress:
+        for shift in shifts:
+            block = solver.factor(1.0, shift).solve(rest)
+            rest = rest - 2 * shift * (capacity @ block)
+            block *= np.sqrt(2 * shift)
+            largest = max(largest, np.linalg.norm(block, 2))
+            new = orthonormal_part(block, basis[:, :size], capacity, DIRECTION_CUT * largest)
+            new = new[:, : basis.shape[1] - size]
+            basis[:, size : size + new.shape[1]] = new
+            size += new.shape[1]
+            residual.append(np.linalg.norm(rest, 2) ** 2 / scale)
+            progress.advance(1, f"{size} states, residual {residual[-1]:.1e}")
+            if residual[-1] <= tolerance:
+                break
+    if not residual[-1] <= 10 * tolerance:
+        raise NumericalError(f"low-rank ADI stopped at a relative residual of {residual[-1]:.2e} "
+                             f"after {len(shifts)} shifts on [{interval[0]:.3g}, "
+                             f"{interval[1]:.3g}] 1/s; {tolerance:.0e} was asked for")
+    return ReachableSpace(basis[:, :size], np.array(residual), shifts[: len(residual)])
+
+
+def orthonormal_part(block, basis, capacity, cut: float) -> np.ndarray:
+    """E-orthonormal basis of what `block` (n, m) adds to the E-orthonormal `basis` (n, k).
+
+    Directions smaller than `cut` are dropped. Classical Gram-Schmidt by blocks, done twice: the
+    second pass works on normalized directions, so that the small ones become orthogonal too.
+    """
+    block = block - basis @ (basis.T @ (capacity @ block))
+    frame, triangle = la.qr(block, mode="economic")
+    left, size, _ = la.svd(triangle)
+    frame = frame @ left[:, size > cut]
+    frame -= basis @ (basis.T @ (capacity @ frame))
+    gram = frame.T @ (capacity @ frame)
+    return la.solve_triangular(la.cholesky(gram, lower=True), frame.T, lower=True).T
+
+
+@dataclass
+class ModalModel:
+    """z' = -diag(rates) z + B u, y = C z: a projected model in its eigenvectors.
+
+    Attributes
+    ----------
+    rates : (k,) decay rates [1/s], ascending, positive.
+    inputs : (k, m) B.  outputs : (p, k) C.  basis : (n, k) V with V' E V = I, V' K V diagonal.
+    """
+
+    rates: np.ndarray
+    inputs: np.ndarray
+    outputs: np.ndarray
+    basis: np.ndarray
+
+
+def project(stiffness, inputs, outputs, basis) -> ModalModel:
+    """Galerkin projection onto an E-orthonormal basis, in eigenvectors of the projected K.
+
+    The projection is symmetric, so its decay rates lie inside the spectrum of the full model:
+    it is stable whatever the basis.
+    """
+    projected = basis.T @ (stiffness @ basis)
+    rates, vectors = np.linalg.eigh((projected + projected.T) / 2)
+    if not rates[0] > 0:
+        raise NumericalError(f"the projected model has the decay rate {rates[0]:.3e} 1/s: K is "
+                             "not positive definite")
+    return ModalModel(rates, vectors.T @ (basis.T @ inputs), (outputs @ basis) @ vectors,
+                      basis @ vectors)

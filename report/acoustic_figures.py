@@ -1,0 +1,138 @@
+"""Where the ultrasound's power goes: the heating pattern of one focus."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hifuflow.artifacts import Heating
+from hifuflow.errors import InputError
+from hifuflow.hdf5 import open_artifact
+
+from .anatomy_figures import beam_arrow, depth_axis
+from .style import BLUE, HEAT, MUTED, TARGET, image_axes, new_figure, panel, style
+from .view import Plane, View
+
+LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
+ENLARGED = 3  # half width of the enlarged focal plane, in widths of the focus
+
+
+def central_heating(path, anatomy) -> Heating:
+    """Heating of the one focus nearest the target's centre; the others stay on disk."""
+    centroid = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0)
+    with open_artifact(path, "heating") as file:
+        foci = file["foci"][:]
+        if not len(foci):
+            raise InputError("holds no focus", file=path, key="foci")
+        one = [int(np.argmin(np.linalg.norm(foci - centroid, axis=1)))]
+        return Heating(file["q"][one], file["affine"][:], foci[one],
+                       file["focal_pressure_pa"][one], file["absorbed_fraction"][one],
+                       float(file.attrs["frequency_hz"]), str(file.attrs["transducer"]))
+
+
+def heating_pattern(heating: Heating, anatomy, power: float, view: View):
+    """Figure 4: heating [W/m3] at `power` [W] through the focus of a one-focus `Heating`.
+
+    First row: two planes along the beam and the focal plane; second row: contours at fractions of
+    the highest value; third row: profiles through the focus along the three directions.
+    """
+    focus = heating.foci[0]
+    density = heating.q[0] * power
+    points = anatomy.position(np.argwhere(anatomy.target_mask)) - focus
+    lateral = max(np.abs(points @ axis).max() for axis in view.across) + 0.008
+    # At least as long as wide, so that all panels share one scale.
+    along = max(lateral, np.abs(points @ view.upright).max() + 0.012)
+    step = np.linalg.norm(heating.affine[:3, :3], axis=0).min() / 3
+    first, second = view.across
+    planes = (Plane.around(focus, first, view.upright, lateral, along, step),
+              Plane.around(focus, second, view.upright, lateral, along, step),
+              Plane.around(focus, first, second, lateral, lateral, step))
+    images = [plane.sample(density, heating.affine) / 1e6 for plane in planes]
+    peak = max(image.max() for image in images)
+    if not peak > 0:
+        raise InputError("no heating on the planes through the focus", key="q")
+    with style():
+        ratio = along / lateral
+        figure = new_figure(3.0 + 2 * 1.72 * ratio)
+        panels = figure.subplots(3, 3, height_ratios=[ratio, ratio, 0.72])
+        names = [view.name(axis) for axis in (first, second, view.upright)]
+        titles = (f"Plane {names[0]}–{names[2]}", f"Plane {names[1]}–{names[2]}", "Focal plane")
+        for column, (plane, image) in enumerate(zip(planes, images, strict=True)):
+            top, middle = panels[0, column], panels[1, column]
+            drawn = top.imshow(image, extent=plane.extent, origin="lower", cmap=HEAT, vmin=0,
+                               vmax=peak, interpolation="bilinear")
+            middle.contour(plane.us * 1e3, plane.vs * 1e3, image, [f * peak for f in LEVELS],
+                           cmap=HEAT, vmin=-0.35 * peak, vmax=peak, linewidths=0.9)
+            panel(top, "abc"[column], titles[column])
+            panel(middle, "def"[column], "Contours" if column < 2 else "Contours, enlarged")
+            for ax in (top, middle):
+                _tissue(ax, plane, anatomy)
+                image_axes(ax)
+                ax.set_anchor("N")
+                ax.set_xlabel(view.label(plane.u))
+                if column < 2:
+                    depth_axis(ax, view)
+                    beam_arrow(ax, view, 0.06)
+                else:
+                    ax.set_ylabel(view.label(second))
+        width = ENLARGED * full_width(planes[2].us, images[2][len(planes[2].vs) // 2])
+        if width < lateral:
+            middle.set(xlim=[1e3 * (focus @ first + s * width) for s in (-1, 1)],
+                       ylim=[1e3 * (focus @ second + s * width) for s in (-1, 1)])
+        bar = figure.colorbar(drawn, ax=panels[0], shrink=0.8, aspect=22, pad=0.01)
+        bar.set_label("$Q$ (10$^6$ W/m³)")
+        bar.outline.set_linewidth(0.5)
+        middle.annotate("contours at 5, 10, 25, 50,\n75, 90 % of the highest $Q$", (0.97, 0.03),
+                        xycoords="axes fraction", ha="right", va="bottom", fontsize=6,
+                        color=MUTED)
+        for ax, axis, letter, half in zip(panels[2], (first, second, view.upright), "ghi",
+                                          (lateral, lateral, along), strict=True):
+            width = _profile(ax, density, heating.affine, focus, axis, half, step, anatomy)
+            panel(ax, letter, f"Along {view.name(axis)}, FWHM {width * 1e3:.1f} mm")
+            ax.set_xlabel(view.label(axis))
+        panels[2, 0].set_ylabel("$Q$ (10$^6$ W/m³)")
+        return figure
+
+
+def _tissue(ax, plane, anatomy):
+    """Thin lines: the target's outline (dashed) and the body's surface."""
+    lines = ((anatomy.target_mask, TARGET, "--"), (anatomy.body_mask, MUTED, "-"))
+    for mask, colour, line in lines:
+        on_plane = plane.sample(mask.astype(np.float32), anatomy.affine)
+        if on_plane.min() < 0.5 <= on_plane.max():
+            ax.contour(plane.us * 1e3, plane.vs * 1e3, on_plane, [0.5], colors=[colour],
+                       linewidths=0.8, linestyles=line)
+
+
+def _profile(ax, density, affine, focus, axis, half, step, anatomy) -> float:
+    """Draw the heating along `axis` through the focus; returns its full width at half height."""
+    line = Plane.around(focus, axis, _normal(axis), half, step, step)
+    values = line.sample(density, affine)[1] / 1e6
+    inside = line.sample(anatomy.target_mask.astype(np.float32), anatomy.affine)[1] >= 0.5
+    ax.plot(line.us * 1e3, values, color=BLUE)
+    top = 1.16 * values.max()
+    ax.fill_between(line.us * 1e3, 0, top, where=inside, color=TARGET, alpha=0.12, lw=0)
+    if inside.any():
+        ax.text(line.us[inside].mean() * 1e3, top * 0.99, "target", ha="center", va="top",
+                color=TARGET, fontsize=6.5)
+    ax.set(xlim=(line.us[0] * 1e3, line.us[-1] * 1e3), ylim=(0, top))
+    return full_width(line.us, values)
+
+
+def _normal(axis):
+    """Some unit vector at right angles to `axis`."""
+    other = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
+    return other / np.linalg.norm(other)
+
+
+def full_width(x, values) -> float:
+    """Full width at half maximum of the lobe around the highest value [units of x]."""
+    half, top = values.max() / 2, int(np.argmax(values))
+    below = values < half
+    left = np.flatnonzero(below[:top])
+    right = np.flatnonzero(below[top:])
+    if not len(left) or not len(right):
+        return float("nan")
+    i, j = left[-1], top + right[0]
+    start = np.interp(half, values[i:i + 2], x[i:i + 2])
+    stop = np.interp(half, values[j - 1:j + 1][::-1], x[j - 1:j + 1][::-1])
+    return float(stop - start)

@@ -1,0 +1,94 @@
+"""What the report is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from hifuflow.artifacts import Anatomy, Plan, ReducedModel, Trajectory
+from hifuflow.job import read_json
+
+from .view import View
+
+MODELS = ("control", "plant")
+
+
+@dataclass
+class ReportInputs:
+    """Everything the report shows; parts that were not computed stay None or empty.
+
+    Attributes
+    ----------
+    patient : name.  config : the patient file with all defaults filled in.
+    anatomy, plan : see `hifuflow.artifacts`.  constraints : `anatomy/constraints.json`.
+    heating_path : `acoustics/heating.h5`, of which one focus is read when it is drawn.
+    mesh_paths, mesh_records : model -> `.msh` path, model -> its JSON record.
+    unknowns : model -> number of unknowns.
+    hsv, error_bound, rom_order : of the reduced model.  certificate : `certificate.json`.
+    treatments : controller -> (Trajectory, metrics).
+    provenance : what made this: versions and hashes by name; a value may itself be a dict.
+    """
+
+    patient: str
+    config: dict
+    anatomy: Anatomy
+    plan: Plan
+    constraints: dict
+    heating_path: Path | None = None
+    mesh_paths: dict = field(default_factory=dict)
+    mesh_records: dict = field(default_factory=dict)
+    unknowns: dict = field(default_factory=dict)
+    hsv: np.ndarray | None = None
+    error_bound: np.ndarray | None = None
+    rom_order: int | None = None
+    certificate: dict = field(default_factory=dict)
+    treatments: dict = field(default_factory=dict)
+    provenance: dict = field(default_factory=dict)
+
+    @property
+    def view(self) -> View:
+        """Directions for the figures; a phantom has no left and right to name."""
+        return View.of(self.anatomy.axis, anatomical="phantom" not in self.config["anatomy"])
+
+    @property
+    def prescription(self) -> dict:
+        return self.config["prescription"]
+
+    @classmethod
+    def from_folder(cls, folder, patient: str, config: dict, provenance: dict,
+                    controllers=None) -> ReportInputs:
+        """Read `results/{patient}`: all of it that is there.
+
+        `controllers` are those to show, in this order; by default the patient's own.
+        """
+        folder = Path(folder)
+        inputs = cls(patient, config, Anatomy.load(folder / "anatomy"),
+                     Plan.load(folder / "acoustics" / "plan.json"),
+                     read_json(folder / "anatomy" / "constraints.json"), provenance=provenance)
+        if (folder / "acoustics" / "heating.h5").is_file():
+            inputs.heating_path = folder / "acoustics" / "heating.h5"
+        for model in MODELS:
+            mesh = folder / "mesh" / model
+            if mesh.with_suffix(".msh").is_file():
+                inputs.mesh_paths[model] = mesh.with_suffix(".msh")
+            if mesh.with_suffix(".json").is_file():
+                inputs.mesh_records[model] = read_json(mesh.with_suffix(".json"))
+            assembled = folder / "fem" / f"{model}.h5"
+            if assembled.is_file():
+                with h5py.File(assembled) as file:
+                    inputs.unknowns[model] = len(file["baseline"])
+        if (folder / "reduction" / "rom.h5").is_file():
+            rom = ReducedModel.load(folder / "reduction" / "rom.h5")
+            inputs.hsv, inputs.error_bound = rom.hsv, rom.error_bound
+            inputs.rom_order = rom.order
+        if (folder / "reduction" / "certificate.json").is_file():
+            inputs.certificate = read_json(folder / "reduction" / "certificate.json")
+        for name in controllers or config.get("controllers", []):
+            control = folder / "control" / name
+            if (control / "trajectory.h5").is_file():
+                inputs.treatments[name] = (Trajectory.load(control / "trajectory.h5"),
+                                           read_json(control / "metrics.json"))
+        return inputs

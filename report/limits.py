@@ -1,0 +1,145 @@
+"""The metrics of each controller against their limits, as text with a verdict.
+
+Red is a safety limit that was exceeded or a treatment that was aborted; amber a goal that was not
+reached; green a limit or goal that was kept. Values without a limit get no verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .facts import MISSING
+from .inputs import ReportInputs
+
+STATUS = {"complete": ("green", "reached"), "timeout": ("amber", "not reached"),
+          "unreachable": ("amber", "not reached"), "aborted": ("red", "stopped early")}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value: its text, and verdict ("green", "amber", "red" or "") with the words for it."""
+
+    text: str
+    level: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what, its limit and where that comes from, a cell per controller."""
+
+    key: str
+    label: str
+    limit: str
+    source: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How one entry of `metrics.json` is shown, and what it is held against.
+
+    `limit` is a dotted key of the patient's configuration; `sense` says which side is good;
+    `safety` makes a broken limit red instead of amber.
+    """
+
+    key: str
+    label: str
+    scale: float
+    digits: int
+    unit: str
+    limit: str = ""
+    sense: str = "at most"
+    safety: bool = False
+
+    def show(self, value) -> str:
+        """The value as text, in the shown unit."""
+        if value is None or (not math.isfinite(value)):
+            return MISSING
+        return f"{value * self.scale:,.{self.digits}f}{self.unit}"
+
+    def show_limit(self, limit) -> str:
+        """The limit as text, without zeros that say nothing."""
+        text = f"{limit * self.scale:,.{self.digits}f}"
+        if "." in text:
+            text = text.rstrip("0").rstrip(".")
+        return f"{self.sense} {text}{self.unit}"
+
+
+METRICS = (
+    Metric("coverage", "Target's volume at the prescribed dose", 100, 1, " %",
+           "prescription.coverage", "at least"),
+    Metric("t90_cem43_min", "Dose reached by 90 % of the target (T90)", 1, 0, " CEM43",
+           "prescription.dose_cem43_min", "at least"),
+    Metric("treatment_time_s", "Treatment time", 1, 0, " s", "prescription.max_time_s"),
+    Metric("time_to_t90_s", "Time until 90 % is treated", 1, 0, " s"),
+    Metric("max_constraint_temperature_c", "Hottest constrained location", 1, 2, " °C",
+           "constraints.limit_c", safety=True),
+    Metric("max_overshoot_k", "Highest overshoot of a limit", 1, 2, " K", "overshoot",
+           safety=True),
+    Metric("overshoot_k_s", "Overshoot integrated over time", 1, 1, " K s"),
+    Metric("max_target_temperature_c", "Hottest place in the target", 1, 1, " °C"),
+    Metric("damaged_normal_volume_m3", "Tissue outside the target at 240 CEM43", 1e6, 2, " ml"),
+    Metric("max_power_w", "Highest acoustic power", 1, 1, " W", "prescription.max_power_w",
+           safety=True),
+    Metric("on_time_s", "Time with power on", 1, 0, " s"),
+    Metric("energy_j", "Acoustic energy", 1e-3, 2, " kJ"),
+    Metric("estimator_rmse_k", "Error of the estimated temperatures (RMS)", 1, 2, " K"),
+    Metric("step_time_p50_s", "Control step, median", 1e3, 1, " ms"),
+    Metric("step_time_p99_s", "Control step, 99th percentile", 1e3, 1, " ms",
+           "thermometry.interval_s"),
+    Metric("n_foci", "Foci", 1, 0, ""),
+    Metric("n_constraints", "Constrained locations", 1, 0, ""),
+    Metric("rom_order", "States of the reduced model", 1, 0, ""),
+)
+
+
+def limit_table(inputs: ReportInputs) -> list[Row]:
+    """All metrics, one row each, with a verdict where there is a limit."""
+    metrics = {name: {"max_power_w": float(trajectory.power.sum(axis=1).max()), **found}
+               for name, (trajectory, found) in inputs.treatments.items()}
+    status = tuple(status_cell(found.get("status")) for found in metrics.values())
+    rows = [Row("status", "Status", "complete", "", status)]
+    for metric in METRICS:
+        limit = _limit(metric, inputs)
+        cells = tuple(_cell(metric, found.get(metric.key), limit) for found in metrics.values())
+        source = metric.limit if limit is not None and "." in metric.limit else ""
+        rows.append(Row(metric.key, metric.label,
+                        metric.show_limit(limit) if limit is not None else "", source, cells))
+    return rows
+
+
+def status_cell(status) -> Cell:
+    """The status of a treatment in words."""
+    level, words = STATUS.get(status, ("", ""))
+    return Cell(str(status or MISSING), level, words)
+
+
+def _limit(metric: Metric, inputs: ReportInputs) -> float | None:
+    if not metric.limit:
+        return None
+    if metric.limit == "overshoot":
+        return 0.0
+    if metric.limit == "constraints.limit_c":
+        limits = np.unique(inputs.constraints.get("limit_c", []))
+        return float(limits[0]) if len(limits) == 1 else None
+    section, key = metric.limit.split(".")
+    return inputs.config.get(section, {}).get(key)
+
+
+def _cell(metric: Metric, value, limit) -> Cell:
+    text = metric.show(value)
+    if limit is None or text == MISSING:
+        return Cell(text)
+    # The verdict is on what is shown: a difference below the last digit is rounding.
+    shown, bound = (round(number * metric.scale, metric.digits) for number in (value, limit))
+    if metric.sense == "at least":
+        # But a goal that is missed must not be rounded up to "reached".
+        kept = shown >= bound and value >= limit * (1 - 1e-9)
+        return Cell(text, "green", "reached") if kept else Cell(text, "amber", "not reached")
+    if shown <= bound:
+        return Cell(text, "green", "kept")
+    return Cell(text, "red" if metric.safety else "amber", "exceeded")

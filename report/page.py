@@ -1,0 +1,174 @@
+"""The page: one self-contained HTML file with everything about a treatment."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from hifuflow.job import Progress, atomic
+
+from .facts import MISSING, compare_with_paper
+from .figures import Drawn, draw_all
+from .inputs import ReportInputs
+from .limits import limit_table, status_cell
+
+DPI = 170
+CSS_PIXELS_PER_INCH = 122  # on screen a figure of a journal's width fills the page's column
+MAX_EVENTS = 200
+
+CERTIFICATE = {
+    "order": "Order", "full_order": "Order of the full model",
+    "hinf_error_relative": "H-infinity error, relative",
+    "hinf_bound_relative": "H-infinity bound, relative",
+    "max_output_error_k": "Largest output error in a replayed treatment (K)",
+    "stable": "Stable", "seconds": "Seconds", "peak_memory_bytes": "Peak memory (bytes)",
+}
+
+
+def write_report(inputs: ReportInputs, out_dir) -> Path:
+    """Draw all figures (`figures/*.png`) and write `index.html`; returns the page's path.
+
+    Raises
+    ------
+    InputError : a file that the report needs cannot be read.
+    """
+    out_dir = Path(out_dir)
+    figures = []
+    runs = len(inputs.treatments)
+    total = 5 + (2 * runs + 1 + (runs > 1) if runs else 0)
+    with Progress("report", total=total, unit="figures") as progress:
+        for number, drawn in enumerate(draw_all(inputs), start=1):
+            figures.append(_store(drawn, number, out_dir / "figures"))
+            progress.advance(note=drawn.name)
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True)
+    page = environment.get_template("index.html.j2").render(**_context(inputs, figures))
+    with atomic(out_dir / "index.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return out_dir / "index.html"
+
+
+def _store(drawn: Drawn, number: int, folder: Path) -> dict:
+    """Write the figure as PNG; returns what the template shows of it."""
+    buffer = io.BytesIO()
+    drawn.figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    with atomic(folder / f"{drawn.name}.png") as temporary:
+        temporary.write_bytes(buffer.getvalue())
+    return {"name": drawn.name, "section": drawn.section, "title": drawn.title,
+            "caption": drawn.caption, "number": number,
+            "wide": drawn.figure.get_size_inches()[0] > 6,
+            "width": round(drawn.figure.get_size_inches()[0] * CSS_PIXELS_PER_INCH),
+            "data": base64.b64encode(buffer.getvalue()).decode()}
+
+
+def _context(inputs: ReportInputs, figures: list[dict]) -> dict:
+    return {
+        "patient": inputs.patient,
+        "description": inputs.config.get("description", ""),
+        "statuses": {name: status_cell(metrics.get("status"))
+                     for name, (_, metrics) in inputs.treatments.items()},
+        "controllers": list(inputs.treatments),
+        "rows": limit_table(inputs),
+        "paper": compare_with_paper(inputs),
+        "plan": plan_table(inputs),
+        "figures": figures,
+        "meshes": mesh_table(inputs),
+        "certificate": certificate_table(inputs.certificate),
+        "events": {name: _events(trajectory)
+                   for name, (trajectory, _) in inputs.treatments.items()},
+        "provenance": list(_flatten(inputs.provenance)),
+        "config": json.dumps(inputs.config, indent=2, ensure_ascii=False, default=str),
+        "missing": MISSING,
+    }
+
+
+def plan_table(inputs: ReportInputs) -> list[tuple[str, str]]:
+    """What is planned, line by line."""
+    plan, prescription, view = inputs.plan, inputs.prescription, inputs.view
+    anatomy = inputs.anatomy
+    heights = np.unique(np.round(plan.foci @ view.upright * 1e3, 1))
+    axis = ", ".join(f"{value:g}" for value in np.round(plan.axis, 3))
+    apex = ", ".join(f"{value * 1e3:.1f}" for value in plan.apex)
+    volume = anatomy.target_mask.sum() * anatomy.voxel_volume * 1e6
+    interval = inputs.config.get("thermometry", {}).get("interval_s")
+    rows = [
+        ("Target", f"{', '.join(anatomy.target)}, {volume:.2f} ml"),
+        ("Regions", ", ".join(f"{name} ({region['tissue']})"
+                              for name, region in anatomy.regions.items())),
+        ("Prescribed dose", f"{prescription['dose_cem43_min']:g} CEM43 to "
+                            f"{prescription['coverage']:.0%} of the target"),
+        ("Highest power, longest time", f"{prescription['max_power_w']:g} W, "
+                                        f"{prescription['max_time_s']:,.0f} s"),
+        ("Foci", f"{len(plan.foci)}, {plan.spacing_m * 1e3:g} mm apart, on "
+                 f"{view.name(view.upright)} = {', '.join(f'{h:g}' for h in heights)} mm"),
+        ("Array's apex, direction", f"({apex}) mm, ({axis})"),
+        ("Constrained locations", f"{len(inputs.constraints['position_m'])}, "
+                                  f"{inputs.constraints['surface'].get('kind', '')}"),
+        ("Thermometry", f"every {interval:g} s" if interval else MISSING),
+    ]
+    return rows
+
+
+def mesh_table(inputs: ReportInputs) -> dict:
+    """Model -> rows of (label, text) with the region volumes against those of the label map."""
+    tables = {}
+    for model, record in inputs.mesh_records.items():
+        rows = [("Tetrahedra", _number(record.get("n_cells"))),
+                ("Vertices", _number(record.get("n_vertices"))),
+                ("Unknowns", _number(inputs.unknowns.get(model))),
+                ("Lowest quality", _number(record.get("min_quality"))),
+                ("Quality, first percentile", _number(record.get("quality_p01")))]
+        for name, region in record.get("regions", {}).items():
+            volume, voxels = region.get("volume_m3"), region.get("label_volume_m3")
+            text = MISSING
+            if volume is not None and voxels:
+                text = f"{volume * 1e6:,.2f} ml ({volume / voxels - 1:+.1%} against the label map)"
+            lumped = [part for part in region.get("lumped", []) if part != name]
+            label = f"Volume of {name}" + (f", with {', '.join(lumped)}" if lumped else "")
+            rows.append((label, text))
+        tables[model] = rows
+    return tables
+
+
+def certificate_table(certificate: dict) -> list[tuple[str, str]]:
+    """The reduction's certificate, known entries first; nested entries are spread out."""
+    known = [key for key in CERTIFICATE if key in certificate]
+    others = [key for key in certificate if key not in CERTIFICATE]
+    rows = []
+    for key in known + others:
+        label, value = CERTIFICATE.get(key, key), certificate[key]
+        if isinstance(value, dict):
+            rows += [(f"{label}, {part}", text) for part, text in _flatten(value)]
+        else:
+            rows.append((label, _number(value)))
+    return rows
+
+
+def _flatten(values: dict, prefix: str = ""):
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key} · ")
+        else:
+            yield f"{prefix}{key}", _number(value)
+
+
+def _number(value) -> str:
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _events(trajectory) -> dict:
+    rows = [(f"{time:,.0f}", str(text))
+            for time, text in zip(trajectory.event_time, trajectory.event, strict=True)]
+    return {"rows": rows[:MAX_EVENTS], "total": len(rows)}

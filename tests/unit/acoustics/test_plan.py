@@ -1,0 +1,87 @@
+"""Pose, lattice, numbering and every refusal of the plan."""
+
+import numpy as np
+import pytest
+
+from acoustics.frame import beam_frame
+from acoustics.plan import plan_treatment
+from hifuflow.errors import InputError
+
+
+def config(axis=(0, 0, 1), standoff=105, **foci):
+    return {"transducer": {"name": "random256", "axis": list(axis), "standoff_mm": standoff},
+            "foci": foci or {"spacing_mm": 2, "plane_offsets_mm": [0]}}
+
+
+def test_apex_stands_off_the_skin_on_the_axis_through_the_target(cube, device):
+    anatomy = cube()
+    plan = plan_treatment(anatomy, device, config())
+    centroid = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0)
+    np.testing.assert_allclose(plan.apex[:2], centroid[:2])
+    skin = anatomy.affine[2, 3] + 4.5 * 2e-3  # the face of the first body voxel
+    assert plan.apex[2] == pytest.approx(skin - 0.105, abs=1e-4)
+
+
+def test_lattice_fills_the_target_in_raster_order(cube, device):
+    anatomy = cube()
+    plan = plan_treatment(anatomy, device, config())
+    assert len(plan.foci) == 5 * 4 and plan.spacing_m == 0.002
+    index = np.rint(anatomy.index(plan.foci)).astype(int)
+    assert anatomy.target_mask[tuple(index.T)].all()
+    assert (np.diff(plan.foci[:, 1]) >= -1e-12).all()
+    np.testing.assert_allclose(np.diff(plan.foci[:5, 0]), 0.002)
+    assert (plan.foci[0, :2] == plan.foci[:, :2].min(axis=0)).all()
+
+
+def test_planes_lie_along_the_beam_and_come_one_after_another(cube, device):
+    plan = plan_treatment(cube((0, -1, 0)), device, config(
+        (0, -1, 0), spacing_mm=2, plane_offsets_mm=[4, -4]))
+    depth = plan.foci @ plan.axis
+    assert len(plan.foci) == 2 * 20
+    np.testing.assert_allclose(np.ptp(depth), 0.008)
+    assert (np.diff(depth) >= -1e-12).all()
+
+
+@pytest.mark.parametrize("axis", [(0, 0, 1), (1, 0, 0), (0, -1, 0), (1, 2, -0.5), (0.6, 0, 0.8)])
+def test_beam_frame_is_a_rotation_with_the_axis_last(axis):
+    frame = beam_frame(axis)
+    np.testing.assert_allclose(frame.T @ frame, np.eye(3), atol=1e-12)
+    assert np.linalg.det(frame) == pytest.approx(1)
+    np.testing.assert_allclose(frame[:, 2], np.array(axis) / np.linalg.norm(axis), atol=1e-12)
+
+
+def test_explicit_foci_are_kept_in_order(cube, device):
+    points = [[0, 0, 2.0], [3, 0, 0], [-1, 2, 1]]
+    plan = plan_treatment(cube(), device, config(explicit_mm=points))
+    np.testing.assert_allclose(plan.foci, np.array(points) * 1e-3)
+    assert plan.spacing_m == pytest.approx(np.sqrt(6) * 1e-3)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"axis": (0, 0, 0)}, "not a direction"),
+    ({"axis": (0, 0, float("nan"))}, "not a direction"),
+    ({"axis": (0, 1, 0)}, "prepared for"),
+    ({"standoff": 20}, "water up to"),
+    ({"standoff": -5}, "standoff_mm"),
+    ({"standoff": float("nan")}, "standoff_mm"),
+    ({"standoff": 140}, "focus 1 of 20 needs .* mm of lateral and .29.* mm of axial steering"),
+    ({"spacing_mm": 0, "plane_offsets_mm": [0]}, "foci.spacing_mm"),
+    ({"spacing_mm": 3, "plane_offsets_mm": [30]}, "no focus lies in the target"),
+    ({"spacing_mm": 3, "plane_offsets_mm": "0"}, "plane_offsets_mm"),
+    ({"spacing_mm": 3, "planes": [0]}, "unknown key"),
+    ({"explicit_mm": [[0, 0, 300]], "spacing_mm": 3}, "focus 1 does not lie in the body"),
+    ({"explicit_mm": [[0, 0, -20.0], [0, 0, 0]]}, "focus 1 does not lie in the body"),
+    ({"explicit_mm": [[0, 0, 0], [0, 0, 0]]}, "same focus twice"),
+    ({"explicit_mm": [[0, 0]]}, "explicit_mm"),
+    ({"explicit_mm": [[0, 0, 0], [15.2, 0, 0]], "standoff": 105}, "focus 2 of 2"),
+])
+def test_unusable_plan_is_refused_in_plain_words(cube, device, change, words):
+    with pytest.raises(InputError, match=words):
+        plan_treatment(cube(), device, config(**change))
+
+
+def test_beam_through_a_cut_is_refused(cube, device):
+    anatomy = cube()
+    anatomy.coupling[:] = False
+    with pytest.raises(InputError, match="cut"):
+        plan_treatment(anatomy, device, config())

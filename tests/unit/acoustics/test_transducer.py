@@ -1,0 +1,101 @@
+"""The random array and the direct Rayleigh sum, against geometry and closed forms."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist
+
+from acoustics.angular_spectrum import plane_power
+from acoustics.rayleigh import rayleigh_pressure
+from acoustics.source import source_plane
+from acoustics.transducer import Transducer
+from hifuflow.errors import InputError
+
+DENSITY, SPEED = 1000.0, 1500.0
+
+
+def test_discs_lie_on_the_bowl_inside_the_aperture_and_do_not_touch(device):
+    array = Transducer.from_config(device)
+    assert array.positions.shape == (256, 3)
+    centre = np.array([0, 0, 0.13])
+    np.testing.assert_allclose(np.linalg.norm(array.positions - centre, axis=1), 0.13, rtol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(array.normals, axis=1), 1, rtol=1e-12)
+    assert pdist(array.positions).min() > 2 * array.element_radius
+    tilt = array.normals[:, 2]
+    outer = np.hypot(array.positions[:, 0], array.positions[:, 1]) + array.element_radius * tilt
+    assert outer.max() < array.aperture / 2
+
+
+def test_discs_cover_the_cap_evenly(device):
+    array = Transducer.from_config(device)
+    # Equal heights are equal areas: each quarter of the cap's height holds a quarter of the discs.
+    height = array.positions[:, 2] / array.rim_depth
+    counts = np.histogram(height, bins=4, range=(0, 1))[0]
+    assert counts.min() > 48 and counts.max() < 80
+    assert np.abs(array.positions[:, :2].mean(axis=0)).max() < 3e-3
+
+
+def test_same_seed_same_array_other_seed_other_array(device):
+    first, again = (Transducer.from_config(device).positions for _ in range(2))
+    other = Transducer.from_config({**device, "seed": 2}).positions
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("element_radius_m", 0.0035), ("element_radius_m", float("nan")), ("n_elements", 0),
+    ("n_elements", 256.0), ("aperture_m", 0.27), ("kind", "annular"), ("frequency_hz", "1 MHz"),
+    ("max_steering_m", {"lateral": 0.01}), ("seed", -1), ("frequency_mhz", 1),
+])
+def test_unusable_device_is_refused_with_its_key(device, key, value):
+    with pytest.raises(InputError) as error:
+        Transducer.from_config({**device, key: value})
+    assert error.value.key == key
+
+
+def bowl(radius, aperture, count=40_000):
+    """A whole bowl as many small patches of equal area (golden-angle points)."""
+    rim = radius * (1 - np.sqrt(1 - (aperture / 2 / radius) ** 2))
+    height = (np.arange(count) + 0.5) / count * rim
+    across = np.sqrt(height * (2 * radius - height))
+    angle = np.arange(count) * np.pi * (3 - np.sqrt(5))
+    positions = np.column_stack([across * np.cos(angle), across * np.sin(angle), height])
+    patch = np.sqrt(2 * radius * rim / count)  # as a disc of the same area
+    return Transducer("bowl", 1e6, radius, aperture, patch, positions, 1.0, 0.01, 0.01)
+
+
+def test_rayleigh_sum_of_a_bowl_is_oneils_closed_form_on_the_axis():
+    """O'Neil, J. Acoust. Soc. Am. 21 (1949): |p/p0| = 2/|1 - z/R| |sin(k (B - z)/2)|."""
+    array = bowl(0.13, 0.13)
+    z = np.array([0.09, 0.1, 0.115, 0.122, 0.128, 0.1301, 0.135, 0.142, 0.15])
+    points = np.column_stack([0 * z, 0 * z, z])
+    gain = np.abs(rayleigh_pressure(array, [0, 0, 0.13], points, 1.0, DENSITY, SPEED, 1))
+    gain /= array.surface_pressure(1.0, DENSITY, SPEED)
+    to_rim = np.hypot(z - array.rim_depth, 0.065)
+    k = 2 * np.pi * 1e6 / SPEED
+    exact = np.abs(2 / (1 - z / 0.13) * np.sin(k * (to_rim - z) / 2))
+    np.testing.assert_allclose(gain, exact, rtol=2e-3, atol=2e-3 * exact.max())
+    # 1 W over the bowl's face is p0 = sqrt(2 rho c W/area): 1.059 MPa at the focus.
+    area = 2 * np.pi * 0.13 * array.rim_depth
+    assert gain.max() * np.sqrt(2 * DENSITY * SPEED / area) == pytest.approx(1.059e6, rel=3e-3)
+
+
+def test_a_single_disc_radiates_the_power_it_is_driven_with(device):
+    """The power through a plane is the piston's: the radiation resistance is part of p0."""
+    array = Transducer.from_config(device)
+    disc = replace(array, positions=np.zeros((1, 3)))
+    x = 0.0006 * np.arange(-150, 151)
+    piston = replace(disc, element_radius=0.004)
+    pressure = source_plane(piston, np.array([[0, 0, 0.13]]), x, x, 0.03, 1.0, DENSITY, SPEED)
+    power = plane_power(pressure[0], piston.wavenumber(SPEED), DENSITY * SPEED, (6e-4, 6e-4))
+    assert power == pytest.approx(1.0, abs=0.01)
+
+
+def test_disc_field_with_its_fresnel_phase_matches_the_rayleigh_sum(device):
+    array = Transducer.from_config(device)
+    x = np.linspace(-0.03, 0.03, 25)
+    focus = np.array([0.01, 0, 0.12])
+    plane = source_plane(array, focus[None], x, x, 0.11, 1.0, DENSITY, SPEED)[0]
+    points = np.stack(np.meshgrid(x, x, [0.11], indexing="ij"), axis=-1).reshape(-1, 3)
+    exact = rayleigh_pressure(array, focus, points, 1.0, DENSITY, SPEED).reshape(plane.shape)
+    assert np.linalg.norm(plane - exact) < 0.04 * np.linalg.norm(exact)

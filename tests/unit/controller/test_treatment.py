@@ -1,0 +1,195 @@
+import inspect
+import json
+
+import numpy as np
+import pytest
+
+import controller.loop as loop
+from controller.base import Controller
+from controller.estimator import Estimate
+from controller.loop import run_treatment
+from controller.paper import PaperController
+from controller.prediction import DiscreteModel
+from controller.settings import Prescription
+from hifuflow.errors import InputError
+
+CONTRACT_KEYS = {
+    "treatment_time_s", "time_to_t90_s", "on_time_s", "energy_j", "coverage", "t90_cem43_min",
+    "max_constraint_temperature_c", "max_overshoot_k", "overshoot_k_s", "max_target_temperature_c",
+    "damaged_normal_volume_m3", "estimator_rmse_k", "step_time_p50_s", "step_time_p99_s", "n_foci",
+    "n_constraints", "rom_order", "status"}
+FULL = Prescription(240.0, 0.9, 15.0, 600.0)
+
+
+@pytest.fixture(scope="module")
+def model(small_rom):
+    return DiscreteModel.sampled(small_rom, 2.0)
+
+
+@pytest.fixture
+def paper(model):
+    return PaperController(model, FULL, {})
+
+
+def _estimate(model, state=None, dose=0.0, time=0.0):
+    state = np.zeros(len(model.A)) if state is None else state
+    temperature = model.C @ state + model.outputs.baseline
+    n = int(model.outputs.target.sum())
+    return Estimate(time, state, temperature[model.outputs.constraint],
+                    temperature[model.outputs.target], np.broadcast_to(dose, n).astype(float))
+
+
+def _heated(model, power, samples=5):
+    state = np.zeros(len(model.A))
+    for _ in range(samples):
+        state = model.A @ state + model.B @ power
+    return state
+
+
+def test_highest_power_equals_brute_force(model, paper):
+    state = _heated(model, np.full(5, 3.0))
+    rows = model.outputs.constraint
+    for focus, found in enumerate(paper.highest_power(state)):
+        low, high = 0.0, 1e5
+        for _ in range(80):
+            middle = (low + high) / 2
+            following = model.A @ state + model.B[:, focus] * middle
+            ok = (model.C @ following + model.outputs.baseline <= model.outputs.limit)[rows].all()
+            low, high = (middle, high) if ok else (low, middle)
+        assert found == pytest.approx(low, rel=1e-6)
+
+
+def test_no_power_while_a_constraint_is_above_its_limit(model, paper):
+    hot = _heated(model, np.full(5, 15.0), 60)
+    assert not paper.highest_power(hot).any()
+    assert not paper.decide(_estimate(model, hot)).any()
+
+
+def test_starts_at_the_first_focus_with_full_power(model, paper):
+    assert paper.decide(_estimate(model)).tolist() == [15.0, 0, 0, 0, 0]
+
+
+def test_moves_to_the_hottest_untreated_focus_when_the_dose_is_reached(model, paper):
+    paper.decide(_estimate(model))
+    dose = np.where(paper._owned[:, 0], 500.0, 0.0)
+    state = _heated(model, np.eye(5)[4] * 5)
+    assert paper.decide(_estimate(model, state, dose)).argmax() == 4
+
+
+def test_keeps_the_focus_although_another_is_hotter(model, paper):
+    paper.decide(_estimate(model))
+    assert paper.decide(_estimate(model, _heated(model, np.eye(5)[4] * 5))).argmax() == 0
+
+
+def test_reduced_power_where_full_power_can_never_be_allowed(model):
+    strong = PaperController(model, Prescription(240.0, 0.9, 1e4, 600.0), {})
+    power = strong.decide(_estimate(model))
+    highest = strong.highest_power(np.zeros(len(model.A)))
+    assert power.max() == pytest.approx(highest.max())
+    assert np.count_nonzero(power) == 1
+
+
+def test_gives_up_without_progress(model):
+    paper = PaperController(model, FULL, {"patience_s": 100})
+    paper.decide(_estimate(model, time=0.0))
+    paper.decide(_estimate(model, time=90.0))
+    assert not paper.unreachable
+    paper.decide(_estimate(model, time=102.0))
+    assert paper.unreachable
+
+
+def test_closed_loop_completes_within_the_limits(small_rom, small_patient, treatment_config):
+    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    assert metrics["status"] == "complete"
+    assert metrics["coverage"] >= 0.9
+    assert metrics["max_overshoot_k"] < 0.3
+    assert metrics["estimator_rmse_k"] < 0.05
+    assert CONTRACT_KEYS <= metrics.keys()
+    json.dumps(metrics, allow_nan=False)
+    assert not trajectory.power[-1].any()
+    assert trajectory.power.sum(axis=1).max() <= 15 * (1 + 1e-9)
+    assert len({len(getattr(trajectory, name)) for name in
+                ("t", "power", "coverage", "target_dose", "measured_temperature")}) == 1
+    assert trajectory.event[-1].startswith(("end", "all constraints", "constraint"))
+
+
+def test_same_seed_same_treatment(small_rom, small_patient, treatment_config):
+    treatment_config["thermometry"]["noise_c"] = 0.5
+    treatment_config["prescription"]["max_time_s"] = 60
+    runs = [run_treatment(small_rom, small_patient, "paper", treatment_config)[0]
+            for _ in range(2)]
+    treatment_config["thermometry"]["seed"] = 2
+    other = run_treatment(small_rom, small_patient, "paper", treatment_config)[0]
+    np.testing.assert_array_equal(runs[0].power, runs[1].power)
+    np.testing.assert_array_equal(runs[0].measured_temperature, runs[1].measured_temperature)
+    assert not np.array_equal(runs[0].measured_temperature[0], other.measured_temperature[0])
+
+
+def test_timeout(small_rom, small_patient, treatment_config):
+    treatment_config["prescription"]["max_time_s"] = 4
+    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    assert metrics["status"] == "timeout"
+    assert metrics["treatment_time_s"] == 4.0
+    assert metrics["time_to_t90_s"] is None
+    assert not trajectory.power[2:].any()
+
+
+def test_unreachable(small_rom, small_patient, treatment_config):
+    treatment_config["prescription"].update(max_power_w=0.01)
+    treatment_config["paper"] = {"patience_s": 30}
+    _, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    assert metrics["status"] == "unreachable"
+
+
+def test_aborted_without_thermometry(small_rom, small_patient, treatment_config, monkeypatch):
+    monkeypatch.setattr(loop.Thermometry, "image",
+                        lambda self, number, true: true * (1.0 if number < 5 else np.nan))
+    treatment_config["prescription"]["dose_cem43_min"] = 1e30
+    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    assert metrics["status"] == "aborted"
+    assert metrics["treatment_time_s"] == 8 + 10 + 2
+    assert "no valid thermometry" in trajectory.event
+
+
+@pytest.mark.parametrize("command", [np.nan, -1.0, 100.0])
+def test_aborted_on_an_invalid_command(small_rom, small_patient, treatment_config, monkeypatch,
+                                       command):
+    monkeypatch.setattr(PaperController, "decide", lambda self, estimate: np.full(5, command))
+    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    assert metrics["status"] == "aborted"
+    assert not trajectory.power.any()
+
+
+def test_controllers_never_see_the_plant(small_rom, small_patient, treatment_config, monkeypatch):
+    seen = []
+
+    class Spy(Controller):
+        def __init__(self, *arguments):
+            seen.extend(arguments)
+            super().__init__(*arguments)
+
+        def decide(self, estimate):
+            seen.append(estimate)
+            return np.zeros(len(self.model.foci))
+
+    monkeypatch.setitem(loop.CONTROLLERS, "spy", Spy)
+    treatment_config["prescription"]["max_time_s"] = 4
+    run_treatment(small_rom, small_patient, "spy", treatment_config)
+    assert {type(item) for item in seen} == {DiscreteModel, Prescription, dict, Estimate}
+    for kind in loop.CONTROLLERS.values():
+        assert list(inspect.signature(kind.decide).parameters) == ["self", "estimate"]
+
+
+@pytest.mark.parametrize("section, key, value", [
+    ("prescription", "coverage", 1.5), ("prescription", "max_power_w", "22"),
+    ("thermometry", "interval_s", 0), ("plant", "time_step_s", -1.0),
+    ("estimator", "measurement_floor_k", 0), ("paper", "focal_zone_level", 2)])
+def test_bad_values_are_named(small_rom, small_patient, treatment_config, section, key, value):
+    treatment_config.setdefault(section, {})[key] = value
+    with pytest.raises(InputError, match=f"{section}.{key}"):
+        run_treatment(small_rom, small_patient, "paper", treatment_config)
+
+
+def test_unknown_controller(small_rom, small_patient, treatment_config):
+    with pytest.raises(InputError, match="paper"):
+        run_treatment(small_rom, small_patient, "nothing", treatment_config)

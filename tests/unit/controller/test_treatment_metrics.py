@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from controller.metrics import dose_to_fraction, treatment_metrics
+from controller.settings import Prescription
+from hifuflow.artifacts import Outputs, Trajectory
+
+
+@pytest.fixture
+def trajectory():
+    """Five samples, two foci, one constraint, four target voxels of unequal volume."""
+    outputs = Outputs(np.array(["constraint"] + ["target"] * 4), np.zeros((5, 3)),
+                      np.array([0.0, 1.0, 2.0, 3.0, 4.0]), np.full(5, 37.0),
+                      np.array([43.0] + [np.nan] * 4))
+    dose = np.array([[0, 0, 0, 0], [0, 0, 0, 300], [0, 0, 300, 400], [0, 300, 400, 500],
+                     [100, 300, 400, 500.0]])
+    return Trajectory(
+        t=np.arange(5) * 2.0,
+        power=np.array([[22, 0], [22, 0], [0, 22], [0, 10], [0, 0.0]]),
+        constraint_temperature=np.array([[37], [42], [43.5], [44], [42.0]]),
+        target_temperature=np.full((5, 4), 60.0), target_dose=dose,
+        estimated_constraint_temperature=np.array([[37], [42], [43], [44], [42.0]]),
+        measured_temperature=np.zeros((5, 5)), measured_position=np.zeros((5, 3)),
+        coverage=np.array([0, 0.4, 0.7, 0.9, 0.9]), event_time=np.zeros(0),
+        event=np.zeros(0, dtype=str), voxel_index=np.zeros((3, 3), dtype=int),
+        voxel_peak_temperature=np.zeros(3), voxel_dose=np.zeros(3), outputs=outputs,
+        foci=np.zeros((2, 3)))
+
+
+def test_metrics_of_a_hand_made_trajectory(trajectory):
+    metrics = treatment_metrics(trajectory, Prescription(240.0, 0.99, 22.0, 8.0), "timeout", 8.0,
+                                np.array([10.0, 240.0, 1e4]), 2.0, np.array([0.1, 0.2, 0.3]), 7)
+    assert metrics == {
+        "treatment_time_s": 8.0, "time_to_t90_s": 6.0, "on_time_s": 8.0,
+        "energy_j": pytest.approx(2 * (22 + 22 + 22 + 10)), "coverage": pytest.approx(0.9),
+        "t90_cem43_min": 300.0, "max_constraint_temperature_c": 44.0,
+        "max_overshoot_k": pytest.approx(1.0), "overshoot_k_s": pytest.approx(2 * 0.5 + 2 * 1.0),
+        "max_target_temperature_c": 60.0, "damaged_normal_volume_m3": 4.0,
+        "estimator_rmse_k": pytest.approx(0.5 / np.sqrt(5)), "step_time_p50_s": pytest.approx(0.2),
+        "step_time_p99_s": pytest.approx(0.298), "n_foci": 2, "n_constraints": 1, "rom_order": 7,
+        "status": "timeout", "first_focus_hold_s": 4.0, "full_power_s": 6.0}
+
+
+def test_t90_is_weighted_by_volume():
+    dose, volume = np.array([1.0, 2.0, 3.0]), np.array([1.0, 8.0, 1.0])
+    assert dose_to_fraction(dose, volume, 0.9) == 2.0
+    assert dose_to_fraction(dose, volume, 0.95) == 1.0

@@ -1,0 +1,97 @@
+"""Properties per cell: exact averages where they are known, and every value that is refused."""
+
+import copy
+
+import numpy as np
+import pytest
+from box_patient import BLOOD, BOX, TISSUES, TUMOUR, box_mesh
+
+from fem.mesh_input import tetrahedron_volumes
+from fem.properties import cell_properties, subdivided_centroids
+from hifuflow.errors import InputError
+
+
+@pytest.mark.parametrize("m", [1, 2, 5, 12])
+def test_subdivision_integrates_linear_functions_exactly(m):
+    points = subdivided_centroids(m)
+    assert points.shape == (m**3, 4)
+    assert len(np.unique(points.round(12), axis=0)) == m**3
+    assert points.min() > 0
+    np.testing.assert_allclose(points.sum(axis=1), 1)
+    np.testing.assert_allclose(points.mean(axis=0), 0.25)
+
+
+def test_subdivision_error_of_quadratics_falls_with_the_square():
+    exact = 1 / 10  # mean of lambda^2 over a tetrahedron
+    errors = [abs((subdivided_centroids(m) ** 2).mean(axis=0) - exact).max() for m in (4, 8)]
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+    assert errors[1] < 1e-3
+
+
+def test_integrals_over_the_body_are_those_of_the_label_map(anatomy):
+    """Cells that cut across the tumour's faces take averages, so that nothing is lost."""
+    mesh = box_mesh(7)
+    found = cell_properties(mesh.cell_vertices, anatomy, TISSUES, BLOOD, {})
+    volume = tetrahedron_volumes(mesh.cell_vertices)
+    tumour = (TUMOUR[1] - TUMOUR[0]) ** 3
+    for values, of in ((found.heat_capacity, lambda t: t["density_kg_m3"]
+                        * t["specific_heat_j_kg_k"]),
+                       (found.conductivity, lambda t: t["conductivity_w_m_k"]),
+                       (found.perfusion, lambda t: 4000 * t["perfusion_kg_m3_s"])):
+        fat, lesion = of(TISSUES["fat"]), of(TISSUES["tumour"])
+        total = fat * (BOX**3 - tumour) + lesion * tumour
+        excess = abs(lesion - fat) * tumour
+        assert abs(values @ volume - total) < 0.01 * excess
+        assert values.min() >= min(fat, lesion) - 1e-9 * fat
+        assert values.max() <= max(fat, lesion) + 1e-9 * fat
+    assert len(np.unique(found.perfusion)) > 2
+
+
+def test_cells_outside_the_body_take_the_nearest_body_voxel(anatomy):
+    far = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]]) * 0.001
+    shift = np.array([[-0.01, 0.02, 0.02]])  # in the water beside the box, and off the grid
+    anatomy.labels[1, 11:13, 11:13] = 2
+    found = cell_properties(far + shift, anatomy, TISSUES, BLOOD, {})
+    assert found.conductivity[0] == TISSUES["tumour"]["conductivity_w_m_k"]
+
+
+def test_water_inside_a_cell_does_not_count(anatomy):
+    cell = np.array([[[-0.002, 0, 0], [0.004, 0.0, 0], [0, 0.004, 0], [0, 0, 0.004]]])
+    found = cell_properties(cell, anatomy, TISSUES, BLOOD, {})
+    np.testing.assert_allclose(found.conductivity, TISSUES["fat"]["conductivity_w_m_k"])
+
+
+def test_deviations_scale_their_term_only(anatomy):
+    vertices = box_mesh(2).cell_vertices
+    plain = cell_properties(vertices, anatomy, TISSUES, BLOOD, {})
+    other = cell_properties(vertices, anatomy, TISSUES, BLOOD,
+                            {"perfusion_factor": 1.5, "conductivity_factor": 0.8})
+    np.testing.assert_allclose(other.perfusion, 1.5 * plain.perfusion)
+    np.testing.assert_allclose(other.conductivity, 0.8 * plain.conductivity)
+    np.testing.assert_array_equal(other.heat_capacity, plain.heat_capacity)
+
+
+@pytest.mark.parametrize("tissue, key, value", [
+    ("fat", "density_kg_m3", float("nan")),
+    ("fat", "specific_heat_j_kg_k", -1.0),
+    ("tumour", "conductivity_w_m_k", 0.0),
+    ("tumour", "perfusion_kg_m3_s", -0.5),
+    ("tumour", "perfusion_kg_m3_s", "0.5"),
+    ("fat", "density_kg_m3", None),
+])
+def test_bad_values_name_tissue_and_key(anatomy, tissue, key, value):
+    tissues = copy.deepcopy(TISSUES)
+    tissues[tissue][key] = value
+    with pytest.raises(InputError) as caught:
+        cell_properties(box_mesh(1).cell_vertices, anatomy, tissues, BLOOD, {})
+    assert caught.value.key == f"tissues.{tissue}.{key}"
+
+
+def test_missing_tissues_blood_and_bad_factors_are_refused(anatomy):
+    vertices = box_mesh(1).cell_vertices
+    with pytest.raises(InputError, match="no properties for this tissue"):
+        cell_properties(vertices, anatomy, {"fat": TISSUES["fat"]}, BLOOD, {})
+    with pytest.raises(InputError, match=r"blood\.specific_heat_j_kg_k"):
+        cell_properties(vertices, anatomy, TISSUES, {}, {})
+    with pytest.raises(InputError, match=r"plant\.conductivity_factor"):
+        cell_properties(vertices, anatomy, TISSUES, BLOOD, {"conductivity_factor": 0})

@@ -1,0 +1,85 @@
+"""Constraint points: on the ellipsoid, evenly spread, at their distance from the target."""
+
+import numpy as np
+import pytest
+
+from hifuflow.artifacts import Anatomy
+from hifuflow.errors import InputError
+from meshes.constraints import (
+    clearance_ellipsoid,
+    distance_to_ellipsoid,
+    fibonacci_sphere,
+    minimum_volume_ellipsoid,
+    place_constraints,
+    target_corners,
+)
+
+CONFIG = {"surface": "ellipsoid", "clearance_mm": 9, "points": 209, "limit_c": 43}
+
+
+def ball_in_block(size=60, radius=10):
+    index = np.indices((size,) * 3) - size // 2
+    labels = np.ones((size,) * 3, np.int16)
+    labels[(index**2).sum(axis=0) <= radius**2] = 2
+    regions = {"fat": {"label": 1, "tissue": "fat", "volume_m3": 1.0},
+               "tumour": {"label": 2, "tissue": "tumour", "volume_m3": 1.0}}
+    return Anatomy(labels, np.diag([1e-3, 1e-3, 1e-3, 1]), regions, ["tumour"],
+                   np.zeros(labels.shape, bool), np.array([0, 0, 1.0]), "")
+
+
+def test_points_lie_on_the_surface_and_are_even():
+    result = place_constraints(ball_in_block(), CONFIG)
+    positions, surface = np.array(result["position_m"]), result["surface"]
+    local = (positions - surface["centre_m"]) @ np.array(surface["rotation"])
+    np.testing.assert_allclose(((local / surface["semi_axes_m"]) ** 2).sum(axis=1), 1, rtol=1e-6)
+    assert positions.shape == (209, 3) and result["limit_c"] == [43.0] * 209
+    assert result["evenness"] > 0.8
+    # the ball's corners reach a little past 10 mm: 9 mm further out is the surface
+    np.testing.assert_allclose(surface["semi_axes_m"], 0.0198, atol=0.0005)
+    area_per_point = 4 * np.pi * np.mean(surface["semi_axes_m"]) ** 2 / 209
+    nearest = np.sort(np.linalg.norm(positions[:, None] - positions, axis=2))[:, 1]
+    # hexagonal packing of that density, (2 area / sqrt(3))^(1/2), is the most a plane allows
+    hexagonal = np.sqrt(2 * area_per_point / np.sqrt(3))
+    assert 0.88 * hexagonal < nearest.mean() < hexagonal
+
+
+def test_every_target_corner_keeps_its_clearance():
+    anatomy = ball_in_block()
+    anatomy.labels[20:25, 28:31, 28:42] = 2
+    result = place_constraints(anatomy, CONFIG)
+    surface = result["surface"]
+    corners = (target_corners(anatomy) - surface["centre_m"]) @ np.array(surface["rotation"])
+    distance = distance_to_ellipsoid(corners, np.array(surface["semi_axes_m"]))
+    assert distance.min() == pytest.approx(0.009, abs=1e-6)
+
+
+def test_smallest_ellipsoid_is_found():
+    # an ellipsoid's own points give that ellipsoid back
+    rotation = np.linalg.qr(np.random.default_rng(2).standard_normal((3, 3)))[0]
+    axes, centre = np.array([3.0, 2.0, 1.0]), np.array([5.0, -1.0, 2.0])
+    points = centre + fibonacci_sphere(400) * axes @ rotation.T
+    found, shape = minimum_volume_ellipsoid(points)
+    np.testing.assert_allclose(found, centre, atol=0.02)
+    np.testing.assert_allclose(np.sqrt(np.linalg.eigvalsh(shape))[::-1], axes, rtol=0.01)
+    # a cube's is the ball through its corners
+    cube = np.stack(np.meshgrid(*[(-1.0, 1.0)] * 3), -1).reshape(-1, 3)
+    np.testing.assert_allclose(clearance_ellipsoid(cube, 0.5)[1], np.sqrt(3) + 0.5, rtol=0.015)
+
+
+def test_distance_to_ellipsoid_against_brute_force():
+    axes = np.array([3.0, 2.0, 1.0])
+    surface = fibonacci_sphere(400_000) * axes
+    points = np.array([[0, 0, 0], [1, 0, 0], [0.3, 0.5, 0.2], [2.0, 0.5, -0.3], [0, 0, 0.9]])
+    brute = [np.linalg.norm(surface - p, axis=1).min() for p in points]
+    np.testing.assert_allclose(distance_to_ellipsoid(points, axes), brute, atol=2e-3)
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"clearance_mm": 25}, r"of 209 constraint points lie outside of the body"),
+    ({"clearance_mm": 0}, "clearance_mm"),
+    ({"points": 0}, "points"),
+    ({"surface": "box"}, "surface"),
+])
+def test_bad_constraints_are_refused(change, words):
+    with pytest.raises(InputError, match=words):
+        place_constraints(ball_in_block(), {**CONFIG, **change})

@@ -1,0 +1,164 @@
+"""Meshes: counts, volumes, tags, determinism; the fallback; what cannot be meshed."""
+
+import os
+import time
+
+import meshio
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import meshes.tetrahedra as tetrahedra
+from hifuflow.artifacts import Anatomy
+from hifuflow.errors import InputError, NumericalError
+from meshes.isolated import run_limited
+from meshes.quality import boundary_facets, cell_quality, cell_volumes, unknowns_p2
+from meshes.surfaces import SmoothMask, enclosed_volume
+from meshes.tetrahedra import mesh_anatomy
+
+
+def nested_balls(radius=30, inner=9, shift=0):
+    """Body ball with water in front of its centre plane; target ball inside, spacing 2 mm."""
+    n = radius + 6
+    x, y, z = np.indices((n, n, n)) * 2.0 - n
+    body = x**2 + y**2 + z**2 <= radius**2
+    labels = body.astype(np.int16)
+    labels[(x**2 + y**2 + (z + shift) ** 2 <= inner**2) & body] = 2
+    volume = np.bincount(labels.ravel()) * 8e-9
+    regions = {"fat": {"label": 1, "tissue": "fat", "volume_m3": volume[1]},
+               "tumour": {"label": 2, "tissue": "tumour", "volume_m3": volume[2]}}
+    affine = np.diag([2e-3, 2e-3, 2e-3, 1.0])
+    affine[:3, 3] = 0.05
+    return Anatomy(labels, affine, regions, ["tumour"], ~body & (z < 0), np.array([0, 0, 1.0]), "")
+
+
+def read(path):
+    mesh = meshio.read(path)
+    names = {int(tag): name for name, (tag, _) in mesh.field_data.items()}
+    groups = {}
+    for block, tags in zip(mesh.cells, mesh.cell_data["gmsh:physical"], strict=True):
+        for tag in np.unique(tags):
+            groups.setdefault((block.type, names[int(tag)]), []).append(block.data[tags == tag])
+    return mesh.points, {key: np.concatenate(parts) for key, parts in groups.items()}
+
+
+@pytest.fixture(scope="module")
+def meshed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("mesh") / "control.msh"
+    return mesh_anatomy(nested_balls(), None, 5000, path), path
+
+
+def check(record, path, anatomy):
+    points, groups = read(path)
+    assert {key for key in groups} == {("tetra", "fat"), ("tetra", "tumour"),
+                                       ("triangle", "skin"), ("triangle", "cut")}
+    cells = np.concatenate([groups["tetra", "fat"], groups["tetra", "tumour"]])
+    assert len(cells) == record["n_cells"] and len(points) == record["n_vertices"]
+    assert cell_volumes(points, cells).min() > 0
+    quality = cell_quality(points, cells)
+    assert record["min_quality"] == pytest.approx(quality.min(), abs=1e-6) and quality.min() > 0.05
+    for name, entry in record["regions"].items():
+        volume = cell_volumes(points, groups["tetra", name]).sum()
+        assert volume == pytest.approx(entry["volume_m3"], rel=1e-6)
+    facets = np.concatenate([groups["triangle", "skin"], groups["triangle", "cut"]])
+    expected = np.sort(boundary_facets(cells), axis=1)
+    assert {tuple(f) for f in np.sort(facets, axis=1)} == {tuple(f) for f in expected}
+    assert record["n_unknowns_p2"] == unknowns_p2(cells)
+    skin = points[groups["triangle", "skin"]].mean(axis=1) - anatomy.position(
+        np.array(anatomy.labels.shape) / 2)
+    assert (skin[:, 2] < 0.006).all()
+    cut = points[groups["triangle", "cut"]].mean(axis=1)[:, 2] - anatomy.position(
+        np.array(anatomy.labels.shape) / 2)[2]
+    assert (cut > -0.006).all()
+    return points
+
+
+def test_counts_volumes_and_tags(meshed):
+    record, path = meshed
+    anatomy = nested_balls()
+    check(record, path, anatomy)
+    assert record["method"]["route"] == "surfaces"
+    assert record["n_cells"] == pytest.approx(5000, rel=0.1)
+    for entry, tolerance in ((record["regions"]["tumour"], 0.03), (record["regions"]["fat"], 0.01)):
+        assert entry["volume_m3"] == pytest.approx(entry["label_volume_m3"], rel=tolerance)
+
+
+def test_target_interface_follows_the_ball(meshed):
+    points, groups = read(meshed[1])
+    shared = np.intersect1d(groups["tetra", "fat"], groups["tetra", "tumour"])
+    distance = np.linalg.norm(points[shared] - 0.086, axis=1)
+    np.testing.assert_allclose(distance, 0.009, atol=0.001)
+
+
+def test_same_input_same_mesh(meshed, tmp_path):
+    mesh_anatomy(nested_balls(), None, 5000, tmp_path / "again.msh")
+    points, groups = read(meshed[1])
+    again, groups_again = read(tmp_path / "again.msh")
+    np.testing.assert_array_equal(points, again)
+    for key, cells in groups.items():
+        np.testing.assert_array_equal(cells, groups_again[key])
+
+
+def test_target_at_the_skin_falls_back_to_voxels(tmp_path):
+    anatomy = nested_balls(shift=24)
+    record = mesh_anatomy(anatomy, None, 4000, tmp_path / "m.msh")
+    check(record, tmp_path / "m.msh", anatomy)
+    assert record["method"]["route"] == "voxels"
+    assert "surface" in record["method"]["fallback_reason"]
+    for entry in record["regions"].values():
+        assert entry["volume_m3"] == pytest.approx(entry["label_volume_m3"], rel=0.05)
+
+
+def test_failing_surfaces_fall_back_to_voxels(tmp_path, monkeypatch):
+    def broken(*_):
+        raise NumericalError("no parametrisation")
+
+    monkeypatch.setattr(tetrahedra, "fill_surfaces", broken)
+    record = mesh_anatomy(nested_balls(), None, 4000, tmp_path / "m.msh")
+    assert record["method"]["route"] == "voxels"
+    assert record["method"]["fallback_reason"] == "no parametrisation"
+    assert record["n_cells"] == pytest.approx(4000, rel=0.1)
+
+
+@pytest.mark.parametrize("cells", [10, 10**8, 9300.5, True])
+def test_impossible_counts_are_refused(cells, tmp_path):
+    with pytest.raises(InputError, match=r"mesh\.cells.*from \d+ to \d+"):
+        mesh_anatomy(nested_balls(), None, cells, tmp_path / "m.msh")
+    assert not list(tmp_path.iterdir())
+
+
+def hang():
+    while True:
+        time.process_time()
+
+
+def test_hangs_and_crashes_become_errors():
+    with pytest.raises(NumericalError, match="1 s of CPU"):
+        run_limited(hang, cpu_seconds=1)
+    with pytest.raises(NumericalError, match="crashed"):
+        run_limited(os._exit, 3, cpu_seconds=5)
+
+
+def test_quality_of_known_tetrahedra():
+    regular = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1.0]])
+    corner = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
+    cell = np.array([[0, 1, 2, 3]])
+    assert abs(cell_quality(regular, cell)[0]) == pytest.approx(1)
+    # three right angles: r_in = 1 / (3 + sqrt(3)), r_circ = sqrt(3) / 2
+    assert cell_quality(corner, cell)[0] == pytest.approx(6 / ((3 + 3**0.5) * 3**0.5))
+    assert cell_quality(corner, cell[:, [0, 2, 1, 3]])[0] < 0
+    assert cell_volumes(corner, cell)[0] == pytest.approx(1 / 6)
+    assert unknowns_p2(cell) == 10 and unknowns_p2(boundary_facets(cell)) == 10
+
+
+def test_iso_surface_encloses_the_asked_volume():
+    x, y, z = np.indices((40, 40, 40)) - 19.5
+    mask = x**2 + y**2 + z**2 <= 12**2
+    mask[1, 1, 1] = True  # a speck is left out
+    surface = SmoothMask(mask, [0, 0, 0], [1e-3] * 3, 1e-3, 1.5e-3).surface(6e-6)
+    assert len(surface) == 1
+    assert enclosed_volume(*surface[0]) == pytest.approx(6e-6, rel=0.005)
+    points = surface[0][0]
+    radius = np.linalg.norm(points - 0.0195, axis=1)
+    np.testing.assert_allclose(radius, (6e-6 * 3 / (4 * np.pi)) ** (1 / 3), rtol=0.04)
+    assert ndimage.label(mask)[1] == 2

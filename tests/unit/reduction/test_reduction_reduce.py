@@ -1,0 +1,127 @@
+"""The stage's entry point: certificate against the full model, and every refusal."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from hifuflow.artifacts import ReducedModel
+from hifuflow.errors import InputError, NumericalError
+from reduction.reduce import output_weights, reduce_model
+
+
+@pytest.mark.parametrize("order", ["auto", 30])
+def test_certificate_holds_against_dense_transfer_functions(cube, order, tmp_path):
+    reduced, certificate = reduce_model(cube, {"order": order, "max_power_w": 22}, threads=1)
+    json.dumps(certificate, allow_nan=False)
+    assert reduced.order == certificate["order"] == (certificate["minimal_order"]
+                                                     if order == "auto" else order)
+    assert certificate["full_order"] == 343
+    assert certificate["stable"] and np.linalg.eigvals(reduced.A).real.max() < 0
+    assert reduced.hsv.shape == reduced.error_bound.shape
+    errors, gains = [], []
+    for frequency in np.append(0.0, np.geomspace(1e-3, 1, 8)):
+        full = cube.C @ np.linalg.solve(cube.K.toarray() + 1j * frequency * cube.E.toarray(),
+                                        cube.B)
+        small = reduced.C @ np.linalg.solve(
+            1j * frequency * np.eye(reduced.order) - reduced.A, reduced.B)
+        errors.append(np.linalg.norm(full - small, 2))
+        gains.append(np.linalg.norm(full, 2))
+    rounding = 1e-11 * max(gains)
+    bound = reduced.error_bound[reduced.order - 1]
+    assert max(errors) <= bound + rounding
+    assert np.isclose(certificate["hinf_norm"], max(gains), rtol=1e-6)
+    assert certificate["hinf_bound_relative"] >= certificate["hinf_error_relative"]
+    worst = certificate["max_output_error_k"]
+    assert set(worst) == {"constraint", "target"}
+    # 22 W into one focus at a time: no output can be off by more than the peak gain error allows.
+    assert max(worst.values()) < (1e-6 if order == "auto" else 0.1)
+    reduced.save(tmp_path / "rom.h5", "cube", "0" * 64)
+    assert ReducedModel.load(tmp_path / "rom.h5").order == reduced.order
+
+
+def test_repeated_runs_agree(cube):
+    first, _ = reduce_model(cube, {"order": 20}, threads=1)
+    second, _ = reduce_model(cube, {"order": 20}, threads=1)
+    np.testing.assert_allclose(first.hsv[:20], second.hsv[:20], rtol=1e-10)
+    static = [m.C @ np.linalg.solve(m.A, m.B) for m in (first, second)]
+    np.testing.assert_allclose(*static, rtol=1e-10, atol=1e-10 * np.abs(static[0]).max())
+
+
+def test_dependent_inputs_are_fine(cube):
+    cube.B[:, 1] = 2 * cube.B[:, 0]
+    cube.B[:, 2] = 0
+    _, certificate = reduce_model(cube, {"order": 20}, threads=1)
+    assert certificate["stable"] and certificate["hinf_error_relative"] < 1e-3
+
+
+def test_groups_of_outputs_weigh_the_same(cube):
+    weights = output_weights(cube.outputs)
+    target = cube.outputs.target
+    np.testing.assert_allclose((weights[target] ** 2).sum(), (weights[~target] ** 2).sum())
+    assert weights.max() == 1
+
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("E", "1 of .* not finite"), ("K", "1 of .* not finite"), ("C", "1 of .* not finite")])
+def test_not_a_number_is_refused(cube, name, message):
+    getattr(cube, name).data[3] = np.nan
+    with pytest.raises(InputError, match=f"{name}: {message}"):
+        reduce_model(cube, {}, threads=1)
+
+
+def test_bad_inputs_are_refused(cube):
+    cube.B[5, 2] = np.inf
+    with pytest.raises(InputError, match="B: 1 of 1715 values are not finite"):
+        reduce_model(cube, {}, threads=1)
+    cube.B[:] = 0
+    with pytest.raises(InputError, match="B: is zero"):
+        reduce_model(cube, {}, threads=1)
+    cube.B = cube.B[:-1]
+    with pytest.raises(InputError, match=r"B = .*wrong shape"):
+        reduce_model(cube, {}, threads=1)
+
+
+@pytest.mark.parametrize("name", ["E", "K"])
+def test_unsymmetric_matrices_are_refused(cube, name):
+    matrix = getattr(cube, name).tolil()
+    matrix[0, 1] += 0.1 * abs(getattr(cube, name)).max()
+    setattr(cube, name, sp.csr_array(matrix))
+    with pytest.raises(InputError, match=f"{name}: is not symmetric"):
+        reduce_model(cube, {}, threads=1)
+
+
+def test_unstable_and_singular_pencils_are_refused(cube):
+    stiffness = cube.K
+    cube.K = sp.csr_array(stiffness - 0.1 * cube.E)
+    with pytest.raises(NumericalError, match=r"K .* not positive definite"):
+        reduce_model(cube, {}, threads=1)
+    cube.K = stiffness
+    cube.E = sp.csr_array(cube.E - 0.9 * sp.diags_array(cube.E.diagonal()))
+    with pytest.raises(NumericalError, match=r"E is not positive definite"):
+        reduce_model(cube, {}, threads=1)
+    cube.E = sp.csr_array(cube.E - 2 * sp.diags_array(cube.E.diagonal()))
+    with pytest.raises(InputError, match="343 of 343 diagonal entries"):
+        reduce_model(cube, {}, threads=1)
+
+
+@pytest.mark.parametrize("order", [0, -1, 1.5, "many", 344])
+def test_orders_out_of_range_are_refused(cube, order):
+    with pytest.raises(InputError, match=r"reduction\.order"):
+        reduce_model(cube, {"order": order}, threads=1)
+
+
+def test_order_above_the_reachable_one_names_what_is_available(cube):
+    with pytest.raises(InputError, match=r"reduction\.order = 340: only \d+ states"):
+        reduce_model(cube, {"order": 340}, threads=1)
+
+
+def test_import_stays_light():
+    code = ("import reduction.reduce, sys; "
+            "print([m for m in ('mpi4py', 'dolfinx', 'petsc4py', 'gmsh') if m in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

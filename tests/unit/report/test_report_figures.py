@@ -1,0 +1,180 @@
+"""The figures show what their captions say: read back from what was drawn."""
+
+import numpy as np
+import pytest
+from matplotlib.collections import PolyCollection
+
+from report.acoustic_figures import central_heating, full_width, heating_pattern
+from report.anatomy_figures import ellipsoid_mesh, geometry, planned_foci
+from report.model_figures import cut_tetrahedra, hankel, mesh_cuts, read_tetrahedra
+from report.treatment_figures import (
+    compare_controllers,
+    dose_histogram,
+    dose_volume,
+    lesion,
+    treatment_course,
+    worst_points,
+)
+from report.view import View, ellipsoid_value
+
+
+def artists(figure, gid):
+    return figure.findobj(lambda artist: artist.get_gid() == gid)
+
+
+def area(contours):
+    """Area of filled contours by the shoelace formula over all their rings [units squared]."""
+    total = 0.0
+    for path in contours.get_paths():
+        for ring in path.to_polygons():
+            x, y = ring.T
+            total += 0.5 * np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])
+    return abs(total)
+
+
+def test_geometry_shows_every_constrained_point(case):
+    figure = geometry(case.anatomy, case.constraints, View.of(case.anatomy.axis))
+    shown = [artists(figure, f"constraints {side}")[0] for side in ("behind", "in front")]
+    assert sum(len(line.get_data_3d()[0]) for line in shown) == 24
+    assert all(len(line.get_data_3d()[0]) > 3 for line in shown)
+    # The beam comes from above: the axis is turned so that depth grows downwards.
+    low, high = figure.axes[0].get_zlim()
+    assert (low > high) == (case.anatomy.axis.sum() > 0)
+
+
+def test_ellipsoid_mesh_lies_on_the_ellipsoid(plain_case):
+    surface = plain_case.constraints["surface"]
+    vertices, faces = ellipsoid_mesh(surface)
+    np.testing.assert_allclose(ellipsoid_value(vertices, surface), 1)
+    corners = vertices[faces] - surface["centre_m"]
+    volume = np.abs(np.linalg.det(corners)).sum() / 6
+    assert volume == pytest.approx(4 / 3 * np.pi * np.prod(surface["semi_axes_m"]), rel=0.02)
+
+
+def test_planned_foci_are_all_marked_where_they_are(case):
+    view = View.of(case.anatomy.axis)
+    figure = planned_foci(case.anatomy, case.plan, view)
+    (marks,) = artists(figure, "foci")
+    expected = case.plan.foci @ np.column_stack(view.across) * 1e3
+    np.testing.assert_allclose(np.column_stack(marks.get_data()), expected)
+    numbers = [text.get_text() for text in figure.axes[0].texts]
+    assert numbers == [str(i + 1) for i in range(9)]
+
+
+def test_planned_foci_one_panel_per_plane(plain_case):
+    plan = plain_case.plan
+    two = type(plan)(plan.apex, plan.axis, np.vstack([plan.foci, plan.foci + 0.004 * plan.axis]),
+                     plan.spacing_m)
+    figure = planned_foci(plain_case.anatomy, two, View.of(plan.axis))
+    assert [len(line.get_xdata()) for line in artists(figure, "foci")] == [9, 9]
+
+
+def test_heating_shows_the_central_focus_at_the_power(case):
+    view = View.of(case.anatomy.axis)
+    heating = central_heating(case.heating_path, case.anatomy)
+    np.testing.assert_allclose(heating.foci, case.plan.foci[[4]])
+    figure = heating_pattern(heating, case.anatomy, 22, view)
+    images = [ax.images[0].get_array() for ax in figure.axes[:3]]
+    # 2e6 W/m3/W at the focus, whose nearest voxel is a little off it, times 22 W.
+    assert max(image.max() for image in images) == pytest.approx(44, rel=0.2)
+    along = figure.axes[8].lines[0]
+    assert along.get_ydata().max() == pytest.approx(max(image.max() for image in images), rel=0.01)
+    low, high = figure.axes[0].get_ylim()
+    assert (low > high) == (case.anatomy.axis.sum() > 0)
+
+
+def test_full_width_of_a_gaussian():
+    x = np.linspace(-0.02, 0.02, 401)
+    sigma = 0.0017
+    width = full_width(x, np.exp(-x**2 / (2 * sigma**2)))
+    assert width == pytest.approx(sigma * np.sqrt(8 * np.log(2)), rel=1e-3)
+
+
+def test_lesion_area_is_that_of_the_dose(case):
+    figure = lesion(case.anatomy, case.trajectory, case.constraints, 240,
+                    View.of(case.anatomy.axis))
+    drawn = sum(area(contours) for contours in artists(figure, "lesion"))
+    depth = np.argmax(np.abs(case.anatomy.axis))
+    inside = case.anatomy.target_mask.any(axis=tuple(i for i in range(3) if i != depth))
+    voxels = np.compress(inside, dose_volume(case.anatomy, case.trajectory) >= 240, axis=depth)
+    assert drawn == pytest.approx(voxels.sum() * 4.0, rel=0.06)
+
+
+def test_lesion_marks_the_untreated_part(case):
+    figure = lesion(case.anatomy, case.trajectory, case.constraints, 240,
+                    View.of(case.anatomy.axis))
+    missing = artists(figure, "untreated")
+    left = case.anatomy.target_mask & (dose_volume(case.anatomy, case.trajectory) < 240)
+    assert sum(area(contours) for contours in missing) == pytest.approx(left.sum() * 4, rel=0.25)
+    shares = [ax.get_title("right") for ax in figure.axes if ax.get_title("right")]
+    assert shares[0] == "0 %" and shares[-1] == "100 %"
+
+
+def test_course_shows_power_limit_and_coverage(case):
+    trajectory = case.trajectory
+    figure = treatment_course(trajectory, case.config["prescription"])
+    for line in artists(figure, "limit"):
+        assert set(line.get_ydata()) == {43.0}
+    assert len(artists(figure, "limit")) == 2
+    for line in artists(figure, "power"):
+        np.testing.assert_array_equal(line.get_ydata(), trajectory.power.sum(axis=1))
+    for line in artists(figure, "coverage"):
+        np.testing.assert_array_equal(line.get_ydata(), trajectory.coverage)
+    marks = artists(figure, "foci")[0].get_offsets()
+    assert len(marks) == np.count_nonzero(trajectory.power)
+    assert figure.axes[0].get_xlim() == (0, 500)
+    assert worst_points(trajectory)[0] == 7
+
+
+def test_course_shorter_than_the_early_part_has_one_column(plain_case):
+    trajectory = plain_case.trajectory
+    figure = treatment_course(trajectory, plain_case.config["prescription"], early=1e4)
+    assert len(figure.axes) == 4
+
+
+def test_comparison_has_a_line_per_controller(plain_case):
+    figure = compare_controllers({"a": plain_case.trajectory, "b": plain_case.trajectory},
+                                 plain_case.config["prescription"])
+    over = figure.axes[1].lines[0].get_ydata()
+    assert over.max() == pytest.approx(plain_case.trajectory.constraint_temperature.max() - 43)
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["a", "b"]
+
+
+def test_dose_histogram_passes_through_the_coverage(plain_case):
+    trajectory = plain_case.trajectory
+    figure = dose_histogram({"paper": trajectory}, plain_case.config["prescription"])
+    dose, share = artists(figure, "histogram")[0].get_data()
+    assert share[0] == pytest.approx(1)
+    assert share[dose >= 240].max() == pytest.approx(trajectory.coverage[-1])
+
+
+def test_cut_of_a_cube_has_the_cross_sections_area():
+    corners = np.array(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij")).reshape(3, -1).T * 1.0
+    cells = np.array([[0, 1, 3, 7], [0, 1, 5, 7], [0, 2, 3, 7], [0, 2, 6, 7], [0, 4, 5, 7],
+                      [0, 4, 6, 7]])
+    for normal, height, expected in (((0, 0, 1), 0.3, 1.0), ((1, 1, 1), 1.5, 1.299038),
+                                     ((0, 0, 1), 1.0, 1.0)):
+        normal = np.array(normal) / np.linalg.norm(normal)
+        height = height / np.linalg.norm((1, 1, 1)) if normal[0] else height
+        polygons, owner = cut_tetrahedra(corners, cells, normal, height)
+        total = sum(0.5 * np.linalg.norm(sum(np.cross(p[i] - p[0], p[i + 1] - p[0])
+                                             for i in range(1, len(p) - 1))) for p in polygons)
+        assert total == pytest.approx(expected, rel=1e-5)
+        assert len(owner) == len(polygons)
+
+
+def test_mesh_cuts_are_coloured_by_region(case):
+    _, cells, regions = read_tetrahedra(case.mesh_paths["plant"])
+    assert set(regions) == {"fat", "tumour"} and cells.shape[1] == 4
+    figure = mesh_cuts(case.mesh_paths, case.anatomy, View.of(case.anatomy.axis))
+    for ax in figure.axes:
+        (cut,) = (c for c in ax.collections if isinstance(c, PolyCollection))
+        assert len(np.unique(cut.get_facecolor(), axis=0)) == 2
+
+
+def test_hankel_plot_shows_values_and_bound():
+    hsv = 10.0 ** -np.arange(8)
+    bound = 2 * np.append(np.cumsum(hsv[::-1])[::-1][1:], 0)
+    figure = hankel(hsv, bound, 5, 1000)
+    np.testing.assert_allclose(artists(figure, "hsv")[0].get_ydata(), hsv)
+    np.testing.assert_allclose(artists(figure, "bound")[0].get_ydata(), bound[:-1])

@@ -1,0 +1,194 @@
+"""The page: complete, self-contained, and its numbers are those of the metrics."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from report.facts import compare_with_paper
+from report.inputs import ReportInputs
+from report.limits import METRICS, limit_table
+from report.page import certificate_table, mesh_table, write_report
+from report.table import comparison_markdown, run_table
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+RECORD = {"n_cells": 9312, "n_vertices": 2045, "min_quality": 0.31, "quality_p01": 0.42,
+          "regions": {"tumour": {"volume_m3": 4.2e-6, "label_volume_m3": 4e-6,
+                                    "lumped": ["tumour", "cyst"]}}}
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and cells, and checks that every tag is closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.rows, self.key = [], [], {}, None
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append((tag, attributes))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.key = attributes.get("data-key")
+        if tag == "span" and self.key:
+            self.rows.setdefault(self.key, []).append([attributes["class"], ""])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.key and self.open and self.open[-1] == "span":
+            self.rows[self.key][-1][1] += data
+
+
+def make_inputs(case, **changes):
+    hsv = 10.0 ** -np.linspace(0, 9, 60)
+    kept = dict(case.metrics, status="complete", coverage=0.994, max_overshoot_k=-0.12,
+                max_constraint_temperature_c=42.88, t90_cem43_min=512.0)
+    values = {
+        "patient": "breast_reference", "config": case.config, "anatomy": case.anatomy,
+        "plan": case.plan, "constraints": case.constraints, "heating_path": case.heating_path,
+        "mesh_paths": case.mesh_paths, "mesh_records": {"control": RECORD, "plant": RECORD},
+        "unknowns": {"control": 13500}, "hsv": hsv, "error_bound": 2 * hsv, "rom_order": 87,
+        "certificate": {"order": 87, "full_order": 13500, "stable": True,
+                        "max_output_error_k": {"constraint": 0.0123, "target": 0.04}},
+        "treatments": {"paper": (case.trajectory, case.metrics),
+                       "mintime": (case.trajectory, kept)},
+        "provenance": {"package": "hifuflow 0.1.0", "libraries": {"numpy": "2.3.1"}},
+    }
+    return ReportInputs(**{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def written(plain_case, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    path = write_report(make_inputs(plain_case), folder)
+    return folder, path.read_text()
+
+
+def test_page_is_well_formed_and_self_contained(written):
+    _, text = written
+    page = Page(text)
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "data", "action", "poster", "srcset"):
+            value = attributes.get(name) or ""
+            assert value.startswith(("data:", "#")) or not value, (tag, name, value[:80])
+    assert not re.search(r"url\(\s*['\"]?(?!data:)|@import", text)
+    assert "prefers-color-scheme: dark" in text and "@media print" in text
+    assert "not for clinical use" in text
+
+
+def test_every_figure_is_embedded_and_written(written):
+    folder, text = written
+    names = sorted(path.stem for path in (folder / "figures").glob("*.png"))
+    assert names == sorted(["geometry", "foci", "heating", "controllers", "lesion_paper",
+                            "course_paper", "lesion_mintime", "course_mintime", "meshes",
+                            "reduction", "dose"])
+    images = [attributes for tag, attributes in Page(text).tags if tag == "img"]
+    assert len(images) == len(names)
+    assert all(image["alt"] for image in images)
+
+
+def test_table_holds_every_metric_as_it_is(written, plain_case):
+    rows = Page(written[1]).rows
+    for metric in METRICS:
+        if metric.key != "max_power_w":
+            shown = rows[metric.key][0][1].removesuffix(metric.unit).replace(",", "")
+            expected = plain_case.metrics[metric.key] * metric.scale
+            assert float(shown) == pytest.approx(expected, abs=0.5 * 10.0**-metric.digits + 1e-9)
+    assert rows["status"][0][1] == "timeout"
+
+
+def test_overshoot_is_red_in_words_and_colour(written):
+    rows = Page(written[1]).rows
+    for key in ("max_overshoot_k", "max_constraint_temperature_c"):
+        assert rows[key][1] == ["chip red", "exceeded"]
+        assert rows[key][3] == ["chip green", "kept"]
+    assert rows["coverage"][1] == ["chip amber", "not reached"]
+    assert rows["coverage"][3] == ["chip green", "reached"]
+
+
+def test_coverage_just_short_of_the_goal_is_not_reached(plain_case):
+    metrics = dict(plain_case.metrics, coverage=0.98999, max_power=22)
+    inputs = make_inputs(plain_case, treatments={"paper": (plain_case.trajectory, metrics)})
+    row = next(row for row in limit_table(inputs) if row.key == "coverage")
+    assert row.cells[0].level == "amber" and row.limit == "at least 99 %"
+
+
+def test_power_over_the_maximum_is_red(plain_case):
+    inputs = make_inputs(plain_case)
+    config = dict(inputs.config, prescription=dict(inputs.prescription, max_power_w=20))
+    row = next(row for row in limit_table(make_inputs(plain_case, config=config))
+               if row.key == "max_power_w")
+    assert [cell.level for cell in row.cells] == ["red", "red"]
+
+
+def test_missing_parts_do_not_break_the_page(plain_case, tmp_path):
+    bare = ReportInputs("bare", plain_case.config, plain_case.anatomy, plain_case.plan,
+                        plain_case.constraints)
+    text = write_report(bare, tmp_path / "bare").read_text()
+    Page(text)
+    assert text.count("not computed") >= 5 and "Reference paper" not in text
+    sparse = make_inputs(plain_case, treatments={"paper": (plain_case.trajectory, {})},
+                         mesh_records={"control": {}}, certificate={"order": None})
+    rows = {row.key: row.cells[0] for row in limit_table(sparse)}
+    assert rows["coverage"].text == "not computed" and rows["coverage"].level == ""
+    assert mesh_table(sparse)["control"][0] == ("Tetrahedra", "not computed")
+    assert certificate_table(sparse.certificate) == [("Order", "not computed")]
+
+
+def test_events_are_listed_and_escaped(written):
+    assert "limit in sight at location 8" in written[1]
+    assert "timeout &lt;7200 s&gt;" in written[1] and "<7200" not in written[1]
+
+
+def test_comparison_with_the_paper(plain_case):
+    rows = {row.what: row for row in compare_with_paper(make_inputs(plain_case))}
+    assert (rows["Tetrahedra, control model"].paper, rows["Tetrahedra, control model"].here) == (
+        "9,299", "9,312")
+    assert rows["States of the reduced model"].here == "87"
+    assert rows["Foci"].here == "9"
+    assert rows["Unknowns, patient model"].here == "not computed"
+    assert rows["Limit of 43 °C"].here == "exceeded by up to 1.25 K"
+    assert rows["Part left untreated"].here.startswith("nearest the skin, z < ")
+    assert not compare_with_paper(make_inputs(plain_case, patient="someone"))
+    markdown = comparison_markdown(list(rows.values()))
+    assert "| Constrained locations | 209 | 24 |" in markdown
+
+
+def test_mesh_and_certificate_tables(plain_case):
+    inputs = make_inputs(plain_case)
+    rows = dict(mesh_table(inputs)["control"])
+    assert rows["Volume of tumour, with cyst"] == "4.20 ml (+5.0% against the label map)"
+    rows = dict(certificate_table(inputs.certificate))
+    assert rows["Largest output error in a replayed treatment (K), constraint"] == "0.0123"
+    assert rows["Stable"] == "yes"
+
+
+def test_run_table_is_short_and_complete(plain_case):
+    text = run_table("breast_reference", {"paper": plain_case.metrics, "mintime": {}},
+                     "results/breast_reference/report/index.html")
+    lines = text.splitlines()
+    assert len(lines) == 8 and max(map(len, lines)) <= 80
+    assert lines[4].split() == ["paper", "timeout", "1,198", "s", "74.1", "%", "1.25", "K"]
+    assert "not computed" in lines[5]
+    assert lines[-1] == "report: results/breast_reference/report/index.html"
+
+
+def test_inputs_are_read_from_a_results_folder(plain_case):
+    folder = plain_case.folder
+    plain_case.anatomy.save(folder / "anatomy")
+    plain_case.plan.save(folder / "acoustics" / "plan.json")
+    (folder / "anatomy" / "constraints.json").write_text(json.dumps(plain_case.constraints))
+    plain_case.trajectory.save(folder / "control" / "paper" / "trajectory.h5", "test", "0" * 64)
+    (folder / "control" / "paper" / "metrics.json").write_text(json.dumps(plain_case.metrics))
+    inputs = ReportInputs.from_folder(folder, "test", plain_case.config, {})
+    assert list(inputs.treatments) == ["paper"] and set(inputs.mesh_paths) == {"control", "plant"}
+    assert inputs.hsv is None and inputs.heating_path == plain_case.heating_path
+    np.testing.assert_allclose(inputs.treatments["paper"][0].coverage,
+                               plain_case.trajectory.coverage)

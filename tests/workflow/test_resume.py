@@ -1,0 +1,35 @@
+"""A run that is killed and started again ends with the same result."""
+
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+
+from hifuflow.artifacts import Trajectory
+
+
+def test_killed_run_resumes(checkout, coarse_run, patients_dir):
+    options = {"patients_dir": patients_dir, "results_dir": "killed"}
+    folder = checkout.folder / "killed" / "breast_small"
+    process = subprocess.Popen(checkout.command(**options), cwd=checkout.folder,
+                               env=checkout.environment, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 600
+    while not (folder / "mesh" / "control.json").exists():  # in the middle of things
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / "report" / "index.html").exists()
+
+    done = checkout.snakemake(**options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rule anatomy" not in done.stdout + done.stderr  # what was finished is kept
+    first = Trajectory.load(coarse_run / "control" / "paper" / "trajectory.h5")
+    second = Trajectory.load(folder / "control" / "paper" / "trajectory.h5")
+    np.testing.assert_array_equal(first.power, second.power)
+    np.testing.assert_allclose(first.target_temperature, second.target_temperature, atol=1e-3)
+    left = [path for path in folder.rglob(".*") if path.is_file()]
+    assert left == [], "temporary files of the killed run"

@@ -1,0 +1,9 @@
+from pathlib import Path
+
+from hifuflow.artifacts import Anatomy
+from hifuflow.job import job, write_json
+from meshes.constraints import place_constraints
+
+with job("constraints", snakemake.log[0]):
+    anatomy = Anatomy.load(Path(snakemake.input[0]).parent)
+    write_json(snakemake.output[0], place_constraints(anatomy, snakemake.params.config))

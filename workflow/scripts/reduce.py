@@ -1,0 +1,11 @@
+from hifuflow.artifacts import BioheatModel
+from hifuflow.job import job, write_json
+from hifuflow.provenance import config_hash
+from reduction.reduce import reduce_model
+
+config = snakemake.params.config
+with job("reduce", snakemake.log[0], snakemake.threads):
+    model = BioheatModel.load(snakemake.input[0])
+    reduced, certificate = reduce_model(model, config, snakemake.threads)
+    reduced.save(snakemake.output.rom, snakemake.wildcards.patient, config_hash(config))
+    write_json(snakemake.output.certificate, certificate)

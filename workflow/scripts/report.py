@@ -1,0 +1,19 @@
+from pathlib import Path
+
+from hifuflow.job import job, read_json
+from hifuflow.provenance import config_hash, created_by, versions
+from report.inputs import ReportInputs
+from report.page import write_report
+
+config, page = snakemake.params.config, Path(snakemake.output.page)
+with job("report", snakemake.log[0]):
+    folder, name = page.parents[1], snakemake.wildcards.patient
+    provenance = {
+        "made by": created_by(),
+        "configuration (sha256)": config_hash(config),
+        "label map (sha256)": read_json(folder / "anatomy" / "regions.json")["source_sha256"],
+        "libraries": versions(),
+        "repeat": f"snakemake --cores all --config 'patients=[{name}]' "
+                  f"patients_dir={Path(config['file']).parent}",
+    }
+    write_report(ReportInputs.from_folder(folder, name, config["patient"], provenance), page.parent)
