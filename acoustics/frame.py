@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from hifuflow.errors import InputError
-
 PARALLEL = 0.9  # cosine beyond which the patient's x axis is too close to the beam to span with it
 
 
 def unit_axis(axis) -> np.ndarray:
-    """(3,) unit vector along `axis`.
-
-    Raises
-    ------
-    InputError : not three finite numbers, or all of them zero.
-    """
-    try:
-        vector = np.asarray(axis, dtype=float)
-    except (TypeError, ValueError):
-        vector = np.empty(0)
-    if vector.shape != (3,) or not np.isfinite(vector).all() or np.linalg.norm(vector) < 1e-9:
-        raise InputError("not a direction", key="transducer.axis", value=axis,
-                         allowed="three finite numbers, not all zero")
+    """(3,) unit vector along `axis`."""
+    vector = np.asarray(axis, dtype=float)
     return vector / np.linalg.norm(vector)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from scipy import fft, ndimage
 
 from hifuflow.artifacts import Anatomy, Plan
-from hifuflow.errors import InputError
 
 from .angular_spectrum import EDGE, Medium
 from .frame import beam_frame
@@ -18,7 +17,6 @@ from .transducer import Transducer
 
 MARGIN = 0.025  # how far beside the geometric cone the scattered side of the beam is followed [m]
 SUBSAMPLES = 2  # label map read at this many points per cell edge, and averaged
-CELL_LIMIT = 60_000_000
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,8 @@ class BeamGrid:
         return (np.asarray(position) - self.apex) @ self.rotation
 
 
-def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: float) -> BeamGrid:
+def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: float,
+               water_speed: float) -> BeamGrid:
     """Lay a grid over the part of the body that the beams of all foci cross.
 
     The first plane lies in the water just before the body, but not in the elements' near field;
@@ -62,9 +61,9 @@ def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: fl
     geometric cones of all foci, a margin for the scattered side of the beam and the absorbing
     edge.
 
-    Raises
-    ------
-    InputError : the grid would be larger than the machine can reasonably hold.
+    Parameters
+    ----------
+    spacing : edge length of the cells [m].  water_speed : speed of sound in water [m/s].
     """
     rotation, apex = beam_frame(plan.axis), np.asarray(plan.apex, dtype=float)
     foci = (plan.foci - apex) @ rotation
@@ -77,16 +76,11 @@ def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: fl
 
     crossed = body[np.abs(body[:, :2]).max(axis=1) <= half_width(body[:, 2]), 2]
     reach = anatomy.spacing.max()
-    start = max(crossed.min() - reach, transducer.first_depth)
+    start = max(crossed.min() - reach, transducer.first_depth(water_speed))
     n_planes = int(np.ceil((crossed.max() + reach - start) / spacing)) + 1
     z = start + spacing * np.arange(n_planes)
     width = half_width(z[[0, -1]]).max() / (1 - 2 * EDGE)
     count = fft.next_fast_len(2 * int(np.ceil(width / spacing)) + 1)
-    if count**2 * n_planes > CELL_LIMIT:
-        raise InputError(f"the beam's grid would have {count} x {count} x {n_planes} cells",
-                         key="acoustics.spacing_mm", value=spacing * 1e3,
-                         allowed=f"at most {CELL_LIMIT} cells: a larger spacing, or a smaller "
-                                 "anatomy.crop_margin_mm")
     across = spacing * (np.arange(count) - count // 2)
     return BeamGrid(across, across, z, spacing, rotation, apex)
 
@@ -102,25 +96,27 @@ def sample_medium(anatomy: Anatomy, grid: BeamGrid, tissues: dict, frequency: fl
     sums = {name: np.zeros(grid.shape, dtype=np.float32) for name in table}
     offsets = (np.arange(SUBSAMPLES) + 0.5) / SUBSAMPLES - 0.5
     for offset in product(offsets * grid.spacing, repeat=3):
-        flat = _voxel_of_cells(anatomy, grid, offset)
+        flat, inside = _voxel_of_cells(anatomy, grid, offset)
         local = labels.ravel()[flat]
-        within = anatomy.body_mask.ravel()[flat]
+        within = anatomy.body_mask.ravel()[flat] & inside
         for name, values in table.items():
             part = values[local]
             sums[name] += np.where(within, part, 0) if name == "absorption" else part
     return Medium(**{name: total / SUBSAMPLES**3 for name, total in sums.items()})
 
 
-def _voxel_of_cells(anatomy: Anatomy, grid: BeamGrid, offset) -> np.ndarray:
-    """(nz, nx, ny) flat index of the voxel at each cell's centre plus an offset."""
-    flat = np.zeros(grid.shape, dtype=np.intp)
+def _voxel_of_cells(anatomy: Anatomy, grid: BeamGrid, offset) -> tuple[np.ndarray, np.ndarray]:
+    """Flat index of the nearest voxel to each cell's centre plus an offset, and whether the
+    point lies inside the label map; both (nz, nx, ny)."""
+    flat, inside = np.zeros(grid.shape, dtype=np.intp), np.ones(grid.shape, dtype=bool)
     z, x, y = np.ix_(grid.z + offset[2], grid.x + offset[0], grid.y + offset[1])
     for axis, count in enumerate(anatomy.labels.shape):
         row = grid.rotation[axis] / anatomy.spacing[axis]
         start = (grid.apex[axis] - anatomy.affine[axis, 3]) / anatomy.spacing[axis]
         index = np.rint(row[0] * x + row[1] * y + row[2] * z + start)
+        inside &= (index >= 0) & (index < count)
         flat = flat * count + np.clip(index, 0, count - 1).astype(np.intp)
-    return flat
+    return flat, inside
 
 
 def _continued(anatomy: Anatomy) -> np.ndarray:
@@ -139,35 +135,10 @@ def _property_tables(anatomy: Anatomy, tissues: dict, frequency: float) -> dict:
     values: dict[str, dict[str, float]] = {"wavenumber": {}, "impedance": {}, "attenuation": {},
                                            "absorption": {}}
     for name in {"water", *(region["tissue"] for region in anatomy.regions.values())}:
-        tissue = check_tissue(tissues, name)
+        tissue = tissues[name]
         values["wavenumber"][name] = 2 * np.pi * frequency / tissue["speed_of_sound_m_s"]
         values["impedance"][name] = tissue["density_kg_m3"] * tissue["speed_of_sound_m_s"]
         values["attenuation"][name] = tissue["attenuation_np_m_mhz"] * megahertz
         values["absorption"][name] = tissue["absorption_np_m_mhz"] * megahertz
     return {key: anatomy.table(by_tissue, by_tissue["water"]).astype(np.float32)
             for key, by_tissue in values.items()}
-
-
-def check_tissue(tissues: dict, name: str) -> dict:
-    """The acoustic properties of one tissue.
-
-    Raises
-    ------
-    InputError : no such tissue, a value missing or out of range, or absorption beyond
-        attenuation (attenuation is absorption plus scattering).
-    """
-    if name not in tissues:
-        raise InputError("no such tissue", key=f"tissues.{name}",
-                         allowed=", ".join(sorted(tissues)))
-    keys = {"density_kg_m3": "> 0", "speed_of_sound_m_s": "> 0", "attenuation_np_m_mhz": ">= 0",
-            "absorption_np_m_mhz": ">= 0, at most attenuation_np_m_mhz"}
-    for key, allowed in keys.items():
-        value = tissues[name].get(key)
-        number = isinstance(value, int | float) and np.isfinite(value)
-        good = number and (value > 0 if allowed == "> 0" else value >= 0)
-        if good and key == "absorption_np_m_mhz":
-            good = value <= tissues[name]["attenuation_np_m_mhz"]
-        if not good:
-            raise InputError("missing or out of range", key=f"tissues.{name}.{key}", value=value,
-                             allowed=allowed)
-    return tissues[name]

@@ -12,12 +12,13 @@ from hifuflow.errors import InputError, NumericalError
 from hifuflow.job import Progress, log
 
 from .angular_spectrum import HybridAngularSpectrum
-from .grid import BeamGrid, check_tissue, place_grid, sample_medium
+from .grid import BeamGrid, place_grid, sample_medium
 from .source import source_plane
 from .storage import HELD, choose_box, choose_coarsening, coarsen
 from .transducer import Transducer
 
 FINEST_WAVELENGTHS, COARSEST_WAVELENGTHS = 0.1, 0.6
+CELL_LIMIT = 60_000_000
 BALANCE_TOLERANCE = 0.01
 
 
@@ -33,7 +34,7 @@ def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dic
     ----------
     transducer : content of a file in `config/transducers`.
     tissues : tissue name -> properties; `water` and every tissue of the anatomy.
-    config : {"spacing_mm": edge length of the beam's grid cells}.
+    config : {"file": the patient file, "spacing_mm": edge length of the beam's grid cells}.
     threads : foci computed at the same time.
 
     Returns
@@ -43,25 +44,29 @@ def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dic
 
     Raises
     ------
-    InputError : an option or a property that cannot be used.
+    InputError : a spacing that does not suit the wave or needs too many cells, a body that does
+        not absorb.
     NumericalError : more power absorbed than radiated.
     """
     device = Transducer.from_config(transducer)
-    water = check_tissue(tissues, "water")
-    spacing = _spacing(config, water["speed_of_sound_m_s"] / device.frequency)
-    grid = place_grid(anatomy, plan, device, spacing)
+    water = tissues["water"]
+    water_speed = water["speed_of_sound_m_s"]
+    spacing = _spacing(config, water_speed / device.frequency)
+    grid = place_grid(anatomy, plan, device, spacing, water_speed)
+    _check_size(grid, config)
     medium = sample_medium(anatomy, grid, tissues, device.frequency)
     log.info("beam grid %d x %d x %d cells of %.2f mm, first plane %.1f mm from the apex",
              *grid.shape[1:], grid.shape[0], spacing * 1e3, grid.z[0] * 1e3)
     foci = grid.to_beam(plan.foci)
     middle = foci.mean(axis=0, keepdims=True)
     sources = source_plane(device, np.vstack([foci, middle]), grid.x, grid.y, grid.z[0], 1.0,
-                           water["density_kg_m3"], water["speed_of_sound_m_s"])
+                           water["density_kg_m3"], water_speed)
     beam = HybridAngularSpectrum(medium, np.full(3, spacing), sources[-1])
     absorbing = medium.absorption / medium.impedance
     if not absorbing.any():
         raise InputError("nothing on the beam's way absorbs, so no heat is deposited",
-                         key="tissues.*.absorption_np_m_mhz", value=0, allowed="> 0 in the body")
+                         file=config["file"], key="tissues.*.absorption_np_m_mhz", value=0,
+                         allowed="> 0 in the body")
     return _all_foci(plan, device, grid, beam, absorbing, sources[:-1], threads)
 
 
@@ -131,17 +136,22 @@ def _stored_affine(grid: BeamGrid, box, factor: int) -> np.ndarray:
 
 
 def _spacing(config: dict, wavelength: float) -> float:
-    """The grid's spacing [m]; checks the section's keys."""
-    for key in config:
-        if key != "spacing_mm":
-            raise InputError("unknown key", key=f"acoustics.{key}", value=config[key],
-                             allowed="spacing_mm")
-    value = config.get("spacing_mm")
+    """The grid's spacing [m], which must suit the wavelength."""
+    value = config["spacing_mm"]
     low, high = (part * wavelength * 1e3 for part in (FINEST_WAVELENGTHS, COARSEST_WAVELENGTHS))
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not low <= value <= high:
-        raise InputError("does not resolve the wave" if number and value > high else
-                         "not a usable spacing", key="acoustics.spacing_mm", value=value,
-                         allowed=f"{low:.3g} to {high:.3g}, {FINEST_WAVELENGTHS} to "
-                                 f"{COARSEST_WAVELENGTHS} wavelengths in water")
-    return float(value) * 1e-3
+    if not low <= value <= high:
+        raise InputError("does not resolve the wave" if value > high else
+                         "is needlessly fine", file=config["file"], key="acoustics.spacing_mm",
+                         value=value, allowed=f"{low:.3g} to {high:.3g}, {FINEST_WAVELENGTHS} to "
+                                              f"{COARSEST_WAVELENGTHS} wavelengths in water")
+    return value * 1e-3
+
+
+def _check_size(grid: BeamGrid, config: dict) -> None:
+    nz, nx, ny = grid.shape
+    if nx * ny * nz > CELL_LIMIT:
+        raise InputError(f"the beam's grid would have {nx} x {ny} x {nz} cells",
+                         file=config["file"], key="acoustics.spacing_mm",
+                         value=config["spacing_mm"],
+                         allowed=f"at most {CELL_LIMIT} cells: a larger spacing, or a smaller "
+                                 "anatomy.crop_margin_mm")

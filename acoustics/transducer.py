@@ -14,11 +14,8 @@ from hifuflow.errors import InputError
 
 from .frame import beam_frame
 
-KEYS = ("name", "kind", "frequency_hz", "radius_of_curvature_m", "aperture_m", "n_elements",
-        "element_radius_m", "seed", "max_power_w", "max_steering_m")
 CANDIDATES = 200_000  # positions drawn at a time; the gaps left near jamming are small
 ATTEMPTS = 20
-WATER_SPEED = 1500.0  # [m/s], only to tell an element's near field from its far field
 
 
 @dataclass(frozen=True)
@@ -54,27 +51,15 @@ class Transducer:
 
         Raises
         ------
-        InputError : a key is missing, unknown or out of range, or the discs do not fit.
+        InputError : the discs do not fit.
         """
-        _check_keys(device)
-        value = {key: _positive(device, key) for key in
-                 ("frequency_hz", "radius_of_curvature_m", "aperture_m", "element_radius_m",
-                  "max_power_w")}
-        radius, aperture = value["radius_of_curvature_m"], value["aperture_m"]
-        if aperture >= 2 * radius:
-            raise InputError("wider than a hemisphere", key="aperture_m", value=aperture,
-                             allowed=f"less than {2 * radius:g}, twice radius_of_curvature_m")
-        n_elements = _whole(device, "n_elements", 1)
-        positions = random_cap(radius, aperture, n_elements, value["element_radius_m"],
-                               _whole(device, "seed", 0))
+        name, radius, aperture = (device[key] for key in
+                                  ("name", "radius_of_curvature_m", "aperture_m"))
+        positions = random_cap(radius, aperture, device["n_elements"], device["element_radius_m"],
+                               device["seed"], f"config/transducers/{name}.yaml")
         steering = device["max_steering_m"]
-        if not isinstance(steering, dict) or set(steering) != {"lateral", "axial"}:
-            raise InputError("needs two lengths", key="max_steering_m", value=steering,
-                             allowed="{lateral: ..., axial: ...}")
-        lateral, axial = (_positive(steering, key, "max_steering_m.")
-                          for key in ("lateral", "axial"))
-        return cls(str(device["name"]), value["frequency_hz"], radius, aperture,
-                   value["element_radius_m"], positions, value["max_power_w"], lateral, axial)
+        return cls(name, device["frequency_hz"], radius, aperture, device["element_radius_m"],
+                   positions, device["max_power_w"], steering["lateral"], steering["axial"])
 
     @property
     def normals(self) -> np.ndarray:
@@ -86,13 +71,12 @@ class Transducer:
         """Distance along the axis from the apex to the plane of the rim [m]."""
         return self.radius_of_curvature * (1 - cos(self.half_angle))
 
-    @property
-    def first_depth(self) -> float:
+    def first_depth(self, speed: float) -> float:
         """Nearest plane to the apex on which the elements' far fields hold [m].
 
-        Two Rayleigh distances a^2/lambda of an element beyond the rim, in water.
+        Two Rayleigh distances a^2/lambda of an element beyond the rim, `speed` that of water.
         """
-        return self.rim_depth + 2 * self.element_radius**2 * self.frequency / WATER_SPEED
+        return self.rim_depth + 2 * self.element_radius**2 * self.frequency / speed
 
     @property
     def half_angle(self) -> float:
@@ -127,7 +111,7 @@ class Transducer:
 
 @cache
 def random_cap(radius: float, aperture: float, n_elements: int, element_radius: float,
-               seed: int) -> np.ndarray:
+               seed: int, file: str) -> np.ndarray:
     """Centres of discs spread at random over a spherical cap, none touching another [m].
 
     Random sequential addition: positions uniform on the cap are kept when they lie at least a
@@ -140,7 +124,8 @@ def random_cap(radius: float, aperture: float, n_elements: int, element_radius: 
 
     Raises
     ------
-    InputError : the discs do not fit at random (beyond roughly 54 % of the area none do).
+    InputError : the discs that `file` asks for do not fit at random (beyond roughly 54 % of the
+        area none do).
     """
     # A disc touches the bowl at its centre only; its edge lies a little outside the sphere.
     edge = asin(aperture / 2 / hypot(radius, element_radius)) - atan(element_radius / radius)
@@ -155,7 +140,7 @@ def random_cap(radius: float, aperture: float, n_elements: int, element_radius: 
         best = max(best, len(centres))
     raise InputError(f"discs covering {fill:.0%} of the bowl do not fit without touching"
                      + (f" (at most {best} were placed)" if best else ""),
-                     key="element_radius_m", value=element_radius,
+                     file=file, key="element_radius_m", value=element_radius,
                      allowed="fewer or smaller elements, up to about 51 % of the bowl")
 
 
@@ -179,31 +164,3 @@ def _uniform_on_cap(generator, radius, edge, count) -> np.ndarray:
     azimuth = generator.uniform(0, 2 * pi, count)
     across = np.sqrt(height * (2 - height))
     return radius * np.column_stack([across * np.cos(azimuth), across * np.sin(azimuth), height])
-
-
-def _check_keys(device: dict) -> None:
-    for key in device:
-        if key not in KEYS:
-            raise InputError("unknown key", key=key, value=device[key], allowed=", ".join(KEYS))
-    for key in KEYS:
-        if key not in device:
-            raise InputError("missing", key=key)
-    if device["kind"] != "random_spherical":
-        raise InputError("unknown kind of array", key="kind", value=device["kind"],
-                         allowed="random_spherical")
-
-
-def _positive(section: dict, key: str, prefix: str = "") -> float:
-    value = section[key]
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < float("inf"):
-        raise InputError("not a positive number", key=prefix + key, value=value, allowed="> 0")
-    return float(value)
-
-
-def _whole(section: dict, key: str, least: int) -> int:
-    value = section[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError("not a whole number in range", key=key, value=value,
-                         allowed=f"at least {least}")
-    return value

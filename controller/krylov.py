@@ -16,35 +16,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cvxopt
-import cvxopt.cholmod
 import numpy as np
 import scipy.sparse as sp
 
+from hifuflow.cholesky import ShiftedSolver
 from hifuflow.errors import NumericalError
 
 MAX_BASIS = 80
 MIN_BASIS = 6
 HORIZON_PER_SHIFT = 10.0
-
-
-class Cholesky:
-    """Sparse Cholesky factorization of a symmetric positive definite matrix (CHOLMOD)."""
-
-    def __init__(self, matrix):
-        lower = sp.coo_array(sp.tril(matrix))
-        self._matrix = cvxopt.spmatrix(lower.data, lower.row, lower.col, lower.shape)
-        try:
-            self._factor = cvxopt.cholmod.symbolic(self._matrix)
-            cvxopt.cholmod.numeric(self._matrix, self._factor)
-        except ArithmeticError as error:
-            raise NumericalError("E + gamma K of the plant is not positive definite") from error
-
-    def solve(self, right) -> np.ndarray:
-        """Solve for one right-hand side (n,)."""
-        x = cvxopt.matrix(right)
-        cvxopt.cholmod.solve(self._factor, x)
-        return np.array(x).ravel()
 
 
 @dataclass
@@ -91,7 +71,7 @@ class StepResponseSolver:
         self.tolerance = tolerance
         self.shift = horizon / HORIZON_PER_SHIFT
         self._check_times = horizon * np.array([0.025, 0.1, 0.3, 1.0])
-        self._factor = Cholesky(E + self.shift * K)
+        self._factor = ShiftedSolver(E, K).factor(self.shift, 1.0)
 
     def response(self, load: np.ndarray) -> StepResponse:
         """Step response to a load (n,) [W].

@@ -17,7 +17,7 @@ from .paper import PaperController
 from .plant import Plant
 from .prediction import DiscreteModel
 from .record import Record, covered
-from .settings import EstimatorSettings, Prescription, ThermometrySettings, number
+from .settings import EstimatorSettings, Prescription, ThermometrySettings
 from .thermometry import Thermometry
 from .voxels import target_voxels
 
@@ -38,8 +38,8 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
     ----------
     rom, plant : reduced and full model, with the same outputs and foci.
     controller : a key of `CONTROLLERS`.
-    config : sections `prescription`, `thermometry`, `plant`, `estimator`, and one named after
-        the controller with its options.
+    config : sections `prescription`, `thermometry`, `plant`, `estimator`, and the controller's
+        own `options`, as the patient schema defines them.
 
     Returns
     -------
@@ -48,25 +48,20 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
     Raises
     ------
     InputError
-        for an unknown controller, a value out of range, or models that do not fit together.
+        for models that do not fit together.
     """
-    if controller not in CONTROLLERS:
-        raise InputError("no such controller", key="controllers", value=controller,
-                         allowed=", ".join(sorted(CONTROLLERS)))
     _check_same_outputs(rom, plant)
-    prescription = Prescription.read(config.get("prescription", {}))
-    imaging = ThermometrySettings.read(config.get("thermometry", {}))
-    patient = config.get("plant", {})
-    substep = number(patient, "plant", "time_step_s", 0.5, 1e-3)
-    cooling = number(patient, "plant", "cooling_s", 300.0)
+    prescription = Prescription.read(config["prescription"])
+    imaging = ThermometrySettings.read(config["thermometry"])
+    substep, cooling = config["plant"]["time_step_s"], config["plant"]["cooling_s"]
     started = clock.perf_counter()
     model = DiscreteModel.sampled(rom, imaging.interval)
-    observer = KalmanFilter(model, EstimatorSettings.read(config.get("estimator", {})),
+    observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]),
                             imaging.noise, prescription.max_power)
     log.info("%d states, estimator ready after %.1f s", rom.order, clock.perf_counter() - started)
     loop = _Loop(rom, Plant(plant, imaging.interval, substep, prescription.max_power),
                  Thermometry(imaging), observer,
-                 CONTROLLERS[controller](model, prescription, config.get(controller, {})),
+                 CONTROLLERS[controller](model, prescription, config["options"]),
                  prescription, imaging)
     status, end_time = loop.treat()
     loop.cool(end_time + cooling)

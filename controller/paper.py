@@ -27,7 +27,7 @@ from scipy.spatial import KDTree
 from .base import Controller
 from .estimator import Estimate
 from .prediction import DiscreteModel
-from .settings import Prescription, number
+from .settings import Prescription
 
 
 class PaperController(Controller):
@@ -40,8 +40,7 @@ class PaperController(Controller):
 
     def __init__(self, model: DiscreteModel, prescription: Prescription, options: dict):
         super().__init__(model, prescription, options)
-        level = number(options, "paper", "focal_zone_level", 0.5, 0.0, 1.0)
-        self._patience = number(options, "paper", "patience_s", 900.0)
+        self._patience = options["patience_s"]
         outputs, rows = model.outputs, model.constraint_rows
         self._free_map = rows @ model.A
         self._heating = rows @ model.B
@@ -51,7 +50,8 @@ class PaperController(Controller):
         self._centre = KDTree(target).query(model.foci)[1]
         self._owned = owner[:, None] == np.arange(len(model.foci))
         response = model.target_rows @ model.B
-        self._duty = self._owned & (response >= level * response.max(axis=0))
+        zone = response >= options["focal_zone_level"] * response.max(axis=0)
+        self._duty = self._owned & zone
         self._can_have_full_power = self._limit_power(self._headroom) >= prescription.max_power
         self._focus: int | None = 0
         self._power = 0.0

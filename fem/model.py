@@ -13,27 +13,26 @@ from .heating_load import heating_load
 from .mesh_input import read_mesh
 from .pennes import Bioheat, assemble_bioheat
 from .point_evaluation import PointEvaluator
-from .properties import cell_properties, factor
+from .properties import cell_properties
 
 MAX_TARGET_OUTPUTS = 4000
 
 
-def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict, tissues: dict,
-                blood: dict, boundary: dict, deviations: dict) -> BioheatModel:
+def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict,
+                config: dict) -> BioheatModel:
     """E x' = -K x + B u, y = C x with x = T - baseline, for one mesh.
 
     Parameters
     ----------
     mesh_path : MSH 4.1 file with the groups that `read_mesh` asks for.
     constraints : `position_m` (n_c, 3) and `limit_c` (n_c,), where and how hot it may get.
-    tissues, blood : property tables, see `properties.cell_properties`.
-    boundary : see `pennes.assemble_bioheat`.
-    deviations : `perfusion_factor`, `conductivity_factor`, `absorption_factor`; {} for none.
+    config : `file` (the patient file); `tissues`, `blood`, see `properties.cell_properties`;
+        `boundary`, see `pennes.assemble_bioheat`; `deviations` from these values
+        (`perfusion_factor`, `conductivity_factor`, `absorption_factor`).
 
     Raises
     ------
-    InputError : a mesh of another anatomy; a property, boundary condition or constraint that
-        cannot be used.
+    InputError : a mesh of another anatomy; a boundary condition or constraint that does not fit.
     NumericalError : a matrix that is not positive definite; power lost outside the mesh.
     """
     mesh = read_mesh(mesh_path)
@@ -41,13 +40,15 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
     if unknown:
         raise InputError("the mesh has regions that the anatomy has not", file=mesh_path,
                          key="physical groups", value=unknown, allowed=sorted(anatomy.regions))
-    properties = cell_properties(mesh.cell_vertices, anatomy, tissues, blood, deviations)
-    bioheat = assemble_bioheat(mesh, properties, boundary)
+    deviations = config["deviations"]
+    properties = cell_properties(mesh.cell_vertices, anatomy, config["tissues"], config["blood"],
+                                 deviations)
+    bioheat = assemble_bioheat(mesh, properties, config)
     log.info("%d cells, %d unknowns, %d held nodes", len(mesh.cell_vertices), len(bioheat.free),
              bioheat.E.shape[0] - len(bioheat.free))
     evaluator = PointEvaluator(bioheat.space)
-    load = heating_load(evaluator, heating) * factor(deviations, "absorption_factor")
-    C, outputs = _outputs(evaluator, bioheat, anatomy, constraints)
+    load = heating_load(evaluator, heating) * deviations["absorption_factor"]
+    C, outputs = _outputs(evaluator, bioheat, anatomy, constraints, config["file"])
     free = bioheat.free
     return BioheatModel(
         E=bioheat.E[free][:, free], K=bioheat.K[free][:, free], B=load[free], C=C[:, free],
@@ -56,20 +57,21 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
         voxels=_voxels(evaluator, bioheat, anatomy))
 
 
-def _outputs(evaluator: PointEvaluator, bioheat: Bioheat, anatomy: Anatomy, constraints: dict):
+def _outputs(evaluator: PointEvaluator, bioheat: Bioheat, anatomy: Anatomy, constraints: dict,
+             file):
     """Interpolation (p, n_nodes) and meaning of the outputs: constraints, then the target."""
     points = np.asarray(constraints["position_m"], dtype=float).reshape(-1, 3)
     limit = np.asarray(constraints["limit_c"], dtype=float).reshape(-1)
     if len(limit) != len(points):
-        raise InputError(f"{len(limit)} limits for {len(points)} points",
+        raise InputError(f"{len(limit)} limits for {len(points)} points", file=file,
                          key="constraints.limit_c", allowed="one limit per point")
     voxels, volume = target_blocks(anatomy, MAX_TARGET_OUTPUTS)
     at_points = evaluator.locate(points)
-    _check_inside(points, at_points.distance, anatomy)
+    _check_inside(points, at_points.distance, anatomy, file)
     C = sp.csr_array(sp.vstack([evaluator.interpolation(at_points),
                                 evaluator.interpolation(evaluator.locate(voxels))]))
     baseline = bioheat.baseline(C)
-    _check_limits(points, limit, baseline)
+    _check_limits(points, limit, baseline, file)
     n_points, n_voxels = len(points), len(voxels)
     return C, Outputs(
         kind=np.array(["constraint"] * n_points + ["target"] * n_voxels),
@@ -79,25 +81,25 @@ def _outputs(evaluator: PointEvaluator, bioheat: Bioheat, anatomy: Anatomy, cons
         limit=np.concatenate([limit, np.full(n_voxels, np.nan)]))
 
 
-def _check_inside(points: np.ndarray, distance: np.ndarray, anatomy: Anatomy) -> None:
+def _check_inside(points: np.ndarray, distance: np.ndarray, anatomy: Anatomy, file) -> None:
     """The mesh rounds off the voxels' stairs: up to half a voxel outside still counts as inside,
     and the temperature is taken at the closest point of the mesh."""
     outside = np.flatnonzero(distance > 0.5 * anatomy.spacing.max())
     if len(outside):
         worst = outside[distance[outside].argmax()]
         raise InputError(f"{len(outside)} of {len(points)} constraint points lie outside the mesh, "
-                         f"point {worst} by {1e3 * distance[worst]:.1f} mm",
+                         f"point {worst} by {1e3 * distance[worst]:.1f} mm", file=file,
                          key="constraints.position_m", value=points[worst].tolist(),
                          allowed="points in the body, in front of every cut")
 
 
-def _check_limits(points: np.ndarray, limit: np.ndarray, baseline: np.ndarray) -> None:
+def _check_limits(points: np.ndarray, limit: np.ndarray, baseline: np.ndarray, file) -> None:
     bad = np.flatnonzero(~(limit > baseline[:len(points)]))
     if len(bad):
         first = bad[0]
         raise InputError(f"not above the temperature before treatment, {baseline[first]:.2f} degC "
                          f"at {points[first].tolist()} ({len(bad)} such points)",
-                         key="constraints.limit_c", value=float(limit[first]),
+                         file=file, key="constraints.limit_c", value=float(limit[first]),
                          allowed="above the baseline at every constraint point")
 
 

@@ -55,24 +55,25 @@ class Bioheat:
         return self.arterial + (above if interpolation is None else interpolation @ above)
 
 
-def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, boundary: dict) -> Bioheat:
+def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, config: dict) -> Bioheat:
     """Assemble E and K, eliminate held surfaces and find the baseline.
 
     Parameters
     ----------
-    boundary : {"skin": "insulated" | {"temperature_c": T}, "cut": the same,
-        "arterial_temperature_c": T_a}.
+    config : `file` (the patient file) and `boundary`, {"skin": "insulated" | {"temperature_c": T},
+        "cut": the same, "arterial_temperature_c": T_a}.
 
     Raises
     ------
-    InputError : a boundary entry that cannot be used; nothing that fixes the temperature.
+    InputError : a held surface that the mesh has not; nothing that fixes the temperature.
     NumericalError : E or K not positive definite.
     """
     space = fem.functionspace(mesh.domain, ("Lagrange", DEGREE))
-    arterial, held = _boundary_temperatures(mesh, boundary)
+    arterial, held = config["boundary"]["arterial_temperature_c"], _held_surfaces(mesh, config)
     if not held and not np.any(properties.perfusion > 0):
         raise InputError("nothing fixes the temperature: every surface is insulated and there is "
-                         "no perfusion", key="boundary", allowed="a surface with temperature_c")
+                         "no perfusion", file=config["file"], key="boundary",
+                         allowed="a surface with temperature_c")
     E, K = assemble_matrices(space, properties)
     fixed, temperature = _fixed_nodes(space, mesh, held)
     free = np.setdiff1d(np.arange(E.shape[0]), fixed)
@@ -117,29 +118,18 @@ def _to_scipy(form) -> sp.csr_array:
     return result
 
 
-def _boundary_temperatures(mesh: TissueMesh, boundary: dict) -> tuple[float, dict[str, float]]:
-    """Arterial temperature and the surfaces held at a temperature [degC]."""
+def _held_surfaces(mesh: TissueMesh, config: dict) -> dict[str, float]:
+    """The surfaces held at a temperature [degC]."""
     held = {}
     for name in SURFACES:
-        condition = boundary[name]
+        condition = config["boundary"][name]
         if condition == "insulated":
             continue
-        if not isinstance(condition, dict) or set(condition) != {"temperature_c"}:
-            raise InputError("unknown boundary condition", key=f"boundary.{name}",
-                             value=condition, allowed="'insulated' or {temperature_c: T}")
-        held[name] = _temperature(condition["temperature_c"], f"boundary.{name}.temperature_c")
         if not len(mesh.facets[name]):
-            raise InputError(f"the mesh has no surface '{name}' to hold", file=mesh.path,
+            raise InputError(f"the mesh has no surface '{name}' to hold", file=config["file"],
                              key=f"boundary.{name}", value=condition, allowed="insulated")
-    key = "arterial_temperature_c"
-    return _temperature(boundary[key], f"boundary.{key}"), held
-
-
-def _temperature(value, key: str) -> float:
-    good = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not good or not np.isfinite(value):
-        raise InputError("not a temperature", key=key, value=value, allowed="degrees Celsius")
-    return float(value)
+        held[name] = condition["temperature_c"]
+    return held
 
 
 def _fixed_nodes(space, mesh: TissueMesh, held: dict) -> tuple[np.ndarray, np.ndarray]:

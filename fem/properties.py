@@ -8,10 +8,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from hifuflow.artifacts import Anatomy
-from hifuflow.errors import InputError
 
-TISSUE_KEYS = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfusion_kg_m3_s")
-MAY_BE_ZERO = ("perfusion_kg_m3_s", "perfusion_factor")
 SAMPLES_PER_VOXEL_EDGE = 2
 MAX_SUBDIVISION = 12
 POINTS_AT_ONCE = 2_000_000
@@ -45,17 +42,12 @@ def cell_properties(vertices: np.ndarray, anatomy: Anatomy, tissues: dict, blood
     ----------
     vertices : (n_cells, 4, 3) [m].
     tissues, blood : tables of properties, see `config/tissues.yaml`.
-    deviations : optional `conductivity_factor`, `perfusion_factor` that scale k and W.
-
-    Raises
-    ------
-    InputError : a property that is missing, not finite, negative or zero (perfusion may be 0).
+    deviations : `conductivity_factor`, `perfusion_factor` that scale k and W.
     """
     shares, nearest = _label_shares(vertices, anatomy)
     used = {region["tissue"] for region in anatomy.regions.values()}
-    values = {name: _thermal(name, tissues, blood) for name in sorted(used)}
-    factors = (1.0, factor(deviations, "conductivity_factor"), factor(deviations,
-                                                                      "perfusion_factor"))
+    values = {name: _thermal(tissues[name], blood) for name in sorted(used)}
+    factors = (1.0, deviations["conductivity_factor"], deviations["perfusion_factor"])
     averages = []
     for term, scale in enumerate(factors):
         table = anatomy.table({name: triple[term] for name, triple in values.items()}, 0.0)
@@ -63,30 +55,11 @@ def cell_properties(vertices: np.ndarray, anatomy: Anatomy, tissues: dict, blood
     return CellProperties(*averages)
 
 
-def factor(deviations: dict, key: str) -> float:
-    """A deviation of the simulated patient from the model, 1 where none is given."""
-    return _number(deviations.get(key, 1.0), key, f"plant.{key}")
-
-
-def _thermal(name: str, tissues: dict, blood: dict) -> tuple[float, float, float]:
+def _thermal(tissue: dict, blood: dict) -> tuple[float, float, float]:
     """rho c, k, W c_blood of a tissue."""
-    if name not in tissues:
-        raise InputError("no properties for this tissue", key="tissues", value=name,
-                         allowed=sorted(tissues))
-    rho, c, k, w = (_number(tissues[name].get(key), key, f"tissues.{name}.{key}")
-                    for key in TISSUE_KEYS)
-    key = "specific_heat_j_kg_k"
-    return rho * c, k, w * _number(blood.get(key), key, f"blood.{key}")
-
-
-def _number(value, key: str, path: str) -> float:
-    zero = key in MAY_BE_ZERO
-    good = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not (good and np.isfinite(value) and (value > 0 or (zero and value == 0))):
-        raise InputError("not a usable number" if value is not None else "missing", key=path,
-                         value=value, allowed="finite and not negative" if zero
-                         else "finite and positive")
-    return float(value)
+    return (tissue["density_kg_m3"] * tissue["specific_heat_j_kg_k"],
+            tissue["conductivity_w_m_k"],
+            tissue["perfusion_kg_m3_s"] * blood["specific_heat_j_kg_k"])
 
 
 def _label_shares(vertices: np.ndarray, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:

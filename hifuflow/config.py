@@ -7,6 +7,7 @@ section reruns only the rules that depend on it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from .schema import check, read_yaml
 TRANSDUCERS = ROOT / "config" / "transducers"
 TISSUES = ROOT / "config" / "tissues.yaml"
 THERMAL = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfusion_kg_m3_s")
+SHORTEST_AXIS = 1e-6  # a vector shorter than this has no usable direction
 ACOUSTIC = ("density_kg_m3", "speed_of_sound_m_s", "attenuation_np_m_mhz", "absorption_np_m_mhz")
 
 
@@ -59,10 +61,10 @@ class Patient:
         """Names of the controllers to run."""
         return self.config["controllers"]
 
-    def section(self, rule: str, model: str | None = None) -> dict:
-        """What a rule depends on, and nothing else; `model`: control or plant, where it matters."""
+    def section(self, rule: str, part: str | None = None) -> dict:
+        """What a rule depends on, and nothing else; `part`: which model or which controller."""
         content = getattr(self, f"_{rule}")
-        return content[model] if model else content
+        return content[part] if part else content
 
     def _pick(self, *keys) -> dict:
         return {key: self.config[key] for key in keys}
@@ -83,6 +85,7 @@ class Patient:
     @cached_property
     def _plan(self) -> dict:
         return {"file": str(self.file), "device": self.transducer,
+                "water": {"speed_of_sound_m_s": self.water["speed_of_sound_m_s"]},
                 **self._pick("transducer", "foci")}
 
     @cached_property
@@ -95,7 +98,7 @@ class Patient:
         return {"device": self.transducer,
                 "tissues": {**self._used_tissues(ACOUSTIC),
                             "water": {key: self.water[key] for key in ACOUSTIC}},
-                **self._pick("acoustics")}
+                "acoustics": {"file": str(self.file), **self.config["acoustics"]}}
 
     @cached_property
     def _assemble(self) -> dict:
@@ -104,7 +107,7 @@ class Patient:
                   **self._pick("boundary")}
         deviations = {key: value for key, value in self.config["plant"].items()
                       if key.endswith("_factor")}
-        return {"control": {**shared, "deviations": {}},
+        return {"control": {**shared, "deviations": dict.fromkeys(deviations, 1)},
                 "plant": {**shared, "deviations": deviations}}
 
     @cached_property
@@ -114,8 +117,11 @@ class Patient:
 
     @cached_property
     def _control(self) -> dict:
-        return {"file": str(self.file),
-                **self._pick("prescription", "thermometry", "estimator", "plant")}
+        loop = {key: value for key, value in self.config["plant"].items()
+                if not key.endswith("_factor")}  # the factors are in the plant's matrices
+        return {name: {"file": str(self.file), "plant": loop, "options": self.config[name],
+                       **self._pick("prescription", "thermometry", "estimator")}
+                for name in self.controllers}
 
     @cached_property
     def _export(self) -> dict:
@@ -140,8 +146,8 @@ def load_patient(path) -> Patient:
         raise InvalidConfig(faults)
     tissue_table, tissue_faults = _load_tissues(config["tissues"], path)
     device, device_faults = _load_transducer(config["transducer"]["name"], path)
-    faults += tissue_faults + device_faults
-    faults += _cross_check(config, tissue_table["tissues"], device, path)
+    faults = tissue_faults + device_faults or _cross_check(config, tissue_table["tissues"], device,
+                                                           path)
     if faults:
         raise InvalidConfig(faults)
     anatomy = config["anatomy"]
@@ -165,12 +171,15 @@ def _load_tissues(overrides: dict, patient_file) -> tuple[dict, list]:
         table["tissues"][name] = {"source": str(patient_file), **table["tissues"].get(name, {}),
                                   **values}
     table, faults = check(table, "tissues", patient_file)
-    for name, tissue in table["tissues"].items():
-        loss, heat = tissue.get("attenuation_np_m_mhz"), tissue.get("absorption_np_m_mhz")
-        if not faults and heat > loss:
+    if faults:
+        return table, faults
+    media = {f"tissues.{name}": (tissue, patient_file) for name, tissue in table["tissues"].items()}
+    for key, (medium, file) in {**media, "water": (table["water"], TISSUES)}.items():
+        loss, heat = medium["attenuation_np_m_mhz"], medium["absorption_np_m_mhz"]
+        if heat > loss:
             faults.append(InputError(
-                "absorption exceeds attenuation", file=patient_file,
-                key=f"tissues.{name}.absorption_np_m_mhz", value=heat, allowed=f"at most {loss}"))
+                "absorption exceeds attenuation", file=file, key=f"{key}.absorption_np_m_mhz",
+                value=heat, allowed=f"at most {loss}"))
     return table, faults
 
 
@@ -181,6 +190,11 @@ def _load_transducer(name: str, patient_file) -> tuple[dict, list]:
         return {}, [InputError("no such transducer", file=patient_file, key="transducer.name",
                                value=name, allowed=known)]
     device, faults = check(read_yaml(file), "transducer", file)
+    if not faults and device["aperture_m"] >= 2 * device["radius_of_curvature_m"]:
+        faults.append(InputError("is wider than a hemisphere", file=file, key="aperture_m",
+                                 value=device["aperture_m"],
+                                 allowed=f"below {2 * device['radius_of_curvature_m']:g}, twice "
+                                         "radius_of_curvature_m"))
     prose = ("description", "source", "assumed")  # an edit there changes no result
     return {"name": name, **{k: v for k, v in device.items() if k not in prose}}, faults
 
@@ -192,27 +206,9 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
     def fault(problem, key, value, allowed):
         faults.append(InputError(problem, file=file, key=key, value=value, allowed=allowed))
 
-    anatomy, regions = config["anatomy"], config["regions"]
-    if ("labels" in anatomy) == ("phantom" in anatomy):
-        fault("give one of labels and phantom", "anatomy", sorted(anatomy), "exactly one of them")
-    for name, region in regions.items():
-        if region["tissue"] not in tissues:
-            fault("no such tissue", f"regions.{name}.tissue", region["tissue"],
-                  ", ".join(sorted(tissues)))
-    owner: dict[int, str] = {}
-    for name, region in regions.items():
-        for label in region["labels"]:
-            if label in owner:
-                fault(f"label {label} already belongs to region '{owner[label]}'",
-                      f"regions.{name}.labels", region["labels"], "each label in one region")
-            owner[label] = name
-    if config["target"]["region"] not in regions:
-        fault("no such region", "target.region", config["target"]["region"], ", ".join(regions))
-    for name in config["cut_regions"]:
-        if name not in regions or name == config["target"]["region"]:
-            fault("no such region, or the target itself", "cut_regions", name,
-                  ", ".join(sorted(set(regions) - {config["target"]["region"]})))
-    if not any(config["transducer"]["axis"]):
+    _check_anatomy(config["anatomy"], fault)
+    _check_regions(config, tissues, fault)
+    if math.hypot(*config["transducer"]["axis"]) < SHORTEST_AXIS:
         fault("has no direction", "transducer.axis", config["transducer"]["axis"],
               "a vector that is not zero")
     boundary = config["boundary"]
@@ -222,14 +218,47 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
     if config["constraints"]["limit_c"] <= warmest:
         fault("is not above the baseline temperature", "constraints.limit_c",
               config["constraints"]["limit_c"], f"above {warmest} (boundary)")
-    highest = device.get("max_power_w")
-    if highest is not None and config["prescription"]["max_power_w"] > highest:
+    if config["prescription"]["max_power_w"] > device["max_power_w"]:
         fault("is above what the transducer can radiate", "prescription.max_power_w",
-              config["prescription"]["max_power_w"], f"at most {highest} ({device['name']})")
+              config["prescription"]["max_power_w"],
+              f"at most {device['max_power_w']} ({device['name']})")
     if config["mesh"]["plant"]["cells"] <= config["mesh"]["control"]["cells"]:
         fault("the plant must be finer than the control model", "mesh.plant.cells",
               config["mesh"]["plant"]["cells"], f"above {config['mesh']['control']['cells']}")
     return faults
+
+
+def _check_anatomy(anatomy: dict, fault) -> None:
+    if ("labels" in anatomy) == ("phantom" in anatomy):
+        fault("give one of labels and phantom", "anatomy", sorted(anatomy), "exactly one of them")
+    phantom = anatomy.get("phantom")
+    if phantom and min(phantom["tumour_semi_axes_mm"]) < phantom["voxel_size_mm"]:
+        fault("is smaller than a voxel", "anatomy.phantom.tumour_semi_axes_mm",
+              phantom["tumour_semi_axes_mm"], f"each at least {phantom['voxel_size_mm']} "
+              "(voxel_size_mm)")
+
+
+def _check_regions(config: dict, tissues: dict, fault) -> None:
+    regions, target = config["regions"], config["target"]["region"]
+    owner: dict[int, str] = {}
+    for name, region in regions.items():
+        if region["tissue"] not in tissues:
+            fault("no such tissue", f"regions.{name}.tissue", region["tissue"],
+                  ", ".join(sorted(tissues)))
+        for label in region["labels"]:
+            if label == 0:
+                fault("0 is the outside of the body", f"regions.{name}.labels", region["labels"],
+                      "labels other than 0")
+            if label in owner:
+                fault(f"label {label} already belongs to region '{owner[label]}'",
+                      f"regions.{name}.labels", region["labels"], "each label in one region")
+            owner[label] = name
+    if target not in regions:
+        fault("no such region", "target.region", target, ", ".join(regions))
+    for name in config["cut_regions"]:
+        if name not in regions or name == target:
+            fault("no such region, or the target itself", "cut_regions", name,
+                  ", ".join(sorted(set(regions) - {target})))
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,13 @@ def read_yaml(path) -> dict:
     return content
 
 
+# JSON Schema takes 256.0 for an integer; what counts things must be one.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)))
+
+
 @cache
 def load_schema(name: str) -> dict:
     """One of `patient`, `study`, `tissues`, `transducer`."""
@@ -78,8 +85,8 @@ def check(content: dict, schema_name: str, file) -> tuple[dict, list[InputError]
     schema = load_schema(schema_name)
     filled = copy.deepcopy(content)
     _fill(filled, schema, schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    faults = [_translate(fault, file) for fault in _leaves(validator.iter_errors(filled))]
+    validator = _Validator(schema)
+    faults = [_translate(fault, file, schema) for fault in _leaves(validator.iter_errors(filled))]
     return filled, sorted(faults, key=lambda fault: fault.key or "") + _not_finite(filled, file)
 
 
@@ -125,7 +132,7 @@ def _leaves(errors):
         yield error
 
 
-def _translate(error, file) -> InputError:
+def _translate(error, file, root) -> InputError:
     key = ".".join(str(part) for part in error.absolute_path)
     schema, value = error.schema, error.instance
     if error.validator == "additionalProperties":
@@ -138,7 +145,7 @@ def _translate(error, file) -> InputError:
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in value)
         return InputError("is missing", file=file, key=_join(key, missing),
-                          allowed=_allowed(schema.get("properties", {}).get(missing, {})))
+                          allowed=_allowed(schema.get("properties", {}).get(missing, {}), root))
     if error.validator == "propertyNames" or "propertyNames" in error.absolute_schema_path:
         return InputError("is not a usable name", file=file, key=_join(key, value),
                           allowed="lower-case letters, digits and _, beginning with a letter")
@@ -148,23 +155,22 @@ def _translate(error, file) -> InputError:
                 "minItems": "has too few entries", "maxItems": "has too many entries",
                 "minProperties": "is empty"}
     return InputError(problems.get(error.validator, "is out of range"), file=file, key=key or None,
-                      value=value, allowed=_allowed(schema))
+                      value=value, allowed=_allowed(schema, root))
 
 
 def _join(key, name) -> str:
     return f"{key}.{name}" if key else str(name)
 
 
-def _allowed(schema: dict) -> str:
+def _allowed(schema: dict, root: dict) -> str:
     """What a schema accepts, in words."""
-    if "$ref" in schema:
-        return "see config/README.md"
+    schema = resolve(schema, root)
     if "const" in schema:
         return f"'{schema['const']}'"
     if "enum" in schema:
         return ", ".join(str(item) for item in schema["enum"])
     if "anyOf" in schema:
-        return " or ".join(_allowed(option) for option in schema["anyOf"])
+        return " or ".join(_allowed(option, root) for option in schema["anyOf"])
     words = [{"number": "a number", "integer": "a whole number", "string": "text",
               "array": "a list", "object": "keys and values"}.get(schema.get("type"), "a value")]
     if schema.get("type") == "array":
@@ -173,8 +179,10 @@ def _allowed(schema: dict) -> str:
             words.append(f"of {low} entries")
         elif low:
             words.append(f"of at least {low}")
+        if schema.get("uniqueItems"):
+            words.append("all different")
         if "items" in schema:
-            words.append(f"each {_allowed(schema['items'])}")
+            words.append(f"each {_allowed(schema['items'], root)}")
     for name, sign in (("exclusiveMinimum", "above"), ("minimum", "at least"),
                        ("exclusiveMaximum", "below"), ("maximum", "at most")):
         if name in schema:

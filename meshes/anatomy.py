@@ -28,121 +28,90 @@ def build_anatomy(config: dict) -> Anatomy:
 
     Parameters
     ----------
-    config : ``anatomy`` ({phantom: {...}} or {labels: path, crop_margin_mm}), ``regions``
-        (name -> {labels, tissue}), ``cut_regions`` (names), ``target`` ({region, margin_mm}),
-        ``axis`` (3 numbers, direction in which the ultrasound travels).
+    config : ``file`` (the patient file), ``anatomy`` ({phantom: {...}} or {labels: path,
+        crop_margin_mm}), ``regions`` (name -> {labels, tissue}), ``cut_regions`` (names),
+        ``target`` ({region, margin_mm}), ``axis`` (3 numbers, direction in which the ultrasound
+        travels).
 
     Raises
     ------
-    InputError : whatever the user can get wrong, naming file, key, value and what is allowed.
+    InputError : a label map that cannot be read or that does not fit the regions and the target.
     """
-    axis = _unit_vector(config["axis"])
-    source, wall, name = _source(config["anatomy"])
-    labels, regions = _named_regions(source.labels, config, name)
+    axis = np.array(config["axis"], float) / np.linalg.norm(config["axis"])
+    source, wall = _source(config["anatomy"], config["file"])
+    labels, regions = _named_regions(source.labels, config)
     target_label = regions[config["target"]["region"]]["label"]
-    _check_target(labels == target_label, config, name)
+    _check_target(labels == target_label, config)
     spacing = np.diag(source.affine)[:3]
     box = (slice(None),) * 3
     if wall is None:
-        cut_labels = [regions[region]["label"] for region in config.get("cut_regions", [])]
+        cut_labels = [regions[region]["label"] for region in config["cut_regions"]]
         wall = behind(np.isin(labels, cut_labels), spacing, axis)
         box = crop_box(labels > 0, labels == target_label, spacing, axis,
                        config["anatomy"]["crop_margin_mm"] * 1e-3)
     coupling = coupling_mask(labels > 0, wall, spacing, axis, box)
     labels, affine = cropped(np.where(wall, 0, labels), source.affine, box)
-    labels = _one_piece(labels, target_label, config, name, affine)
-    target = [config["target"]["region"]]
-    labels, target = _split_margin(labels, regions, target, config["target"], affine)
+    labels = _one_piece(labels, target_label, config, affine)
+    labels, target = _split_margin(labels, regions, config, affine)
     _measure(labels, regions, affine)
     return Anatomy(labels.astype(np.int16), affine, regions, target, coupling, axis,
                    source.sha256)
 
 
-def _unit_vector(axis):
-    """The beam's direction, normalised."""
-    vector = np.asarray(axis, float)
-    if vector.shape != (3,) or not np.isfinite(vector).all() or not np.linalg.norm(vector) > 0:
-        raise InputError("not a direction", key="transducer.axis", value=list(np.ravel(axis)),
-                         allowed="three numbers, not all zero")
-    return vector / np.linalg.norm(vector)
+def _source(section, file):
+    """Label map, and the mask behind the chest wall (phantom only)."""
+    if "labels" in section:
+        return read_label_map(section["labels"]), None
+    labels, affine, wall = breast_phantom(section["phantom"], file)
+    text = json.dumps(section["phantom"], sort_keys=True)
+    return LabelMap(labels, affine, hashlib.sha256(text.encode()).hexdigest()), wall
 
 
-def _source(section):
-    """Label map, the mask behind the chest wall (phantom only), and the name of the source."""
-    phantom, path = section.get("phantom"), section.get("labels")
-    if (phantom is None) == (path is None):
-        raise InputError("exactly one anatomy is needed", key="anatomy", value=sorted(section),
-                         allowed="either phantom or labels")
-    if path is not None:
-        return read_label_map(path), None, path
-    labels, affine, wall = breast_phantom(phantom)
-    text = json.dumps(phantom, sort_keys=True, default=list)
-    return LabelMap(labels, affine, hashlib.sha256(text.encode()).hexdigest()), wall, None
-
-
-def _named_regions(source, config, name):
+def _named_regions(source, config):
     """Renumber the map: region i of the patient file becomes label i + 1, outside stays 0."""
     present, count = np.unique(source, return_counts=True)
     listed = ", ".join(map(str, present[:MOST_LABELS_LISTED]))
     if len(present) > MOST_LABELS_LISTED:
         listed += f", ... ({len(present)} in all)"
-    table, regions, owner = np.zeros(len(present), np.int16), {}, {}
+    table, regions, named = np.zeros(len(present), np.int16), {}, {0}
     for number, (region, entry) in enumerate(config["regions"].items(), start=1):
         for label in entry["labels"]:
-            key = f"regions.{region}.labels"
-            if label == 0:
-                raise InputError("0 is the outside", file=name, key=key, value=label,
-                                 allowed=f"labels of the map: {listed}")
             if label not in present:
-                raise InputError("no such label in the map", file=name, key=key, value=label,
+                raise InputError("no such label in the map", file=config["file"],
+                                 key=f"regions.{region}.labels", value=label,
                                  allowed=f"labels of the map: {listed}")
-            if label in owner:
-                raise InputError(f"the label already belongs to {owner[label]!r}", file=name,
-                                 key=key, value=label, allowed="each label in one region")
-            owner[label] = region
+            named.add(label)
             table[np.searchsorted(present, label)] = number
         regions[region] = {"label": number, "tissue": entry["tissue"]}
     missing = [f"{label} ({n} voxels)" for label, n in zip(present, count, strict=True)
-               if label != 0 and label not in owner]
+               if label not in named]
     if missing:
-        raise InputError(f"no region names the labels {', '.join(missing)}", file=name,
+        raise InputError(f"no region names the labels {', '.join(missing)}", file=config["file"],
                          key="regions", allowed="every label of the map but 0 in a region")
-    for key, names in (("target.region", [config["target"]["region"]]),
-                       ("cut_regions", config.get("cut_regions", []))):
-        for region in names:
-            if region not in regions:
-                raise InputError("no such region", key=key, value=region,
-                                 allowed=", ".join(regions))
-    if config["target"]["region"] in config.get("cut_regions", []):
-        raise InputError("the target is cut away", key="cut_regions",
-                         value=config["target"]["region"], allowed="regions other than the target")
     return table[np.searchsorted(present, source)], regions
 
 
-def _check_target(target, config, name):
-    """The target must exist and end inside the map."""
-    key, value = "target.region", config["target"]["region"]
-    if not target.any():
-        raise InputError("the target is empty", file=name, key=key, value=value,
-                         allowed="a region with voxels")
+def _check_target(target, config):
+    """The target must end inside the map."""
     inner = ndimage.find_objects(target.astype(np.int8))[0]
     if any(s.start == 0 or s.stop == n for s, n in zip(inner, target.shape, strict=True)):
-        raise InputError("the target touches the edge of the label map", file=name, key=key,
-                         value=value, allowed="a target that ends inside the map")
+        raise InputError("the target touches the edge of the label map", file=config["file"],
+                         key="target.region", value=config["target"]["region"],
+                         allowed="a target that ends inside the map")
 
 
-def _one_piece(labels, target_label, config, name, affine):
+def _one_piece(labels, target_label, config, affine):
     """Keep the component of the body that holds the largest part of the target."""
-    key, value = "target.region", config["target"]["region"]
+    file, key, value = config["file"], "target.region", config["target"]["region"]
     target = labels == target_label
     if not target.any():
-        raise InputError("the target lies wholly behind the cut regions", file=name, key=key,
+        raise InputError("the target lies wholly behind the cut regions", file=file, key=key,
                          value=value, allowed="cut_regions behind the target, seen along the axis")
     component, n = ndimage.label(labels > 0)
     held = np.bincount(component[target], minlength=n + 1)
     keep = component == held.argmax()
     if (labels[keep] == target_label).all():
-        raise InputError("the target lies outside of the body", file=name, key=key, value=value,
+        raise InputError("the target lies outside of the body", file=file, key=key, value=value,
                          allowed="a target that touches another region")
     if n > 1:
         voxel = np.prod(np.diag(affine)[:3]) * 1e6
@@ -153,25 +122,22 @@ def _one_piece(labels, target_label, config, name, affine):
     return np.where(keep, labels, 0)
 
 
-def _split_margin(labels, regions, target, section, affine):
+def _split_margin(labels, regions, config, affine):
     """Voxels within the margin of the target become regions of their own, part of the target."""
-    margin = section.get("margin_mm", 0) * 1e-3
-    if not margin >= 0:
-        raise InputError("negative margin", key="target.margin_mm", value=section["margin_mm"],
-                         allowed="0 or more")
+    target, margin = [config["target"]["region"]], config["target"]["margin_mm"] * 1e-3
     if margin == 0:
         return labels, target
     core = labels == regions[target[0]]["label"]
     distance = ndimage.distance_transform_edt(~core, sampling=np.diag(affine)[:3])
     inside = (distance <= margin) & ~core & (labels > 0)
-    labels, target = labels.copy(), list(target)
+    labels = labels.copy()
     for region in list(regions):
         part = inside & (labels == regions[region]["label"])
         if part.any():
             new, label = f"{region}_target", len(regions) + 1
             if new in regions:
-                raise InputError("the name is needed for the target's margin", key="regions",
-                                 value=new, allowed="another name")
+                raise InputError("the name is needed for the target's margin", file=config["file"],
+                                 key="regions", value=new, allowed="another name")
             regions[new] = {"label": label, "tissue": regions[region]["tissue"]}
             labels[part] = label
             target.append(new)

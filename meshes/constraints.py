@@ -12,7 +12,6 @@ from hifuflow.job import log
 DIRECTIONS = 200  # of the balls put around the target's corners
 SAMPLES_PER_POINT = 100
 RELAXATIONS = 60
-KEY = "constraints"
 
 
 def place_constraints(anatomy: Anatomy, config: dict) -> dict:
@@ -24,7 +23,8 @@ def place_constraints(anatomy: Anatomy, config: dict) -> dict:
     Parameters
     ----------
     anatomy : segmented body.
-    config : ``surface`` (``ellipsoid``), ``clearance_mm``, ``points``, ``limit_c``.
+    config : ``file`` (the patient file), ``surface`` (``ellipsoid``), ``clearance_mm``,
+        ``points``, ``limit_c``.
 
     Returns
     -------
@@ -34,24 +34,22 @@ def place_constraints(anatomy: Anatomy, config: dict) -> dict:
 
     Raises
     ------
-    InputError : a value is out of range, or points fall outside of the body.
+    InputError : points fall outside of the body.
     """
-    _check(config)
     clearance, count = config["clearance_mm"] * 1e-3, config["points"]
     centre, semi_axes, rotation = clearance_ellipsoid(target_corners(anatomy), clearance)
     on_sphere = spread_points(semi_axes, count)
     positions = centre + on_sphere * semi_axes @ rotation.T
     _check_inside(anatomy, positions, config)
-    nearest = cKDTree(positions).query(positions, k=min(2, count))[0].reshape(count, -1)[:, -1]
-    evenness = float(nearest.min() / nearest.mean()) if count > 1 else 1.0
+    nearest = cKDTree(positions).query(positions, k=2)[0][:, 1]
     log.info("%d constraint points on an ellipsoid of semi-axes %s mm, neighbours %.1f mm apart",
              count, np.round(semi_axes * 1e3, 1).tolist(), nearest.mean() * 1e3)
     return {
         "position_m": positions.tolist(),
         "limit_c": [float(config["limit_c"])] * count,
-        "surface": {"kind": "ellipsoid", "centre_m": centre.tolist(),
+        "surface": {"kind": config["surface"], "centre_m": centre.tolist(),
                     "semi_axes_m": semi_axes.tolist(), "rotation": rotation.tolist()},
-        "evenness": evenness,
+        "evenness": float(nearest.min() / nearest.mean()),
     }
 
 
@@ -162,20 +160,6 @@ def spread_points(semi_axes, count: int) -> np.ndarray:
     return u
 
 
-def _check(config):
-    """Refuse values out of range."""
-    if config["surface"] != "ellipsoid":
-        raise InputError("unknown surface", key=f"{KEY}.surface", value=config["surface"],
-                         allowed="ellipsoid")
-    count = config["points"]
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 10_000:
-        raise InputError("not a number of points", key=f"{KEY}.points", value=count,
-                         allowed="1 to 10000")
-    if not 0 < config["clearance_mm"] < np.inf:
-        raise InputError("not a distance", key=f"{KEY}.clearance_mm",
-                         value=config["clearance_mm"], allowed="more than 0")
-
-
 def _check_inside(anatomy, positions, config):
     """All points must lie in voxels of the body."""
     index = np.rint(anatomy.index(positions)).astype(int)
@@ -185,5 +169,6 @@ def _check_inside(anatomy, positions, config):
     outside = int((~inside).sum())
     if outside:
         raise InputError(f"{outside} of {len(positions)} constraint points lie outside of the "
-                         "body", key=f"{KEY}.clearance_mm", value=config["clearance_mm"],
+                         "body", file=config["file"], key="constraints.clearance_mm",
+                         value=config["clearance_mm"],
                          allowed="a clearance that keeps the ellipsoid inside the body")

@@ -39,12 +39,10 @@ def read_label_map(path) -> LabelMap:
 
     Raises
     ------
-    InputError : the file is missing or corrupt, not three-dimensional, has no usable affine or
+    InputError : the file is corrupt, not three-dimensional, has no usable affine or
         holds values that are not whole numbers.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError("no such file", key=KEY, value=str(path), allowed="a NIfTI label map")
     try:
         image = nib.load(path)
         data = np.asarray(image.dataobj)

@@ -8,19 +8,9 @@ from scipy.special import sph_harm_y
 from hifuflow.errors import InputError
 
 FAT, TUMOUR = 1, 2
-LIMITS = {
-    "voxel_size_mm": (0.5, 5.0),
-    "breast_radius_mm": (20.0, 150.0),
-    "water_margin_mm": (1.0, 100.0),
-    "irregularity": (0.0, 0.5),
-    "irregularity_degree": (2, 12),
-    "seed": (0, 2**32 - 1),
-}
-VECTORS = {"breast_axis_mm": 2, "tumour_centre_mm": 3, "tumour_semi_axes_mm": 3}
-KEY = "anatomy.phantom"
 
 
-def breast_phantom(parameters: dict):
+def breast_phantom(parameters: dict, file):
     """Label map of a breast of radius R with its skin apex at z = 0 and its chest wall at z = R.
 
     A voxel is breast where (x - x_a)^2 + (y - y_a)^2 + (z - R)^2 <= R^2 and z <= R. The tumour is
@@ -38,6 +28,7 @@ def breast_phantom(parameters: dict):
         ``breast_radius_mm``, ``breast_axis_mm`` (x, y), ``water_margin_mm`` (outside voxels kept
         around the breast), ``tumour_centre_mm``, ``tumour_semi_axes_mm``, ``irregularity``,
         ``irregularity_degree``, ``seed``.
+    file : the patient file.
 
     Returns
     -------
@@ -48,9 +39,8 @@ def breast_phantom(parameters: dict):
 
     Raises
     ------
-    InputError : a parameter is missing, unknown or out of range, or the tumour leaves the breast.
+    InputError : the tumour leaves the breast.
     """
-    _check(parameters)
     size = parameters["voxel_size_mm"] * 1e-3
     radius = parameters["breast_radius_mm"] * 1e-3
     margin = parameters["water_margin_mm"] * 1e-3
@@ -66,8 +56,9 @@ def breast_phantom(parameters: dict):
     breast = (squared <= radius**2 * (1 + 1e-9)) & ~wall
     tumour = _tumour_mask(parameters, x, y, z)
     if (tumour & ~breast).any():
-        raise InputError("the tumour reaches out of the breast", key=f"{KEY}.tumour_centre_mm",
-                         value=list(parameters["tumour_centre_mm"]),
+        raise InputError("the tumour reaches out of the breast", file=file,
+                         key="anatomy.phantom.tumour_centre_mm",
+                         value=parameters["tumour_centre_mm"],
                          allowed="centre and semi-axes that keep the tumour inside the breast")
     labels = np.where(tumour, TUMOUR, np.where(breast, FAT, 0)).astype(np.int16)
     affine = np.diag([size, size, size, 1.0])
@@ -97,8 +88,8 @@ def _tumour_mask(parameters, x, y, z):
 
 def _star_radius(parameters, semi_axes):
     """Function of unit vectors (n, 3): ellipsoid radius times exp(irregularity * f)."""
-    degrees = range(2, int(parameters["irregularity_degree"]) + 1)
-    random = np.random.default_rng(int(parameters["seed"]))
+    degrees = range(2, parameters["irregularity_degree"] + 1)
+    random = np.random.default_rng(parameters["seed"])
     # the amplitude falls as 1 / degree, so that lobes stay wider than a voxel
     terms = [(n, m, random.standard_normal() / n) for n in degrees for m in range(-n, n + 1)]
     # the harmonics are orthonormal: the variance over the sphere is sum(c^2) / (4 pi)
@@ -129,28 +120,3 @@ def _sphere_quadrature(n: int = 60):
     u = np.stack([np.outer(sine, np.cos(phi)), np.outer(sine, np.sin(phi)),
                   np.outer(cosine, np.ones(2 * n))], -1)
     return u.reshape(-1, 3), np.repeat(weight * np.pi / n, 2 * n)
-
-
-def _check(parameters):
-    """Refuse unknown, missing and out-of-range parameters."""
-    if parameters.get("kind") != "breast":
-        raise InputError("unknown phantom", key=f"{KEY}.kind", value=parameters.get("kind"),
-                         allowed="breast")
-    names = {"kind", *LIMITS, *VECTORS}
-    for name in sorted(names.symmetric_difference(parameters)):
-        problem = "missing parameter" if name in names else "unknown parameter"
-        raise InputError(problem, key=f"{KEY}.{name}", allowed=", ".join(sorted(names)))
-    for name, (low, high) in LIMITS.items():
-        value = parameters[name]
-        if not isinstance(value, int | float) or not low <= value <= high:
-            raise InputError("out of range", key=f"{KEY}.{name}", value=value,
-                             allowed=f"{low:g} to {high:g}")
-    for name, length in VECTORS.items():
-        value = parameters[name]
-        if np.shape(value) != (length,) or not np.isfinite(np.asarray(value, float)).all():
-            raise InputError("not a vector of numbers", key=f"{KEY}.{name}", value=value,
-                             allowed=f"{length} numbers in mm")
-    if min(parameters["tumour_semi_axes_mm"]) < parameters["voxel_size_mm"]:
-        raise InputError("smaller than a voxel", key=f"{KEY}.tumour_semi_axes_mm",
-                         value=list(parameters["tumour_semi_axes_mm"]),
-                         allowed="at least voxel_size_mm each")

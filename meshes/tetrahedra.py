@@ -50,17 +50,17 @@ class Mesh:
         return float(volume[self.inside].sum()), float(volume.sum())
 
 
-def mesh_anatomy(anatomy: Anatomy, plan, cells: int, msh_path) -> dict:
+def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     """Mesh that conforms to the body's surface and the target's, written as MSH 4.1.
 
     The surfaces are iso-surfaces of the smoothed voxel masks. Their levels and the size field are
-    adjusted together until the meshed volumes equal the voxels' and the count is `cells`.
+    adjusted together until the meshed volumes equal the voxels' and the count is the wanted one.
 
     Parameters
     ----------
     anatomy : segmented body.
     plan : `Plan`; cells are as fine at its foci as in the target (None: the target alone).
-    cells : wanted number of tetrahedra.
+    config : ``cells`` (wanted number of tetrahedra), and the ``file`` and ``key`` it is from.
     msh_path : where the mesh goes. Volume groups carry region names: the target's cells that of
         its largest region, all others that of the largest other region. Facet groups: ``skin``
         (next to coupling water) and ``cut`` (all others).
@@ -73,12 +73,12 @@ def mesh_anatomy(anatomy: Anatomy, plan, cells: int, msh_path) -> dict:
 
     Raises
     ------
-    InputError : `cells` cannot be met.  NumericalError : no route gave a valid mesh.
+    InputError : the count cannot be met.  NumericalError : no route gave a valid mesh.
     """
     foci = np.empty((0, 3)) if plan is None else plan.foci
     sizes = SizeField(anatomy, foci)
-    _check_cells(cells, sizes, anatomy)
-    mesh, method = _adjusted(anatomy, sizes, cells)
+    _check_cells(config, sizes, anatomy)
+    mesh, method = _adjusted(anatomy, sizes, config["cells"])
     facets = boundary_facets(mesh.cells)
     facet_group = np.where(_faces_water(mesh.points[facets].mean(axis=1), anatomy), SKIN, CUT)
     regions, cell_group = _regions(anatomy, mesh)
@@ -97,14 +97,14 @@ def mesh_anatomy(anatomy: Anatomy, plan, cells: int, msh_path) -> dict:
     }
 
 
-def _check_cells(cells, sizes, anatomy):
+def _check_cells(config, sizes, anatomy):
     """Refuse a count that cannot hold the target's surface, or that nobody can compute with."""
     least = int(np.ceil(sizes.cells(COARSEST * sizes.radius)))
     most = int(min(sizes.cells(FINEST * anatomy.spacing.min()), MOST_CELLS))
-    if isinstance(cells, bool) or not isinstance(cells, int | np.integer) \
-            or not least <= cells <= most:
-        raise InputError("no mesh of this body can have that many cells", key="mesh.cells",
-                         value=cells, allowed=f"a whole number from {least} to {most}")
+    if not least <= config["cells"] <= most:
+        raise InputError("no mesh of this body can have that many cells", file=config["file"],
+                         key=config["key"], value=config["cells"],
+                         allowed=f"a whole number from {least} to {most}")
 
 
 def _adjusted(anatomy, sizes, wanted):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg as la
-import slycot
-from slycot.exceptions import SlycotError, SlycotResultWarning
 
 from hifuflow.errors import InputError, NumericalError
+
+from . import slicot
 
 
 @dataclass
@@ -74,14 +73,8 @@ def balanced_truncation(a, inputs, outputs, weights, order="auto") -> Balanced:
     unit_b, unit_c = np.abs(inputs).max(), np.abs(weighted).max()
     if not (unit_b > 0 and unit_c > 0):
         raise InputError("no input reaches any output", key="B" if unit_b == 0 else "C")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SlycotResultWarning)  # the order is checked below
-            found, small_a, small_b, _, hsv, t, _ = slycot.ab09ax(
-                "C", "B", states, inputs.shape[1], len(weighted), a, inputs / unit_b,
-                weighted / unit_c, nr=None if order == "auto" else min(order, states))
-    except SlycotError as error:
-        raise NumericalError(f"SLICOT AB09AX failed on {states} states: {error}") from error
+    found, small_a, small_b, hsv, t = slicot.balance(
+        a, inputs / unit_b, weighted / unit_c, None if order == "auto" else min(order, states))
     if order != "auto" and found != order:
         available = minimal_order(hsv)
         raise InputError(f"only {available} states can be told from rounding in this model",
@@ -91,8 +84,8 @@ def balanced_truncation(a, inputs, outputs, weights, order="auto") -> Balanced:
     # T, SLICOT's truncated transformation, maps all outputs and not only their triangle.
     # Half of the rescaling goes to each side, so that both Gramians stay diag(hsv).
     middle = np.sqrt(unit_b * unit_c)
-    return Balanced(small_a[:found, :found], small_b[:found] * middle,
-                    outputs @ t[:, :found] * (unit_b / middle), hsv * unit_b * unit_c)
+    return Balanced(small_a, small_b * middle, outputs @ t * (unit_b / middle),
+                    hsv * unit_b * unit_c)
 
 
 def check_stable(schur) -> None:

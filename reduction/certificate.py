@@ -100,7 +100,7 @@ def modal_response(modal, frequency: float) -> np.ndarray:
 
 
 def projection_error(capacity, stiffness, solver, inputs, outputs, modal, frequency: float,
-                     corrections: int = 3) -> tuple[np.ndarray, float]:
+                     corrections: int = 2) -> tuple[np.ndarray, float]:
     """What the projection changes in the transfer function at one frequency, and how surely.
 
     The projected states X leave the residual R = B - (K + iwE) V X in the full model, so the
@@ -119,10 +119,10 @@ def projection_error(capacity, stiffness, solver, inputs, outputs, modal, freque
     remainder : bound on the 2-norm of what `error` leaves out.
     """
     def apply(x):
-        return stiffness @ x + 1j * frequency * (capacity @ x)
+        return real_times(stiffness, x) + 1j * frequency * real_times(capacity, x)
 
     solver.factor(1.0, frequency)
-    residual = inputs - apply(modal.basis @ modal_response(modal, frequency))
+    residual = inputs - apply(real_times(modal.basis, modal_response(modal, frequency)))
     far = 1j if frequency else 1.0
     centre, half = (1 + far) / 2, (1 - far) / 2
     solution = np.zeros_like(residual)
@@ -136,7 +136,7 @@ def projection_error(capacity, stiffness, solver, inputs, outputs, modal, freque
         length = 1 / (centre - back / length)
         direction = scaled + back * direction
     left = np.linalg.norm(residual.conj().T @ scaled, 2)
-    return outputs @ solution, float(np.sqrt(2 * left) * output_gain(solver, outputs))
+    return real_times(outputs, solution), float(np.sqrt(2 * left) * output_gain(solver, outputs))
 
 
 def output_gain(solver, outputs) -> float:
@@ -169,9 +169,9 @@ def frequency_sweep(capacity, stiffness, solver, inputs, outputs, modal, reduced
     identity = np.eye(len(reduced.A))
     with Progress("frequency sweep", total=len(frequencies), unit="frequencies") as progress:
         for frequency in frequencies:
-            projected = modal.outputs @ modal_response(modal, frequency)
-            truncated = reduced.C @ np.linalg.solve(1j * frequency * identity - reduced.A,
-                                                    reduced.B)
+            projected = real_times(modal.outputs, modal_response(modal, frequency))
+            states = np.linalg.solve(1j * frequency * identity - reduced.A, reduced.B)
+            truncated = real_times(reduced.C, states)
             lost, remainder = projection_error(capacity, stiffness, solver, inputs, outputs,
                                                modal, frequency)
             found = {"gain": largest_singular_value(projected + lost) + remainder,
@@ -189,3 +189,10 @@ def largest_singular_value(matrix) -> float:
         return 0.0
     matrix = matrix / scale
     return float(scale * np.sqrt(np.linalg.eigvalsh(matrix.conj().T @ matrix)[-1]))
+
+
+def real_times(matrix, block) -> np.ndarray:
+    """Real (sparse) matrix times a complex block, without a complex copy of the matrix."""
+    columns = block.shape[1]
+    both = matrix @ np.hstack([block.real, block.imag])
+    return both[:, :columns] + 1j * both[:, columns:]

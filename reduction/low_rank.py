@@ -13,9 +13,9 @@ from hifuflow.job import Progress
 
 from .shifts import interleaved, wachspress_shifts
 
-# Directions of the reachability Gramian's factor below this fraction of its largest column
-# are rounding errors of the solves.
-DIRECTION_CUT = 1e-11
+# Directions of the Gramian's factor below this, times the root of the residual's tolerance, are
+# dropped: they count for less than what ADI leaves out.
+DIRECTION_CUT = 1e-5
 
 
 @dataclass
@@ -57,7 +57,7 @@ def reachable_space(capacity, solver, inputs, interval, tolerance) -> ReachableS
         (K + s_j E) V_j = W_(j-1),   Z_j = sqrt(2 s_j) V_j,   W_j = W_(j-1) - 2 s_j E V_j,
 
     W_0 = B. W_j W_j' is the residual of the equation. The blocks are made orthonormal in E as
-    they come; what a block adds below `DIRECTION_CUT` is dropped.
+    they come; what a block adds below DIRECTION_CUT sqrt(tolerance) times the largest is dropped.
 
     Parameters
     ----------
@@ -78,13 +78,14 @@ def reachable_space(capacity, solver, inputs, interval, tolerance) -> ReachableS
     size, largest = 0, 0.0
     rest, residual = inputs, []
     scale = np.linalg.norm(inputs, 2) ** 2
+    cut = DIRECTION_CUT * np.sqrt(tolerance)
     with Progress("reachable space", total=len(shifts), unit="shifts") as progress:
         for shift in shifts:
             block = solver.factor(1.0, shift).solve(rest)
             rest = rest - 2 * shift * (capacity @ block)
             block *= np.sqrt(2 * shift)
             largest = max(largest, np.linalg.norm(block, 2))
-            new = orthonormal_part(block, basis[:, :size], capacity, DIRECTION_CUT * largest)
+            new = orthonormal_part(block, basis[:, :size], capacity, cut * largest)
             new = new[:, : basis.shape[1] - size]
             basis[:, size : size + new.shape[1]] = new
             size += new.shape[1]

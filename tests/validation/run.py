@@ -61,7 +61,8 @@ def run_patient(name: str, patients_dir: str) -> Path:
 def print_table(checks: list[Check]) -> None:
     """Computed | reference | allowed, one line a check."""
     width = max(len(check.name) for check in checks)
-    print(f"\n{'check':{width}}  {'computed':>12}  {'reference':>12}  {'allowed':>25}        origin")
+    print(f"\n{'check':{width}}  {'computed':>12}  {'reference':>12}  {'allowed':>25}        "
+          "origin")
     for check in checks:
         reference = "-" if check.reference is None else f"{check.reference:.6g}"
         allowed = (f"<= {check.high:.4g}" if check.low == float("-inf")
@@ -71,11 +72,11 @@ def print_table(checks: list[Check]) -> None:
 
 
 def main() -> int:
-    import acoustic_fields
+    import fields
     import patients
 
     checks: list[Check] = []
-    for part in (acoustic_fields, patients):
+    for part in (fields, patients):
         checks += part.checks()
     print_table(checks)
     off = [check for check in checks if not check.passed]

@@ -1,4 +1,4 @@
-"""One real, coarse run of the whole workflow in a copy of the checkout, shared by the tests here."""
+"""One real, coarse run of the whole workflow in a copy of the checkout, shared by these tests."""
 
 import os
 import shutil

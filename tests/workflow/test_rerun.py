@@ -2,8 +2,8 @@
 
 import pytest
 
-AFTER_ANATOMY = {"constraints", "plan", "mesh", "heating", "assemble", "reduce", "control", "export",
-                 "report"}
+AFTER_ANATOMY = {"constraints", "plan", "mesh", "heating", "assemble", "reduce", "control",
+                 "export", "report"}
 AFTER_CONTROL = {"export", "report"}
 
 

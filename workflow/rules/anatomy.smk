@@ -70,7 +70,7 @@ rule mesh:
         mesh=f"{RESULTS}/mesh/{{model}}.msh",
         record=f"{RESULTS}/mesh/{{model}}.json",
     params:
-        config=section("mesh"),
+        config=section("mesh", "model"),
         code=code("mesh"),
     log:
         f"{RESULTS}/logs/mesh_{{model}}.log",

@@ -1,10 +1,10 @@
 # What every rule needs: the configuration it uses and a hash of the code it reaches.
 
 
-def section(name):
-    """Params function: the part of a patient's configuration that a rule uses."""
+def section(name, wildcard=None):
+    """Params function: what a rule uses of a patient's configuration, for one model or controller."""
     return lambda wildcards: study.patients[wildcards.patient].section(
-        name, wildcards.get("model")
+        name, wildcards.get(wildcard) if wildcard else None
     )
 
 

@@ -10,7 +10,7 @@ rule assemble:
     output:
         f"{RESULTS}/fem/{{model}}.h5",
     params:
-        config=section("assemble"),
+        config=section("assemble", "model"),
         code=code("assemble"),
     log:
         f"{RESULTS}/logs/assemble_{{model}}.log",

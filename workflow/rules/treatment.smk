@@ -9,7 +9,7 @@ rule control:
         trajectory=f"{RESULTS}/control/{{controller}}/trajectory.h5",
         metrics=f"{RESULTS}/control/{{controller}}/metrics.json",
     params:
-        config=section("control"),
+        config=section("control", "controller"),
         code=code("control"),
     log:
         f"{RESULTS}/logs/control_{{controller}}.log",

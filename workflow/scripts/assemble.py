@@ -12,9 +12,6 @@ with job(f"assemble {model}", snakemake.log[0], snakemake.threads):
         Anatomy.load(Path(snakemake.input.anatomy[0]).parent),
         Heating.load(snakemake.input.heating[0]),
         read_json(snakemake.input.constraints[0]),
-        config["tissues"],
-        config["blood"],
-        config["boundary"],
-        config["deviations"],
+        config,
     )
     bioheat.save(snakemake.output[0], snakemake.wildcards.patient, config_hash(config))

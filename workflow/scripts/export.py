@@ -8,7 +8,7 @@ with job("export", snakemake.log[0]):
     export_images(
         Anatomy.load(Path(snakemake.input.anatomy[0]).parent),
         Trajectory.load(snakemake.input.trajectory),
-        snakemake.input.get("source"),
+        snakemake.input.get("source") or None,
         snakemake.output.peak,
         snakemake.output.dose,
     )

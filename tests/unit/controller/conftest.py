@@ -1,10 +1,14 @@
 """A small patient: finite differences on a cube, a ball as target, foci in one plane."""
 
+import copy
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from hifuflow.artifacts import BioheatModel, Outputs, ReducedModel, Voxels
+from hifuflow.config import load_patient
+from hifuflow.provenance import ROOT
 
 SIDE, SPACING = 11, 3e-3
 HEAT_CAPACITY, CONDUCTIVITY, PERFUSION = 3.3e6, 0.5, 2000.0
@@ -67,7 +71,8 @@ def small_rom(small_patient) -> ReducedModel:
 
 @pytest.fixture
 def treatment_config() -> dict:
-    return {"prescription": {"dose_cem43_min": 240, "coverage": 0.9, "max_power_w": 15,
-                             "max_time_s": 600},
-            "thermometry": {"interval_s": 2, "noise_c": 0.0, "seed": 1},
-            "plant": {"time_step_s": 0.5}}
+    reference = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
+    config = copy.deepcopy(reference.section("control", "paper"))
+    config["prescription"].update(coverage=0.9, max_power_w=15, max_time_s=600)
+    config["thermometry"]["noise_c"] = 0.0
+    return config

@@ -8,7 +8,18 @@ from controller.prediction import DiscreteModel
 from controller.settings import EstimatorSettings, ThermometrySettings
 from controller.thermometry import Thermometry
 
-SETTINGS = EstimatorSettings.read({})
+
+@pytest.fixture
+def settings(treatment_config):
+    return EstimatorSettings.read(treatment_config["estimator"])
+
+
+@pytest.fixture
+def thermometry(treatment_config):
+    def make(noise, seed):
+        section = {**treatment_config["thermometry"], "noise_c": noise, "seed": seed}
+        return Thermometry(ThermometrySettings.read(section))
+    return make
 
 
 def test_riccati_solution_matches_scipy():
@@ -21,9 +32,9 @@ def test_riccati_solution_matches_scipy():
     np.testing.assert_allclose(P, la.solve_discrete_are(A.T, C.T, Q, R * np.eye(5)), rtol=1e-7)
 
 
-def test_gain_is_the_textbook_gain(small_rom):
+def test_gain_is_the_textbook_gain(small_rom, settings):
     model = DiscreteModel.sampled(small_rom, 2.0)
-    Q, variance = noise_covariances(model, SETTINGS, 0.5, 15.0)
+    Q, variance = noise_covariances(model, settings, 0.5, 15.0)
     P = la.solve_discrete_are(model.A.T, model.C.T, Q, variance * np.eye(len(model.C)))
     S = model.C @ P @ model.C.T + variance * np.eye(len(model.C))
     np.testing.assert_allclose(stationary_gain(model, Q, variance),
@@ -39,15 +50,14 @@ def test_sampling_is_exact_for_held_power(small_rom):
     np.testing.assert_allclose(model.B, modes @ (((decay - 1) / rate)[:, None] * load), atol=1e-9)
 
 
-def _heat(patient, rom, noise, wrong=1.0, lose=()):
+def _heat(patient, rom, settings, images, noise, wrong=1.0, lose=()):
     """Root mean square error over all outputs: (filtered, model alone)."""
     model = DiscreteModel.sampled(rom, 2.0)
     plant = Plant(patient, 2.0, 1.0, 15.0)
-    thermometry = Thermometry(ThermometrySettings.read({"noise_c": noise, "seed": 3}))
-    observer = KalmanFilter(model, SETTINGS, noise, 15.0)
+    observer = KalmanFilter(model, settings, noise, 15.0)
     alone, errors = np.zeros(len(model.A)), []
     for k in range(60):
-        image = thermometry.image(k, plant.temperature)
+        image = images.image(k, plant.temperature)
         observer.update(2.0 * k, np.full_like(image, np.nan) if k in lose else image)
         errors.append([np.mean((37 + model.C @ x - plant.temperature) ** 2)
                        for x in (observer.state, alone)])
@@ -58,19 +68,21 @@ def _heat(patient, rom, noise, wrong=1.0, lose=()):
     return np.sqrt(np.mean(errors, axis=0))
 
 
-def test_filter_beats_the_noise_and_the_model(small_patient, small_rom):
-    filtered, alone = _heat(small_patient, small_rom, noise=0.5, wrong=0.7)
+def test_filter_beats_the_noise_and_the_model(small_patient, small_rom, settings, thermometry):
+    filtered, alone = _heat(small_patient, small_rom, settings, thermometry(0.5, seed=3),
+                            noise=0.5, wrong=0.7)
     assert filtered < 0.25
     assert filtered < 0.5 * alone
 
 
-def test_missing_images_leave_the_prediction(small_patient, small_rom):
-    filtered, _ = _heat(small_patient, small_rom, noise=0.0, lose=range(20, 25))
+def test_missing_images_leave_the_prediction(small_patient, small_rom, settings, thermometry):
+    filtered, _ = _heat(small_patient, small_rom, settings, thermometry(0.0, seed=3), noise=0.0,
+                        lose=range(20, 25))
     assert filtered < 0.3
 
 
-def test_a_missing_image_changes_nothing(small_rom):
-    observer = KalmanFilter(DiscreteModel.sampled(small_rom, 2.0), SETTINGS, 0.5, 15.0)
+def test_a_missing_image_changes_nothing(small_rom, settings):
+    observer = KalmanFilter(DiscreteModel.sampled(small_rom, 2.0), settings, 0.5, 15.0)
     observer.predict(np.full(5, 2.0))
     before = observer.state.copy()
     estimate = observer.update(2.0, np.full(len(small_rom.C), np.nan))
@@ -78,11 +90,10 @@ def test_a_missing_image_changes_nothing(small_rom):
     assert np.isfinite(estimate.target_temperature).all()
 
 
-def test_noise_is_seeded_per_image():
+def test_noise_is_seeded_per_image(thermometry):
     truth = np.full(4000, 40.0)
-    make = lambda seed: Thermometry(ThermometrySettings.read({"noise_c": 0.5, "seed": seed}))  # noqa: E731
-    first = make(1).image(7, truth)
-    np.testing.assert_array_equal(first, make(1).image(7, truth))
-    assert not np.array_equal(first, make(2).image(7, truth))
-    assert not np.array_equal(first, make(1).image(8, truth))
+    first = thermometry(0.5, seed=1).image(7, truth)
+    np.testing.assert_array_equal(first, thermometry(0.5, seed=1).image(7, truth))
+    assert not np.array_equal(first, thermometry(0.5, seed=2).image(7, truth))
+    assert not np.array_equal(first, thermometry(0.5, seed=1).image(8, truth))
     assert np.std(first - truth) == pytest.approx(0.5, rel=0.05)

@@ -1,5 +1,7 @@
 """A small patient for the finite-element tests: a box of fat with a box of tumour inside."""
 
+import copy
+
 import fem  # isort: skip
 import gmsh
 import numpy as np
@@ -7,15 +9,14 @@ from dolfinx import mesh as dmesh
 
 from fem.mesh_input import TissueMesh
 from hifuflow.artifacts import Anatomy, Heating
+from hifuflow.config import load_patient
+from hifuflow.provenance import ROOT
 
-TISSUES = {
-    "fat": {"density_kg_m3": 937.0, "specific_heat_j_kg_k": 3550.0, "conductivity_w_m_k": 0.5,
-            "perfusion_kg_m3_s": 0.5},
-    "tumour": {"density_kg_m3": 1064.0, "specific_heat_j_kg_k": 3770.0,
-               "conductivity_w_m_k": 0.6, "perfusion_kg_m3_s": 1.0},
-}
-BLOOD = {"specific_heat_j_kg_k": 4000.0}
-WATER_BATH = {"skin": {"temperature_c": 37.0}, "cut": "insulated", "arterial_temperature_c": 37.0}
+REFERENCE = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
+# The reference patient in a water bath at 37 degC, but both tissues conduct heat differently.
+CONFIG = copy.deepcopy(REFERENCE.section("assemble", "control"))
+CONFIG["tissues"]["tumour"]["conductivity_w_m_k"] = 0.6
+TISSUES, BLOOD, NO_DEVIATIONS = CONFIG["tissues"], CONFIG["blood"], CONFIG["deviations"]
 BOX = 0.04  # edge of the body [m]
 TUMOUR = (0.014, 0.026)  # the tumour's range along every axis [m]
 

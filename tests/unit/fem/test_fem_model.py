@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse.linalg as spla
-from box_patient import BLOOD, BOX, TISSUES, WATER_BATH, box_anatomy, gaussian_heating
+from box_patient import BOX, CONFIG, NO_DEVIATIONS, box_anatomy, gaussian_heating
 
 from fem.model import build_model, target_blocks
 from hifuflow.artifacts import BioheatModel
@@ -17,9 +17,9 @@ from hifuflow.errors import InputError
 POINTS = {"position_m": [[0.02, 0.02, 0.008], [0.02, 0.032, 0.02]], "limit_c": [43.0, 44.0]}
 
 
-def build(mesh_path, anatomy, constraints=POINTS, boundary=WATER_BATH, deviations=None):
-    return build_model(mesh_path, anatomy, gaussian_heating(0.00075, 0.0015), constraints, TISSUES,
-                       BLOOD, boundary, deviations or {})
+def build(mesh_path, anatomy, constraints=POINTS, **deviations):
+    config = {**CONFIG, "deviations": {**NO_DEVIATIONS, **deviations}}
+    return build_model(mesh_path, anatomy, gaussian_heating(0.00075, 0.0015), constraints, config)
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,7 @@ def test_steady_heating_gives_back_the_absorbed_power(model):
 
 
 def test_deviations_change_the_plant(model, mesh_path, anatomy):
-    plant = build(mesh_path, anatomy, deviations={"absorption_factor": 1.2,
-                                                  "perfusion_factor": 2.0})
+    plant = build(mesh_path, anatomy, absorption_factor=1.2, perfusion_factor=2.0)
     np.testing.assert_allclose(plant.B, 1.2 * model.B)
     assert abs(plant.E - model.E).max() == 0
     assert plant.K.sum() > model.K.sum()
@@ -75,7 +74,7 @@ def test_deviations_change_the_plant(model, mesh_path, anatomy):
 def test_constraints_that_cannot_be_used_are_refused(mesh_path, anatomy, change, key):
     with pytest.raises(InputError) as caught:
         build(mesh_path, anatomy, {**POINTS, **change})
-    assert caught.value.key == key
+    assert caught.value.key == key and caught.value.file == CONFIG["file"]
 
 
 def test_a_mesh_of_another_anatomy_is_refused(mesh_path, anatomy):

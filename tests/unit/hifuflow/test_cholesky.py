@@ -1,10 +1,24 @@
 """Sparse Cholesky solves against dense ones, and its refusal of indefinite matrices."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import skfem
+from skfem.models.poisson import laplace, mass
 
+from hifuflow.cholesky import ShiftedSolver
 from hifuflow.errors import NumericalError
-from reduction.solver import ShiftedSolver
+
+
+@pytest.fixture(scope="module")
+def cube():
+    """E and K of quadratic tetrahedra on a cube held at its faces: 125 unknowns."""
+    basis = skfem.Basis(skfem.MeshTet.init_tensor(*3 * [np.linspace(0, 1, 4)]),
+                        skfem.ElementTetP2())
+    rest = basis.complement_dofs(basis.get_dofs())
+    return SimpleNamespace(E=mass.assemble(basis)[rest][:, rest],
+                           K=laplace.assemble(basis)[rest][:, rest])
 
 
 def test_factors_solve_real_and_complex_systems(cube):
@@ -24,5 +38,5 @@ def test_factors_solve_real_and_complex_systems(cube):
 
 def test_indefinite_matrix_is_refused_with_the_shift(cube):
     solver = ShiftedSolver(cube.E, cube.K)
-    with pytest.raises(NumericalError, match=r"1 K \+ -5 E is not positive definite"):
-        solver.factor(1.0, -5.0)
+    with pytest.raises(NumericalError, match=r"1 K \+ -50 E is not positive definite"):
+        solver.factor(1.0, -50.0)  # the smallest rate is 3 pi^2

@@ -1,4 +1,4 @@
-"""Direct solves with K + sE for many shifts s: one ordering, one analysis, many factors."""
+"""Direct solves with a K + b E: one ordering, one analysis, many factors (CHOLMOD, METIS)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pymetis
 import scipy.sparse as sp
 from cvxopt import cholmod
 
-from hifuflow.errors import NumericalError
+from .errors import NumericalError
 
 
 class ShiftedSolver:
