@@ -12,14 +12,13 @@ from hifuflow.job import Progress, log
 
 from .base import Controller
 from .estimator import KalmanFilter
-from .metrics import treatment_metrics
+from .metrics import time_to_limit, treatment_metrics
 from .paper import PaperController
 from .plant import Plant
 from .prediction import DiscreteModel
 from .record import Record, covered
 from .settings import EstimatorSettings, Prescription, ThermometrySettings
 from .thermometry import Thermometry
-from .voxels import target_voxels
 
 CONTROLLERS: dict[str, type[Controller]] = {"paper": PaperController}
 
@@ -66,11 +65,10 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
     status, end_time = loop.treat()
     loop.cool(end_time + cooling)
     trajectory = loop.record.trajectory(plant.voxels.index)
-    normal = ~target_voxels(plant)
     metrics = treatment_metrics(
-        trajectory, prescription, status, end_time, trajectory.voxel_dose[normal],
-        float(plant.outputs.volume[plant.outputs.target].mean()),
-        np.array(loop.step_seconds), rom.order)
+        trajectory, prescription, status, end_time, trajectory.voxel_dose[~plant.voxels.target],
+        plant.voxels.volume, np.array(loop.step_seconds), rom.order)
+    metrics["first_focus_limit_s"] = time_to_limit(model, prescription)
     log.info("%s after %.0f s, %.1f %% of the target treated", status, end_time,
              100 * metrics["coverage"])
     return trajectory, metrics

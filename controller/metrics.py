@@ -8,6 +8,7 @@ import numpy as np
 
 from hifuflow.artifacts import Trajectory
 
+from .prediction import DiscreteModel
 from .record import covered
 from .settings import Prescription
 
@@ -83,6 +84,23 @@ def first_focus_hold(trajectory: Trajectory) -> float:
     """How long the focus with which the treatment began was kept without a break [s]."""
     first = int(trajectory.power[0].argmax())
     return _until_first(trajectory.power[:, first] <= 0, trajectory.t)
+
+
+def time_to_limit(model: DiscreteModel, prescription: Prescription) -> float | None:
+    """How long the first focus alone could be held at full power from the baseline until a
+    constraint point is at its limit, by the reduced model [s]; None if it never is."""
+    outputs, rows = model.outputs, model.constraint_rows
+    room = (outputs.limit - outputs.baseline)[outputs.constraint]
+    state, time = np.zeros(len(model.A)), 0.0
+    heating = model.B[:, 0] * prescription.max_power
+    left = room.min(initial=np.inf)
+    while time < prescription.max_time:
+        state = model.A @ state + heating
+        before, left = left, (room - rows @ state).min(initial=np.inf)
+        if left <= 0:  # linear between the samples
+            return time + model.interval * before / (before - left)
+        time += model.interval
+    return None
 
 
 def _until_first(condition: np.ndarray, t: np.ndarray) -> float:

@@ -76,21 +76,3 @@ class VoxelHistory:
     def _select(self) -> None:
         self._index = np.flatnonzero(self._active)
         self._rows = self._interpolation[self._index]
-
-
-def target_voxels(model: BioheatModel) -> np.ndarray:
-    """(n_voxels,) bool: the body's voxels that are target outputs.
-
-    The grid (origin and spacing per axis) is recovered from voxels inside the mesh, where
-    interpolating the unknowns' own coordinates gives the voxel centre.
-    """
-    voxels, target = model.voxels, model.outputs.position[model.outputs.target]
-    inside = np.abs(voxels.interpolation @ np.ones(len(model.baseline)) - 1) < 1e-9
-    centre = voxels.interpolation @ model.dof_coordinates
-    wanted = np.empty(target.shape, dtype=int)
-    for axis in range(3):
-        spacing, origin = np.polyfit(voxels.index[inside, axis], centre[inside, axis], 1)
-        wanted[:, axis] = np.rint((target[:, axis] - origin) / spacing)
-    shape = np.maximum(voxels.index.max(axis=0), wanted.max(axis=0)) + 1
-    return np.isin(np.ravel_multi_index(voxels.index.T, shape),
-                   np.ravel_multi_index(wanted.T, shape))

@@ -127,4 +127,5 @@ def _voxels(evaluator: PointEvaluator, bioheat: Bioheat, anatomy: Anatomy) -> Vo
     index = np.argwhere(anatomy.body_mask)
     interpolation = evaluator.interpolation(evaluator.locate(anatomy.position(index)))
     return Voxels(interpolation[:, bioheat.free], index.astype(np.int32),
-                  bioheat.baseline(interpolation))
+                  bioheat.baseline(interpolation), anatomy.target_mask[tuple(index.T)],
+                  anatomy.voxel_volume)

@@ -238,12 +238,14 @@ class Voxels:
     ----------
     interpolation : (n_voxels, n) CSR; temperature rise at voxel centres = interpolation @ x.
     index : (n_voxels, 3) int32 index into `anatomy/labels.nii.gz`.
-    baseline : (n_voxels,) [degC].
+    baseline : (n_voxels,) [degC].  target : (n_voxels,) bool.  volume : of one voxel [m3].
     """
 
     interpolation: sp.csr_array
     index: np.ndarray
     baseline: np.ndarray
+    target: np.ndarray
+    volume: float
 
 
 @dataclass
@@ -284,13 +286,16 @@ class BioheatModel:
                     "from unknowns to temperatures at voxel centres")
             put(group, "index", self.voxels.index, "1", "voxel index into anatomy/labels.nii.gz")
             put(group, "baseline", self.voxels.baseline, "degC", "temperature at x = 0")
+            put(group, "target", self.voxels.target, "1", "whether the voxel is in the target")
+            put(group, "volume", self.voxels.volume, "m3", "volume of one voxel")
 
     @classmethod
     def load(cls, path) -> BioheatModel:
         with open_artifact(path, "bioheat_model") as file:
             group = file["voxels"]
             voxels = Voxels(get_csr(group["interpolation"]), group["index"][:],
-                            group["baseline"][:])
+                            group["baseline"][:], group["target"][:],
+                            float(group["volume"][()]))
             return cls(get_csr(file["E"]), get_csr(file["K"]), file["B"][:], get_csr(file["C"]),
                        file["dof_coordinates"][:], file["baseline"][:], Outputs.read(file),
                        file["foci"][:], voxels)

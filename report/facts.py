@@ -14,32 +14,6 @@ MISSING = "not computed"
 REFERENCE_PATIENT = "breast_reference"
 
 
-def first_focus_time(trajectory) -> float:
-    """Seconds for which the first powered focus stays the one with the most power."""
-    on = np.flatnonzero(trajectory.power.sum(axis=1) > 0)
-    if not len(on):
-        return 0.0
-    power = trajectory.power[on[0]:]
-    same = (power.argmax(axis=1) == power[0].argmax()) & (power.sum(axis=1) > 0)
-    return _held(trajectory.t[on[0]:], same)
-
-
-def full_power_time(trajectory, max_power: float) -> float:
-    """Seconds from the first power on during which the total stays at `max_power` [W]."""
-    on = np.flatnonzero(trajectory.power.sum(axis=1) > 0)
-    if not len(on):
-        return 0.0
-    full = trajectory.power[on[0]:].sum(axis=1) >= 0.999 * max_power
-    return _held(trajectory.t[on[0]:], full)
-
-
-def _held(t, state) -> float:
-    """Time from t[0] until `state` is first false; sample k acts until t[k + 1]."""
-    if state.all():
-        return float(t[-1] - t[0])
-    return float(t[np.argmin(state)] - t[0])
-
-
 def untreated(anatomy, trajectory, dose: float, view: View) -> dict:
     """What of the target stays below `dose`: {"volume", "fraction", "where"}.
 
@@ -96,14 +70,17 @@ def compare_with_paper(inputs: ReportInputs) -> list[Compared]:
     if inputs.treatments:
         name = "paper" if "paper" in inputs.treatments else next(iter(inputs.treatments))
         trajectory, metrics = inputs.treatments[name]
-        power = inputs.prescription["max_power_w"]
         left = untreated(inputs.anatomy, trajectory, inputs.prescription["dose_cem43_min"],
                          inputs.view)
         overshoot = metrics.get("max_overshoot_k")
         rows += [
-            ("First focus held", "about 12 s", f"{first_focus_time(trajectory):.0f} s"),
-            ("Full power from the start", "about 40 s",
-             f"{full_power_time(trajectory, power):.0f} s"),
+            ("First focus held", "about 12 s, until a constraint", _first_focus(metrics)),
+            ("Full power by switching foci, from the start", "about 52 s (12 s and 40 s)",
+             _seconds(metrics.get("full_power_s"))),
+            ("Power afterwards", "on and off",
+             _on_off(trajectory, metrics, inputs.prescription["max_power_w"])),
+            ("Time to 90 % of the target at the dose", "not given",
+             _seconds(metrics.get("time_to_t90_s"))),
             ("Limit of 43 °C", "occasionally violated",
              MISSING if overshoot is None else
              f"exceeded by up to {overshoot:.2f} K" if round(overshoot, 2) > 0 else "kept"),
@@ -112,6 +89,30 @@ def compare_with_paper(inputs: ReportInputs) -> list[Compared]:
                               if left["volume"] else "")),
         ]
     return [Compared(*row) for row in rows]
+
+
+def _first_focus(metrics: dict) -> str:
+    held, limit = metrics.get("first_focus_hold_s"), metrics.get("first_focus_limit_s")
+    if held is None or limit is None or held >= limit:
+        return f"{_seconds(held)}, until a constraint"
+    return f"{_seconds(held)}, until its dose was reached; a constraint would end it at " \
+        f"{_seconds(limit)}"
+
+
+def _on_off(trajectory, metrics: dict, max_power: float) -> str:
+    """How much of the treatment after the first power off was at zero or full power."""
+    start, end = metrics.get("full_power_s"), metrics.get("treatment_time_s")
+    if start is None or end is None:
+        return MISSING
+    total = trajectory.power[(trajectory.t >= start) & (trajectory.t < end)].sum(axis=1)
+    if not len(total):
+        return "never off"
+    extreme = np.mean((total < 0.001 * max_power) | (total > 0.999 * max_power))
+    return f"{extreme:.0%} of the samples at 0 or {max_power:g} W"
+
+
+def _seconds(value) -> str:
+    return MISSING if value is None else f"{value:,.0f} s"
 
 
 def _count(value) -> str:

@@ -44,7 +44,8 @@ def _small_patient() -> BioheatModel:
         identity * (HEAT_CAPACITY * volume),
         sp.csr_array((CONDUCTIVITY * laplacian + PERFUSION * sp.eye_array(n)) * volume),
         heating, identity[rows], position, np.full(n, 37.0), outputs, foci,
-        Voxels(identity, index.astype(np.int32) + 4, np.full(n, 37.0)))
+        Voxels(identity, index.astype(np.int32) + 4, np.full(n, 37.0),
+               radius < 5.5e-3, volume))
 
 
 @pytest.fixture(scope="session")

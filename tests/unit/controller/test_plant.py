@@ -5,7 +5,6 @@ import scipy.sparse as sp
 
 from controller.krylov import StepResponseSolver
 from controller.plant import SAMPLES_PER_BLOCK, Plant
-from controller.voxels import target_voxels
 from hifuflow.errors import NumericalError
 
 
@@ -93,7 +92,7 @@ def test_dose_and_peak_of_active_voxels_equal_those_of_all(small_patient):
     power[2] = 20.0
     for k in range(30):
         plant.advance(power * (k < 8))
-    target = target_voxels(small_patient)
+    target = small_patient.voxels.target
     outputs = small_patient.outputs.target
     assert target.sum() == outputs.sum()
     order = np.lexsort(small_patient.voxels.index[target].T[::-1])

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from controller.metrics import dose_to_fraction, treatment_metrics
+from controller.metrics import dose_to_fraction, time_to_limit, treatment_metrics
+from controller.prediction import DiscreteModel
 from controller.settings import Prescription
 from hifuflow.artifacts import Outputs, Trajectory
 
@@ -39,6 +40,17 @@ def test_metrics_of_a_hand_made_trajectory(trajectory):
         "estimator_rmse_k": pytest.approx(0.5 / np.sqrt(5)), "step_time_p50_s": pytest.approx(0.2),
         "step_time_p99_s": pytest.approx(0.298), "n_foci": 2, "n_constraints": 1, "rom_order": 7,
         "status": "timeout", "first_focus_hold_s": 4.0, "full_power_s": 6.0}
+
+
+def test_time_to_the_limit_of_a_first_order_model(trajectory):
+    """x' = -x/20 + u/10 at one constraint: 6 K are reached at -20 ln(1 - 6/44) = 2.93 s."""
+    decay = np.exp(-2 / 20)
+    model = DiscreteModel(np.array([[decay]]), np.array([[2 * (1 - decay), 0.0]]),
+                          np.array([[1.0]] + 4 * [[0.0]]), 2.0, trajectory.outputs,
+                          np.zeros((2, 3)))
+    limits = Prescription(240.0, 0.99, 22.0, 60.0)
+    assert time_to_limit(model, limits) == pytest.approx(-20 * np.log(1 - 6 / 44), rel=0.02)
+    assert time_to_limit(model, Prescription(240.0, 0.99, 1.0, 60.0)) is None
 
 
 def test_t90_is_weighted_by_volume():

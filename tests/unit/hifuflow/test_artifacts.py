@@ -20,7 +20,8 @@ def model():
     return BioheatModel(matrix, matrix.T.tocsr(), rng.random((5, 3)),
                         sp.csr_array(np.eye(2, 5)), rng.random((5, 3)), np.full(5, 37.0), outputs,
                         rng.random((3, 3)),
-                        Voxels(sp.csr_array(np.eye(4, 5)), np.zeros((4, 3), int), np.full(4, 37.0)))
+                        Voxels(sp.csr_array(np.eye(4, 5)), np.zeros((4, 3), int), np.full(4, 37.0),
+                               np.array([True, False, True, False]), 1e-9))
 
 
 def test_bioheat_model_round_trip(model, tmp_path):
@@ -33,6 +34,8 @@ def test_bioheat_model_round_trip(model, tmp_path):
     np.testing.assert_array_equal(again.outputs.kind, model.outputs.kind)
     np.testing.assert_array_equal(again.outputs.limit, model.outputs.limit)
     assert (again.voxels.interpolation != model.voxels.interpolation).nnz == 0
+    np.testing.assert_array_equal(again.voxels.target, model.voxels.target)
+    assert again.voxels.volume == 1e-9
 
 
 def test_every_data_set_names_its_units_and_the_file_its_origin(model, tmp_path):

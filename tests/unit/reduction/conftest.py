@@ -31,7 +31,8 @@ def heated_cube(cells: int, n_foci: int = 5) -> BioheatModel:
     limit = np.where(kind == "target", np.nan, 43.0)
     outputs = Outputs(kind, position, volume, np.full(len(kind), 37.0), limit)
     measured = sp.csr_array(sp.csr_matrix(basis.probes(position.T))[:, rest])
-    voxels = Voxels(measured, np.zeros((len(kind), 3), np.int32), np.full(len(kind), 37.0))
+    voxels = Voxels(measured, np.zeros((len(kind), 3), np.int32), np.full(len(kind), 37.0),
+                    kind == "target", 0.004**3)
     return BioheatModel(
         sp.csr_array(capacity[rest][:, rest]), sp.csr_array(stiffness[rest][:, rest]),
         np.array(heating).T[rest], measured, basis.doflocs[:, rest].T.copy(),

@@ -25,7 +25,8 @@ METRICS = {
     "max_overshoot_k": 1.25, "overshoot_k_s": 87.5, "max_target_temperature_c": 71.4,
     "damaged_normal_volume_m3": 3.2e-8, "estimator_rmse_k": 0.213, "step_time_p50_s": 0.0041,
     "step_time_p99_s": 0.0123, "n_foci": 9, "n_constraints": 24, "rom_order": 87,
-    "status": "timeout",
+    "status": "timeout", "first_focus_hold_s": 12.0, "first_focus_limit_s": 36.4,
+    "full_power_s": 40.0,
 }
 
 

@@ -154,6 +154,9 @@ def test_comparison_with_the_paper(plain_case):
     assert rows["States of the reduced model"].here == "87"
     assert rows["Foci"].here == "9"
     assert rows["Unknowns, patient model"].here == "not computed"
+    assert rows["First focus held"].here == (
+        "12 s, until its dose was reached; a constraint would end it at 36 s")
+    assert rows["Full power by switching foci, from the start"].here == "40 s"
     assert rows["Limit of 43 °C"].here == "exceeded by up to 1.25 K"
     assert rows["Part left untreated"].here.startswith("nearest the skin, z < ")
     assert not compare_with_paper(make_inputs(plain_case, patient="someone"))

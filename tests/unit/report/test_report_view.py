@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from report.facts import first_focus_time, full_power_time, untreated
+from report.facts import untreated
 from report.treatment_figures import treated_by_slice
 from report.view import Plane, View, ellipsoid_value, target_heights
 
@@ -66,16 +66,3 @@ def test_untreated_part_is_found_nearest_the_skin(case):
     sign = "<" if case.anatomy.axis.sum() > 0 else ">"
     name = "xyz"[np.argmax(np.abs(case.anatomy.axis))]
     assert left["where"] == f"nearest the skin, {name} {sign} {edge:.2f} cm"
-
-
-def test_times_from_the_start(plain_case):
-    trajectory = plain_case.trajectory
-    power = np.zeros_like(trajectory.power)
-    power[3:9, 4] = 22       # 12 s on the first focus
-    power[9:23, 2] = 22      # then 28 s on another
-    power[23:40, 2] = 7
-    held = type("Course", (), {"t": trajectory.t, "power": power})
-    assert first_focus_time(held) == 12
-    assert full_power_time(held, 22) == 40
-    off = type("Course", (), {"t": trajectory.t, "power": 0 * power})
-    assert first_focus_time(off) == full_power_time(off, 22) == 0
