@@ -222,6 +222,11 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
         fault("is above what the transducer can radiate", "prescription.max_power_w",
               config["prescription"]["max_power_w"],
               f"at most {device['max_power_w']} ({device['name']})")
+    order, cells = config["reduction"]["order"], config["mesh"]["control"]["cells"]
+    most = 3 * cells // 2  # quadratic tetrahedra have 1.3 to 1.5 unknowns each
+    if order != "auto" and order > most:
+        fault("is more states than the control model has unknowns", "reduction.order", order,
+              f"auto, or at most about {most} for {cells} cells (mesh.control.cells)")
     if config["mesh"]["plant"]["cells"] <= config["mesh"]["control"]["cells"]:
         fault("the plant must be finer than the control model", "mesh.plant.cells",
               config["mesh"]["plant"]["cells"], f"above {config['mesh']['control']['cells']}")

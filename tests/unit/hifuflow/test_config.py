@@ -84,6 +84,7 @@ def test_tissue_table_is_the_papers():
      "at most 8.6"),
     ({"tissues": {"bone": {"density_kg_m3": 1900}}}, "tissues.bone.conductivity_w_m_k", "above 0"),
     ({"reduction.order": 0}, "reduction.order", "auto"),
+    ({"reduction.order": 15000}, "reduction.order", "at most about 14550"),
     ({"controllers": ["papper"]}, "controllers.0", "paper"),
     ({"boundary.skin": "cold"}, "boundary.skin", "insulated"),
     ({"boundary.skin": 37}, "boundary.skin", "temperature_c"),
