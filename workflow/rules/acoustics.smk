@@ -4,7 +4,7 @@
 rule heating:
     input:
         anatomy=rules.anatomy.output,
-        constraints=ancient(rules.constraints.output),
+        constraints=ancient(f"{RESULTS}/anatomy/constraints.json"),
         plan=rules.plan.output,
     output:
         f"{RESULTS}/acoustics/heating.h5",

@@ -60,11 +60,12 @@ rule plan:
         "../scripts/plan.py"
 
 
-# `ancient`: not used here, but bad constraints shall stop the run before the long steps begin.
+# The constraints are not used here, but bad ones shall stop the run before the long steps begin;
+# `ancient` marks whatever object it is given, hence the name and not `rules.constraints.output`.
 rule mesh:
     input:
         anatomy=rules.anatomy.output,
-        constraints=ancient(rules.constraints.output),
+        constraints=ancient(f"{RESULTS}/anatomy/constraints.json"),
         plan=rules.plan.output,
     output:
         mesh=f"{RESULTS}/mesh/{{model}}.msh",
