@@ -47,7 +47,7 @@ def build_anatomy(config: dict) -> Anatomy:
     if wall is None:
         cut_labels = [regions[region]["label"] for region in config["cut_regions"]]
         wall = behind(np.isin(labels, cut_labels), spacing, axis)
-        box = crop_box(labels > 0, labels == target_label, spacing, axis,
+        box = crop_box(labels > 0, labels == target_label, wall, spacing, axis,
                        config["anatomy"]["crop_margin_mm"] * 1e-3)
     coupling = coupling_mask(labels > 0, wall, spacing, axis, box)
     labels, affine = cropped(np.where(wall, 0, labels), source.affine, box)
