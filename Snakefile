@@ -1,5 +1,7 @@
 # From segmented anatomy to a controlled focused-ultrasound treatment, for every patient listed in
 # config/config.yaml. `python -m hifuflow validate PATIENT.yaml` checks a patient file by itself.
+import re
+import subprocess
 import sys
 
 from hifuflow.config import InvalidConfig, Study
@@ -10,7 +12,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-configfile: "config/config.yaml"
+configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 try:
@@ -25,9 +27,9 @@ RESULTS = f"{study.results_dir}/{{patient}}"
 
 
 wildcard_constraints:
-    patient="|".join(study.patients),
+    patient="|".join(map(re.escape, study.patients)),
     model="control|plant",
-    controller="[a-z]+",
+    controller="|".join(sorted({c for p in study.patients.values() for c in p.controllers})),
 
 
 include: "workflow/rules/common.smk"
@@ -43,5 +45,16 @@ rule all:
         [f"{study.results_dir}/{name}/report/index.html" for name in study.patients],
 
 
+def print_summary():
+    """How each finished treatment ended, and where its report is."""
+    subprocess.run(
+        [sys.executable, "-m", "hifuflow", "summary", study.results_dir, *study.patients]
+    )
+
+
 onsuccess:
-    shell("{sys.executable} -m hifuflow summary {study.results_dir} " + " ".join(study.patients))
+    print_summary()
+
+
+onerror:
+    print_summary()

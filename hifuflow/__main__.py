@@ -68,7 +68,9 @@ def summary(arguments) -> int:
         folder = Path(arguments.results) / name
         metrics = {path.parent.name: read_json(path)
                    for path in sorted(folder.glob("control/*/metrics.json"))}
-        print(run_table(name, metrics, folder / "report" / "index.html"))
+        page = folder / "report" / "index.html"
+        if metrics and page.is_file():
+            print(run_table(name, metrics, page))
     return 0
 
 

@@ -217,7 +217,7 @@ class Outputs:
 
     def write(self, file) -> None:
         group = file.create_group("outputs")
-        put(group, "kind", self.kind.astype(str), "", "constraint or target")
+        put(group, "kind", self.kind.astype(str), "1", "constraint or target")
         put(group, "position", self.position, "m", "where the temperature is taken")
         put(group, "volume", self.volume, "m3", "volume of the target voxel, 0 for constraints")
         put(group, "baseline", self.baseline, "degC", "temperature at x = 0")
@@ -411,7 +411,7 @@ class Trajectory:
                     value = value.astype(np.float32)
                 options = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
                 put(file, name, value, units, description, **(options if value.size > 1000 else {}))
-            put(file, "event", np.asarray(self.event, dtype=str), "", "what happened")
+            put(file, "event", np.asarray(self.event, dtype=str), "1", "what happened")
             self.outputs.write(file)
 
     @classmethod

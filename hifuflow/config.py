@@ -8,6 +8,7 @@ section reruns only the rules that depend on it.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from .provenance import ROOT
 from .schema import check, read_yaml
 
 TRANSDUCERS = ROOT / "config" / "transducers"
+PATIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 TISSUES = ROOT / "config" / "tissues.yaml"
 THERMAL = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfusion_kg_m3_s")
 SHORTEST_AXIS = 1e-6  # a vector shorter than this has no usable direction
@@ -75,22 +77,22 @@ class Patient:
 
     @cached_property
     def _anatomy(self) -> dict:
-        return {"file": str(self.file), "axis": self.config["transducer"]["axis"],
+        return {"file": self.file.name, "axis": self.config["transducer"]["axis"],
                 **self._pick("anatomy", "regions", "cut_regions", "target")}
 
     @cached_property
     def _constraints(self) -> dict:
-        return {"file": str(self.file), **self.config["constraints"]}
+        return {"file": self.file.name, **self.config["constraints"]}
 
     @cached_property
     def _plan(self) -> dict:
-        return {"file": str(self.file), "device": self.transducer,
+        return {"file": self.file.name, "device": self.transducer,
                 "water": {"speed_of_sound_m_s": self.water["speed_of_sound_m_s"]},
                 **self._pick("transducer", "foci")}
 
     @cached_property
     def _mesh(self) -> dict:
-        return {model: {"file": str(self.file), "key": f"mesh.{model}.cells", **sizes}
+        return {model: {"file": self.file.name, "key": f"mesh.{model}.cells", **sizes}
                 for model, sizes in self.config["mesh"].items()}
 
     @cached_property
@@ -98,11 +100,11 @@ class Patient:
         return {"device": self.transducer,
                 "tissues": {**self._used_tissues(ACOUSTIC),
                             "water": {key: self.water[key] for key in ACOUSTIC}},
-                "acoustics": {"file": str(self.file), **self.config["acoustics"]}}
+                "acoustics": {"file": self.file.name, **self.config["acoustics"]}}
 
     @cached_property
     def _assemble(self) -> dict:
-        shared = {"file": str(self.file), "tissues": self._used_tissues(THERMAL),
+        shared = {"file": self.file.name, "tissues": self._used_tissues(THERMAL),
                   "blood": {"specific_heat_j_kg_k": self.blood["specific_heat_j_kg_k"]},
                   **self._pick("boundary")}
         deviations = {key: value for key, value in self.config["plant"].items()
@@ -112,24 +114,24 @@ class Patient:
 
     @cached_property
     def _reduce(self) -> dict:
-        return {"file": str(self.file), **self.config["reduction"],
+        return {"file": self.file.name, **self.config["reduction"],
                 "max_power_w": self.config["prescription"]["max_power_w"]}
 
     @cached_property
     def _control(self) -> dict:
         loop = {key: value for key, value in self.config["plant"].items()
                 if not key.endswith("_factor")}  # the factors are in the plant's matrices
-        return {name: {"file": str(self.file), "plant": loop, "options": self.config[name],
+        return {name: {"file": self.file.name, "plant": loop, "options": self.config[name],
                        **self._pick("prescription", "thermometry", "estimator")}
                 for name in self.controllers}
 
     @cached_property
     def _export(self) -> dict:
-        return {"file": str(self.file), **self._pick("boundary")}
+        return {"file": self.file.name, **self._pick("boundary")}
 
     @cached_property
     def _report(self) -> dict:
-        return {"file": str(self.file), "patient": self.config, "device": self.transducer,
+        return {"file": self.file.name, "patient": self.config, "device": self.transducer,
                 "tissues": self.tissues}
 
 
@@ -152,11 +154,17 @@ def load_patient(path) -> Patient:
         raise InvalidConfig(faults)
     anatomy = config["anatomy"]
     if "labels" in anatomy:
-        anatomy["labels"] = str((path.parent / Path(anatomy["labels"]).expanduser()).resolve())
-        if not Path(anatomy["labels"]).is_file():
+        given = anatomy["labels"]
+        try:
+            found = (path.parent / Path(given).expanduser()).resolve()
+            exists = found.is_file()
+        except (RuntimeError, ValueError, OSError):  # no such user, a NUL byte, a loop of links
+            exists = False
+        if not exists:
             raise InvalidConfig([InputError(
-                "no such file", file=path, key="anatomy.labels", value=anatomy["labels"],
+                "no such file", file=path, key="anatomy.labels", value=given,
                 allowed="the path of a NIfTI label map, relative to the patient file")])
+        anatomy["labels"] = str(found)
     return Patient(path.stem, path, config, device, tissue_table["tissues"],
                    tissue_table["water"], tissue_table["blood"])
 
@@ -168,8 +176,8 @@ def _load_tissues(overrides: dict, patient_file) -> tuple[dict, list]:
     if faults:
         return table, faults
     for name, values in overrides.items():
-        table["tissues"][name] = {"source": str(patient_file), **table["tissues"].get(name, {}),
-                                  **values}
+        part = table if name in ("water", "blood") else table["tissues"]
+        part[name] = {**part.get(name, {}), "source": patient_file.name, **values}
     table, faults = check(table, "tissues", patient_file)
     if faults:
         return table, faults
@@ -276,13 +284,20 @@ class Study:
     @classmethod
     def from_config(cls, config: dict) -> Study:
         """Check the study and every patient file in it; all faults are reported together."""
-        config, faults = check(dict(config), "study", "config/config.yaml or --config")
+        given = {key: str(value) if isinstance(value, int) else value
+                 for key, value in config.items()}  # `--config patients=33` comes as a number
+        config, faults = check(given, "study", "config/config.yaml or --config")
         if faults:
             raise InvalidConfig(faults)
-        folder = Path(config["patients_dir"])
+        folder = _patients_folder(config["patients_dir"])
         known = sorted(path.stem for path in folder.glob("*.yaml"))
         names = config["patients"]
         names = known if names == "all" else [names] if isinstance(names, str) else names
+        unusable = [name for name in names if not PATIENT_NAME.fullmatch(name)]
+        if unusable:
+            raise InvalidConfig([InputError(
+                "is not a usable name of a patient", file=folder / f"{name}.yaml", key="patients",
+                value=name, allowed="letters, digits, - and _") for name in unusable])
         patients = {}
         for name in names:
             if name not in known:
@@ -301,4 +316,10 @@ class Study:
                                      allowed="a folder with NAME.yaml files"))
         if faults:
             raise InvalidConfig(faults)
-        return cls(patients, config["results_dir"])
+        return cls(patients, str(Path(config["results_dir"]).expanduser()))
+
+
+def _patients_folder(given: str) -> Path:
+    """A folder relative to where the run was started, or else to the project."""
+    folder = Path(given).expanduser()
+    return folder if folder.is_dir() or folder.is_absolute() else ROOT / folder

@@ -42,7 +42,7 @@ def open_artifact(path, artifact: str):
 
 
 def put(group, name: str, value, units: str, description: str, **options) -> None:
-    """Write one data set; `units` is '1' for pure numbers and '' for text."""
+    """Write one data set; `units` is '1' for pure numbers and for text."""
     data = np.asarray(value)
     if data.dtype.kind == "U":
         data = data.astype(h5py.string_dtype())

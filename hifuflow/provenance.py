@@ -90,7 +90,7 @@ def _imports(path: Path) -> tuple[Path, ...]:
             stem = ROOT.joinpath(*parts[:depth])
             found.update(p for p in (stem / "__init__.py", stem.with_suffix(".py")) if p.is_file())
     # Templates and style sheets are code too: they belong to the package that loads them.
-    if path.parent.parent == ROOT and path.parent.name in PACKAGES:
+    if path.parent.parent == ROOT and '"templates"' in path.read_text():
         found.update(p for p in path.parent.rglob("*.j2") if p.is_file())
         found.update(p for p in path.parent.rglob("*.css") if p.is_file())
         found.update(p for p in path.parent.rglob("*.js") if p.is_file())

@@ -30,6 +30,10 @@ def _mapping(loader, node, deep=False):
     seen = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key_node.value!r} is not text (put it in quotes)",
+                key_node.start_mark)
         if key in seen:
             raise yaml.constructor.ConstructorError(
                 None, None, f"key '{key}' is given twice", key_node.start_mark)
@@ -143,7 +147,9 @@ def _translate(error, file, root) -> InputError:
         return InputError(f"unknown key{hint}", file=file, key=_join(key, unknown),
                           value=value[unknown], allowed=", ".join(known) or "no keys")
     if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in value)
+        # One error per missing key; only its message says which one it is about.
+        missing = next(name for name in error.validator_value
+                       if error.message.startswith(f"{name!r} "))
         return InputError("is missing", file=file, key=_join(key, missing),
                           allowed=_allowed(schema.get("properties", {}).get(missing, {}), root))
     if error.validator == "propertyNames" or "propertyNames" in error.absolute_schema_path:

@@ -14,6 +14,6 @@ with job("report", snakemake.log[0]):
         "label map (sha256)": read_json(folder / "anatomy" / "regions.json")["source_sha256"],
         "libraries": versions(),
         "repeat": f"snakemake --cores all --config 'patients=[{name}]' "
-                  f"patients_dir={Path(config['file']).parent}",
+                  f"patients_dir=FOLDER (that of {config['file']})",
     }
     write_report(ReportInputs.from_folder(folder, name, config["patient"], provenance), page.parent)

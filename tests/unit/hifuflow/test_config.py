@@ -236,3 +236,57 @@ def test_rules_get_only_what_they_use():
     assert "speed_of_sound_m_s" not in str(patient.section("assemble", "plant"))
     assert set(patient.section("assemble", "control")["deviations"].values()) == {1}
     assert patient.section("mesh", "control")["cells"] == 9700
+
+
+def test_every_missing_section_is_named(tmp_path):
+    path = tmp_path / "empty.yaml"
+    path.write_text("{}")
+    with pytest.raises(InvalidConfig) as caught:
+        load_patient(path)
+    assert [fault.key for fault in caught.value.faults] == ["anatomy", "regions", "target"]
+
+
+def test_keys_that_are_not_text_are_errors(tmp_path):
+    for text in ("1: {labels: [1]}\n", "[a]: 1\n"):
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(InputError, match="not text"):
+            read_yaml(tmp_path / "bad.yaml")
+
+
+def test_water_and_blood_can_be_overridden(patient_file):
+    path = patient_file({"tissues": {"water": {"speed_of_sound_m_s": 1524},
+                                     "blood": {"specific_heat_j_kg_k": 3617}}})
+    patient = load_patient(path)
+    assert patient.section("heating")["tissues"]["water"]["speed_of_sound_m_s"] == 1524
+    assert patient.section("assemble", "plant")["blood"]["specific_heat_j_kg_k"] == 3617
+    assert patient.water["source"] == path.name
+
+
+def test_where_a_patient_file_stands_changes_no_section(patient_file, monkeypatch):
+    path = patient_file({})
+    monkeypatch.chdir(path.parent)
+    for rule in ("anatomy", "constraints", "plan", "heating", "reduce", "export", "report"):
+        assert load_patient(path).section(rule) == load_patient(path.name).section(rule)
+
+
+@pytest.mark.parametrize("given", ["33", 33])
+def test_a_patient_may_be_called_by_a_number(patient_file, given):
+    path = patient_file({})
+    path.rename(path.with_name("33.yaml"))
+    study = Study.from_config({"patients": given, "patients_dir": str(path.parent)})
+    assert list(study.patients) == ["33"]
+
+
+def test_odd_patient_names_are_refused(patient_file):
+    path = patient_file({})
+    path.rename(path.with_name("odd name!.yaml"))
+    with pytest.raises(InvalidConfig, match="letters, digits"):
+        Study.from_config({"patients": "all", "patients_dir": str(path.parent)})
+
+
+def test_results_dir_is_taken_the_same_with_and_without_a_slash():
+    folders = {Study.from_config({"patients_dir": str(REFERENCE.parent), "results_dir": given}
+                                 ).results_dir for given in ("out", "out/", "./out")}
+    assert folders == {"out"}
+    with pytest.raises(InvalidConfig, match="results_dir"):
+        Study.from_config({"patients_dir": str(REFERENCE.parent), "results_dir": "out{x}"})
