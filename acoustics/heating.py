@@ -51,9 +51,8 @@ def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dic
     device = Transducer.from_config(transducer)
     water = tissues["water"]
     water_speed = water["speed_of_sound_m_s"]
-    spacing = _spacing(config, water_speed / device.frequency)
-    grid = place_grid(anatomy, plan, device, spacing, water_speed)
-    _check_size(grid, config)
+    grid = check_grid(anatomy, plan, transducer, water_speed, config)
+    spacing = grid.spacing
     medium = sample_medium(anatomy, grid, tissues, device.frequency)
     log.info("beam grid %d x %d x %d cells of %.2f mm, first plane %.1f mm from the apex",
              *grid.shape[1:], grid.shape[0], spacing * 1e3, grid.z[0] * 1e3)
@@ -68,6 +67,25 @@ def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dic
                          file=config["file"], key="tissues.*.absorption_np_m_mhz", value=0,
                          allowed="> 0 in the body")
     return _all_foci(plan, device, grid, beam, absorbing, sources[:-1], threads)
+
+
+def check_grid(anatomy: Anatomy, plan: Plan, transducer: dict, water_speed: float,
+               config: dict) -> BeamGrid:
+    """The beam's grid, once its spacing suits the wave and its size is one to compute with.
+
+    Parameters
+    ----------
+    water_speed : speed of sound in water [m/s].  Others : see `compute_heating`.
+
+    Raises
+    ------
+    InputError : a spacing that does not suit the wavelength or needs too many cells.
+    """
+    device = Transducer.from_config(transducer)
+    spacing = _spacing(config, water_speed / device.frequency)
+    grid = place_grid(anatomy, plan, device, spacing, water_speed)
+    _check_size(grid, config)
+    return grid
 
 
 def _all_foci(plan: Plan, device: Transducer, grid: BeamGrid, beam: HybridAngularSpectrum,

@@ -31,16 +31,23 @@ def validate(arguments) -> int:
 
 
 def _check_thoroughly(patient: Patient) -> str:
-    """Do what the workflow's first steps do with the label map; seconds, no long computation."""
+    """Do what the workflow's first steps do, and what the next ones check before they compute."""
     # The stages are loaded here only: `hifuflow` itself depends on none of them.
+    from acoustics.heating import check_grid
     from acoustics.plan import plan_treatment
     from meshes.anatomy import build_anatomy
     from meshes.constraints import place_constraints
+    from meshes.tetrahedra import check_cells
 
     anatomy = build_anatomy(patient.section("anatomy"))
     constraints = place_constraints(anatomy, patient.section("constraints"))
     section = patient.section("plan")
     plan = plan_treatment(anatomy, section["device"], section)
+    for model in ("control", "plant"):
+        check_cells(anatomy, plan, patient.section("mesh", model))
+    section = patient.section("heating")
+    check_grid(anatomy, plan, section["device"], section["tissues"]["water"]["speed_of_sound_m_s"],
+               section["acoustics"])
     target = anatomy.target_mask.sum() * anatomy.voxel_volume
     body = anatomy.body_mask.sum() * anatomy.voxel_volume
     return (f"{patient.file}: usable. Target {target * 1e6:.2f} ml in {body * 1e6:.0f} ml of body, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import ConvexHull, cKDTree
 
 from hifuflow.artifacts import Anatomy
@@ -167,8 +168,25 @@ def _check_inside(anatomy, positions, config):
     inside = np.zeros(len(positions), bool)
     inside[in_grid] = anatomy.body_mask[tuple(index[in_grid].T)]
     outside = int((~inside).sum())
-    if outside:
-        raise InputError(f"{outside} of {len(positions)} constraint points lie outside of the "
-                         "body", file=config["file"], key="constraints.clearance_mm",
-                         value=config["clearance_mm"],
-                         allowed="a clearance that keeps the ellipsoid inside the body")
+    if outside == 0:
+        return
+    fault = {"file": config["file"], "key": "constraints.clearance_mm",
+             "value": config["clearance_mm"]}
+    points = f"{outside} of {len(positions)} constraint points lie outside of the"
+    edge = np.clip(index, 0, np.array(anatomy.labels.shape) - 1)
+    beyond_crop = ~in_grid & anatomy.body_mask[tuple(edge.T)]
+    if beyond_crop.sum() == outside:
+        raise InputError(f"{points} part of the label map that is modelled", **fault,
+                         allowed="a smaller clearance, a larger anatomy.crop_margin_mm, or a label "
+                                 "map that reaches farther")
+    body = np.pad(anatomy.body_mask, 1, mode="edge")  # past the edge the body may run on
+    target = np.pad(anatomy.target_mask, 1)
+    if (ndimage.binary_dilation(target, np.ones((3, 3, 3))) & ~body).any():
+        raise InputError(f"{points} body: the target touches the body's surface, so that no "
+                         "clearance fits", **fault,
+                         allowed="a target with tissue all around it")
+    depth = ndimage.distance_transform_edt(body, sampling=anatomy.spacing)[target].min()
+    also = " and anatomy.crop_margin_mm wide enough for it" if beyond_crop.any() else ""
+    raise InputError(f"{points} body", **fault,
+                     allowed=f"a clearance that keeps the ellipsoid inside the body{also}; the "
+                             f"target comes within {depth * 1e3:.1f} mm of the body's surface")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ from scipy import ndimage
 
 from hifuflow.errors import InputError
 from hifuflow.job import log
+from hifuflow.nifti import metres_per_unit
 
-METRES_PER_UNIT = {"meter": 1.0, "micron": 1e-6}  # anything else, "unknown" included, is mm
 OBLIQUE = 1e-3  # off-diagonal part of a column of the affine that still counts as aligned
 ROUNDING = 1e-3  # what scaling in the file may leave of a whole number
+MOST_VOXELS = 1_000_000_000
+LOWEST, HIGHEST = -32768, 32767  # labels
 KEY = "anatomy.labels"
 
 
@@ -39,12 +42,13 @@ def read_label_map(path) -> LabelMap:
 
     Raises
     ------
-    InputError : the file is corrupt, not three-dimensional, has no usable affine or
-        holds values that are not whole numbers.
+    InputError : the file is corrupt, too large, not three-dimensional, has no orientation or no
+        usable affine, or holds values that are not whole numbers in the range of labels.
     """
     path = Path(path)
     try:
         image = nib.load(path)
+        _check_header(image, path)
         data = np.asarray(image.dataobj)
     except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
         raise InputError(f"not a readable image: {error}", file=path, key=KEY,
@@ -68,10 +72,36 @@ def read_label_map(path) -> LabelMap:
     return LabelMap(labels, affine, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
+def _check_header(image, path):
+    """Refuse, before any voxel is read, an absurd size and a map without an orientation."""
+    voxels = math.prod(image.shape)
+    if voxels > MOST_VOXELS:
+        raise InputError(f"the header tells of {voxels} voxels, {image.shape}", file=path, key=KEY,
+                         allowed=f"at most {MOST_VOXELS} voxels: crop or coarsen the map")
+    if isinstance(image, nib.analyze.AnalyzeImage):  # NIfTI is its descendant
+        codes = [int(image.header[name]) for name in ("sform_code", "qform_code")
+                 if name in image.header.keys()]
+        if not any(codes):
+            raise InputError("the header gives no orientation: sform_code and qform_code are 0",
+                             file=path, key=KEY,
+                             allowed="a NIfTI map whose sform or qform tells left from right; "
+                                     "copy it from the scan that the map was drawn on")
+
+
 def _whole_numbers(data, path):
     """Labels as int32, whatever number type they were stored in."""
+    labels = _integers(data, path)
+    low, high = labels.min(), labels.max()
+    if low < LOWEST or high > HIGHEST:
+        raise InputError(f"labels from {low:g} to {high:g}", file=path, key=KEY,
+                         allowed=f"labels from {LOWEST} to {HIGHEST}")
+    return labels.astype(np.int32)
+
+
+def _integers(data, path):
+    """The voxels' whole numbers in the number type of the file."""
     if data.dtype.kind in "iub":
-        return data.astype(np.int32)
+        return data
     if data.dtype.kind != "f":
         raise InputError(f"voxels of type {data.dtype}", file=path, key=KEY,
                          allowed="whole numbers")
@@ -82,7 +112,7 @@ def _whole_numbers(data, path):
         raise InputError(f"{int(wrong.sum())} voxels are not whole numbers, e.g. "
                          f"{float(data[wrong][0]):g}", file=path, key=KEY,
                          allowed="a label map (whole numbers), not an image")
-    return np.rint(data).astype(np.int32)
+    return np.rint(data)
 
 
 def _metres(image, path):
@@ -91,8 +121,7 @@ def _metres(image, path):
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise InputError("the image's affine is singular", file=path, key=KEY,
                          allowed="an affine that maps voxels to millimetres")
-    units = getattr(image.header, "get_xyzt_units", lambda: ("mm", "sec"))()[0]
-    affine[:3] *= METRES_PER_UNIT.get(units, 1e-3)
+    affine[:3] *= metres_per_unit(image)
     return affine
 
 

@@ -12,6 +12,7 @@ from skimage.measure import marching_cubes
 from hifuflow.errors import NumericalError
 
 LEVELS = (0.02, 0.98)  # where the iso-level of a smoothed mask is looked for
+BELOW_PEAK = 0.99  # a mask of a few voxels, smoothed, nowhere reaches 1
 TAUBIN, ROUNDS = (0.5, -0.53), 8
 SMALLEST_PIECE = 0.02  # of the largest piece's volume; smaller ones cannot be meshed
 
@@ -61,8 +62,8 @@ class SmoothMask:
         def excess(level):
             return sum(enclosed_volume(*piece) for piece in self.pieces(level)) - volume
 
-        low, high = LEVELS
-        if excess(low) < 0 or excess(high) > 0:
+        low, high = LEVELS[0], min(LEVELS[1], BELOW_PEAK * self.values.max())
+        if low >= high or excess(low) < 0 or excess(high) > 0:
             raise NumericalError(f"no iso-surface encloses {volume * 1e6:.3f} ml")
         return brentq(excess, low, high, xtol=1e-3, rtol=1e-3)
 

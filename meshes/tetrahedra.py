@@ -12,7 +12,7 @@ from hifuflow.errors import InputError, NumericalError
 from hifuflow.job import log
 
 from .conforming import fill_surfaces
-from .isolated import run_limited
+from .isolated import OutOfTime, run_limited
 from .msh import write_msh
 from .quality import boundary_facets, cell_quality, cell_volumes, unknowns_p2
 from .sizes import SizeField
@@ -20,18 +20,22 @@ from .surfaces import SmoothMask
 from .voxel_route import fill_voxels
 
 ATTEMPTS = 6
-CELLS_TOLERANCE = 0.03  # stop as soon as the count and the volumes are this close
-TARGET_TOLERANCE = 0.01
-BODY_TOLERANCE = 0.005
+MORE_ATTEMPTS = 6  # while no mesh is acceptable
+AIM = np.array([0.03, 0.01, 0.005])  # count, target's and body's volume: close enough to stop
+LIMITS = np.array([0.10, 0.03, 0.02])  # the same three: what is acceptable at all
+COARSE_LIMITS = np.array([0.10, 0.05, 0.05])  # flat facets cut off more of a rounded body
+COARSE_CELLS = 12_000  # below it
 COUNT_EXPONENT = 2.6  # cells ~ size ** -exponent, between surface (2) and volume (3)
 BODY_STEPS, TARGET_STEPS = 22, 14  # surface grid: cube root of the volume over this
 SMOOTHING = 0.7  # standard deviation of the masks' Gaussian over the surface grid's spacing
 CLOSEST = 1.0  # surfaces nearer to each other than this share of the grid's spacing may meet
 WORST_QUALITY = 0.08  # of the worst cell; below it another attempt is made
-CPU_SECONDS = 60  # of one attempt; healthy ones take two or three
+LOWEST_QUALITY = 0.05  # of the worst cell; below it a mesh is not acceptable
+CPU_SECONDS = 600  # of one attempt; healthy ones take seconds, so only a real hang meets it
 NUDGE = 1.01
-COARSEST = 0.8  # cells no larger than this share of the target's radius
-FINEST = 0.5  # cells no smaller than this share of a voxel
+COARSEST = 0.5  # cells no larger than this share of the target's radius
+FINEST = 0.15  # cells no smaller than this share of a voxel: the masks are smoothed
+LEAST_VOXELS = 8  # of a target whose shape is worth a surface
 MOST_CELLS = 500_000
 SKIN, CUT = "skin", "cut"
 
@@ -69,16 +73,19 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     -------
     dict : `n_cells`, `n_vertices`, `n_unknowns_p2`, `n_unknowns_p2_off_skin`, `min_quality` and
         `quality_p01` (radius ratio: 1 regular, 0 flat), `regions` (name -> `volume_m3`,
-        `label_volume_m3`, `lumped`), `method`.
+        `label_volume_m3`, `lumped`), `method` (`route`, `fallback_reason`, `attempts`
+        of both routes).
+        The volumes are of the two groups that the mesh has: regions that share a group are named
+        in its `lumped`, and have no volume of their own here. The voxels' labels, not the groups,
+        say which tissue is where. An attempt that failed, or was stopped at the limit of CPU
+        time, has a `failure` that says so.
 
     Raises
     ------
-    InputError : the count cannot be met.  NumericalError : no route gave a valid mesh.
+    InputError : the target is too small, or no mesh of that count meets `LIMITS`.
     """
-    foci = np.empty((0, 3)) if plan is None else plan.foci
-    sizes = SizeField(anatomy, foci)
-    _check_cells(config, sizes, anatomy)
-    mesh, method = _adjusted(anatomy, sizes, config["cells"])
+    sizes = check_cells(anatomy, plan, config)
+    mesh, method = _adjusted(anatomy, sizes, config)
     facets = boundary_facets(mesh.cells)
     facet_group = np.where(_faces_water(mesh.points[facets].mean(axis=1), anatomy), SKIN, CUT)
     regions, cell_group = _regions(anatomy, mesh)
@@ -97,30 +104,60 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     }
 
 
-def _check_cells(config, sizes, anatomy):
-    """Refuse a count that cannot hold the target's surface, or that nobody can compute with."""
+def check_cells(anatomy: Anatomy, plan, config: dict) -> SizeField:
+    """The cells' size field, once a mesh of this body with so many cells is conceivable.
+
+    Parameters : see `mesh_anatomy`.
+
+    Raises
+    ------
+    InputError : the target is too small, the count cannot hold its surface, or nobody can compute
+        with it.
+    """
+    voxels = int(anatomy.target_mask.sum())
+    if voxels < LEAST_VOXELS:
+        raise InputError(f"the target is too small: {voxels} voxels", file=config["file"],
+                         key="target.region", value=anatomy.target[0],
+                         allowed=f"at least {LEAST_VOXELS} voxels")
+    sizes = SizeField(anatomy, np.empty((0, 3)) if plan is None else plan.foci)
     least = int(np.ceil(sizes.cells(COARSEST * sizes.radius)))
     most = int(min(sizes.cells(FINEST * anatomy.spacing.min()), MOST_CELLS))
     if not least <= config["cells"] <= most:
-        raise InputError("no mesh of this body can have that many cells", file=config["file"],
-                         key=config["key"], value=config["cells"],
+        problem = ("so few cells cannot hold the target's surface" if config["cells"] < least
+                   else "so many cells are too fine for this map, or too many to compute with")
+        raise InputError(problem, file=config["file"], key=config["key"], value=config["cells"],
                          allowed=f"a whole number from {least} to {most}")
+    return sizes
 
 
-def _adjusted(anatomy, sizes, wanted):
+def _adjusted(anatomy, sizes, config):
     """Mesh by the first route that works for this body; say which, and why not the other."""
-    domain = Domain(anatomy)
+    domain, wanted, attempts = Domain(anatomy), config["cells"], []
     if domain.gap < CLOSEST * domain.body_step:
         reason = f"the target comes within {domain.gap * 1e3:.1f} mm of the body's surface"
     else:
         try:
-            mesh, history = _iterate(domain, sizes, wanted, _surface_route)
-            return mesh, {"route": "surfaces", "fallback_reason": None, "attempts": history}
+            mesh = _iterate(domain, sizes, wanted, _surface_route, attempts)
+            return mesh, {"route": "surfaces", "fallback_reason": None, "attempts": attempts}
         except NumericalError as error:
             reason = str(error)
     log.info("no mesh through surfaces: %s; meshing the voxels", reason)
-    mesh, history = _iterate(domain, sizes, wanted, _voxel_route)
-    return mesh, {"route": "voxels", "fallback_reason": reason, "attempts": history}
+    try:
+        mesh = _iterate(domain, sizes, wanted, _voxel_route, attempts)
+    except NumericalError as error:
+        cells, target, body = 100 * _limits(wanted)
+        raise InputError(
+            f"no acceptable mesh with so many cells: through surfaces, {reason}; through voxels, "
+            f"{error}", file=config["file"], key=config["key"], value=wanted,
+            allowed=f"a count, most often a larger one, that is met within {cells:g} % with the "
+                    f"target's volume within {target:g} %, the body's within {body:g} %, quality "
+                    f">= {LOWEST_QUALITY}") from error
+    return mesh, {"route": "voxels", "fallback_reason": reason, "attempts": attempts}
+
+
+def _limits(wanted):
+    """What is acceptable for a mesh of so many cells: count, target's and body's volume."""
+    return COARSE_LIMITS if wanted < COARSE_CELLS else LIMITS
 
 
 class Domain:
@@ -153,36 +190,76 @@ def _voxel_route(domain, aim, sizes, size):
                        domain.target.level(aim[0]), sizes, size)
 
 
-def _iterate(domain, sizes, wanted, route):
-    """Mesh again with corrected size and surface volumes until all are close; keep the best."""
-    tolerance = np.array([CELLS_TOLERANCE, TARGET_TOLERANCE, BODY_TOLERANCE])
-    size, aim = sizes.size(wanted), domain.volumes.copy()
-    best, best_score, history, failure = None, np.inf, [], None
-    for attempt in range(1, ATTEMPTS + 1):
+@dataclass
+class Attempt:
+    """A mesh, its worst cell's quality, and count and volumes over the wanted ones (3,)."""
+
+    mesh: Mesh
+    quality: float
+    ratio: np.ndarray
+
+    @classmethod
+    def of(cls, mesh, wanted, volumes):
+        ratio = np.array([len(mesh.cells) / wanted, *(mesh.volumes() / volumes)])
+        return cls(mesh, float(cell_quality(mesh.points, mesh.cells).min()), ratio)
+
+    @property
+    def score(self):
+        """At most 1 when it is not worth trying again."""
+        off = np.max(np.abs(self.ratio - 1) / AIM)
+        return max(off, WORST_QUALITY / max(self.quality, 1e-9))
+
+    def acceptable(self, limits):
+        """Whether it may be used."""
+        return bool(self.quality >= LOWEST_QUALITY and (np.abs(self.ratio - 1) <= limits).all())
+
+    def __str__(self):
+        return (f"{len(self.mesh.cells)} cells, target volume {100 * (self.ratio[1] - 1):+.1f} %, "
+                f"body {100 * (self.ratio[2] - 1):+.1f} %, quality {self.quality:.2f}")
+
+
+def _iterate(domain, sizes, wanted, route, history):
+    """Mesh again with corrected size and surface volumes until all are close; keep the best.
+
+    Each attempt, failed or not, is appended to `history`.
+
+    Raises
+    ------
+    NumericalError : no attempt gave an acceptable mesh.
+    """
+    size, aim, limits = sizes.size(wanted), domain.volumes.copy(), _limits(wanted)
+    best, failures = None, 0
+    for number in range(1, ATTEMPTS + MORE_ATTEMPTS + 1):
         try:
             mesh = Mesh(*run_limited(route, domain, aim, sizes, size, cpu_seconds=CPU_SECONDS))
         except NumericalError as error:
-            log.info("attempt %d failed: %s", attempt, error)
-            history.append({"size_m": float(size), "failure": str(error)})
-            if failure is not None and best is None:
+            log.info("attempt %d failed: %s", number, error)
+            history.append({"by": route.__name__.strip("_"), "size_m": float(size),
+                            "failure": str(error)})
+            failures += 1
+            if best is None and (failures == 2 or isinstance(error, OutOfTime)):
                 raise
+            if isinstance(error, OutOfTime):
+                break
+            if best and number >= ATTEMPTS and best.acceptable(limits):
+                break
             # another level and size make other surfaces
-            failure, aim, size = error, aim * NUDGE, size * NUDGE
+            aim, size = np.sqrt(aim * domain.volumes) * NUDGE, size * NUDGE
             continue
-        worst = float(cell_quality(mesh.points, mesh.cells).min())
-        ratio = np.array([len(mesh.cells) / wanted, *(mesh.volumes() / domain.volumes)])
-        score = np.max(np.abs(ratio - 1) / tolerance)
-        score = max(score, WORST_QUALITY / max(worst, 1e-9))
-        log.info("attempt %d: %d cells, target volume %+.1f %%, body %+.1f %%, quality %.2f",
-                 attempt, len(mesh.cells), *(100 * (ratio[1:] - 1)), worst)
-        history.append({"size_m": float(size), "n_cells": len(mesh.cells), "min_quality": worst})
-        if score < best_score:
-            best, best_score = mesh, score
-        if score <= 1:
+        attempt = Attempt.of(mesh, wanted, domain.volumes)
+        log.info("attempt %d: %s", number, attempt)
+        history.append({"by": route.__name__.strip("_"), "size_m": float(size),
+                        "n_cells": len(mesh.cells), "min_quality": attempt.quality})
+        if best is None or ((not attempt.acceptable(limits), attempt.score)
+                            < (not best.acceptable(limits), best.score)):
+            best = attempt
+        if attempt.score <= 1 or (number >= ATTEMPTS and best.acceptable(limits)):
             break
-        size *= ratio[0] ** (1 / COUNT_EXPONENT)
-        aim = aim / ratio[1:]
-    return best, history
+        size *= attempt.ratio[0] ** (1 / COUNT_EXPONENT)
+        aim = aim / attempt.ratio[1:]
+    if not best.acceptable(limits):
+        raise NumericalError(f"the best of {number} attempts has {best}")
+    return best.mesh
 
 
 def _faces_water(positions, anatomy):

@@ -7,6 +7,7 @@ import numpy as np
 
 from hifuflow.errors import InputError
 from hifuflow.job import atomic
+from hifuflow.nifti import metres_per_unit
 
 from .view import volume_of
 
@@ -14,8 +15,9 @@ from .view import volume_of
 def export_images(anatomy, trajectory, source_image_path, peak_path, dose_path) -> None:
     """Write the peak temperature [degC] and the final dose [CEM43 min] as float32 images.
 
-    With a source image the results have exactly its shape, affine and orientation; each of its
-    voxels takes the value of the model's voxel at the same place in the patient. Without one
+    With a source image the results have exactly its shape, affine (in millimetres, whatever the
+    source's unit) and orientation; each of its voxels takes the value of the model's voxel at
+    the same place in the patient. Without one
     (a phantom) they stand on the anatomy's grid. Voxels outside the model hold dose 0 and the
     median temperature before treatment, never NaN.
 
@@ -59,12 +61,14 @@ def _grid(anatomy, source_image_path):
     codes = (1, 1)
     if isinstance(source, nib.Nifti1Pair):
         codes = tuple(max(1, int(source.header[name])) for name in ("sform_code", "qform_code"))
-    return source.affine, source.shape[:3], codes
+    affine = source.affine.copy()
+    affine[:3] *= metres_per_unit(source) * 1e3
+    return affine, source.shape[:3], codes
 
 
 def _resample(volume, anatomy, affine, shape, outside) -> np.ndarray:
     """Nearest voxel of `volume` at every voxel of the grid (`affine` [mm], `shape`)."""
-    # The file's affine is in millimetres, the anatomy's in metres.
+    # The grid's affine is in millimetres, the anatomy's in metres.
     to_index = np.linalg.inv(anatomy.affine) @ np.diag([1e-3, 1e-3, 1e-3, 1]) @ affine
     result = np.full(shape, outside, dtype=np.float32)
     first, second = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")

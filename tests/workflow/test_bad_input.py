@@ -108,6 +108,20 @@ def test_nan_property(patient):
                   "tissues.fat.conductivity_w_m_k", "nan")
 
 
+def test_mesh_that_cannot_hold_the_target(patient):
+    check_refused(patient(mesh={"control": {"cells": 200}, "plant": {"cells": 400}}),
+                  "patient.yaml", "mesh.control.cells", "200", "whole number from")
+
+
+def test_plant_mesh_that_nobody_can_compute_with(patient):
+    check_refused(patient(mesh={"plant": {"cells": 2_000_000}}), "mesh.plant.cells", "2000000")
+
+
+def test_acoustic_grid_too_coarse_for_the_wave(patient):
+    check_refused(patient(acoustics={"spacing_mm": 2}), "patient.yaml", "acoustics.spacing_mm",
+                  "wavelengths")
+
+
 @pytest.mark.parametrize(("sections", "words"), [
     ({"mesh": {"control": {"cells": 100}}}, ("mesh.control.cells", "100", "at least 200")),
     ({"reduction": {"order": 19000}}, ("reduction.order", "19000")),

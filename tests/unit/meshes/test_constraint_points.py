@@ -79,6 +79,24 @@ def test_distance_to_ellipsoid_against_brute_force():
 
 def test_points_outside_of_the_body_are_refused():
     words = r"constraints\.clearance_mm = 25: \d+ of 209 constraint points lie outside of the body"
+    anatomy = ball_in_block()
+    anatomy.labels[:2], anatomy.labels[-2:] = 0, 0
+    anatomy.labels[:, :2], anatomy.labels[:, -2:] = 0, 0
+    anatomy.labels[:, :, :2], anatomy.labels[:, :, -2:] = 0, 0
     with pytest.raises(InputError, match=words) as caught:
-        place_constraints(ball_in_block(), {**CONFIG, "clearance_mm": 25})
+        place_constraints(anatomy, {**CONFIG, "clearance_mm": 25})
     assert caught.value.file == CONFIG["file"]
+    assert "within 18.0 mm of the body's surface" in str(caught.value)
+    assert "crop_margin_mm" not in str(caught.value)
+
+
+def test_a_crop_that_is_too_tight_is_named():
+    with pytest.raises(InputError, match=r"clearance_mm = 25.*anatomy\.crop_margin_mm"):
+        place_constraints(ball_in_block(), {**CONFIG, "clearance_mm": 25})
+
+
+def test_target_at_the_skin_is_told():
+    anatomy = ball_in_block()
+    anatomy.labels[:, :, :20] = 0
+    with pytest.raises(InputError, match="touches the body's surface, so that no clearance fits"):
+        place_constraints(anatomy, CONFIG)

@@ -198,6 +198,46 @@ def test_corrupt_files_are_refused(tmp_path):
             build_anatomy(map_config(tmp_path / f"{name}.nii.gz"))
 
 
+def test_absurd_header_is_refused_before_anything_is_read(tmp_path):
+    path = Path(write(tmp_path / "a.nii", block()))
+    content = bytearray(path.read_bytes())
+    content[42:48] = np.array([32767] * 3, "<i2").tobytes()  # dim[1..3] of NIfTI-1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"35181150961663 voxels, \(32767, 32767, 32767\)"):
+        build_anatomy(map_config(path))
+
+
+def test_map_without_orientation_is_refused(tmp_path):
+    image = nib.Nifti1Image(block(), np.eye(4))
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+    nib.save(image, tmp_path / "a.nii.gz")
+    with pytest.raises(InputError, match=r"sform_code and qform_code are 0"):
+        build_anatomy(map_config(tmp_path / "a.nii.gz"))
+    image.set_qform(np.eye(4), 1)  # one of the two is enough
+    nib.save(image, tmp_path / "a.nii.gz")
+    assert build_anatomy(map_config(tmp_path / "a.nii.gz")).target_mask.any()
+
+
+@pytest.mark.parametrize("kind, value", [(np.float64, 2.0**32 + 1), (np.uint32, 2**32 - 3),
+                                         (np.int32, -32769), (np.uint16, 32768)])
+def test_labels_that_would_wrap_are_refused(tmp_path, kind, value):
+    data = muted(block(), -3, 2).astype(kind)
+    data[data == 2] = value
+    with pytest.raises(InputError, match=r"labels from .* to .*-32768 to 32767"):
+        build_anatomy(map_config(write(tmp_path / "a.nii.gz", data)))
+
+
+def test_units_of_the_header_are_heeded(tmp_path):
+    affine = np.diag([2.0, 1.5, 1.0, 1.0])
+    for unit, scale in (("meter", 1e-3), ("micron", 1e3)):
+        image = nib.Nifti1Image(block(), np.diag([scale, scale, scale, 1]) @ affine)
+        image.header.set_xyzt_units(unit)
+        nib.save(image, tmp_path / "a.nii.gz")
+        result = build_anatomy(map_config(tmp_path / "a.nii.gz"))
+        np.testing.assert_allclose(result.spacing, [2e-3, 1.5e-3, 1e-3], rtol=1e-6)
+
+
 def test_target_outside_of_the_body_is_refused(tmp_path):
     data = np.zeros((30, 30, 30), np.int16)
     data[2:10, 2:10, 2:10] = 1

@@ -13,10 +13,11 @@ from hifuflow.artifacts import Anatomy
 from hifuflow.config import load_patient
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.provenance import ROOT
-from meshes.isolated import run_limited
+from meshes.anatomy import build_anatomy
+from meshes.isolated import OutOfTime, run_limited
 from meshes.quality import boundary_facets, cell_quality, cell_volumes, unknowns_p2
 from meshes.surfaces import SmoothMask, enclosed_volume
-from meshes.tetrahedra import mesh_anatomy
+from meshes.tetrahedra import check_cells, mesh_anatomy
 
 REFERENCE = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
 
@@ -128,12 +129,81 @@ def test_failing_surfaces_fall_back_to_voxels(tmp_path, monkeypatch):
     assert record["n_cells"] == pytest.approx(4000, rel=0.1)
 
 
-@pytest.mark.parametrize("cells", [10, 10**8])
+@pytest.mark.parametrize("cells", [10, 300, 10**8])
 def test_impossible_counts_are_refused(cells, tmp_path):
     words = r"breast_reference\.yaml: mesh\.control\.cells.*from \d+ to \d+"
     with pytest.raises(InputError, match=words):
         mesh_anatomy(nested_balls(), None, wanted(cells), tmp_path / "m.msh")
     assert not list(tmp_path.iterdir())
+
+
+def test_target_of_a_few_voxels_is_refused():
+    anatomy = nested_balls(inner=0)
+    assert anatomy.target_mask.sum() == 1
+    with pytest.raises(InputError, match=r"target\.region.*the target is too small: 1 voxels"):
+        check_cells(anatomy, None, wanted(5000))
+
+
+def test_finer_cells_than_voxels_are_conceivable():
+    # 163 voxels of 3 mm, as a small target in a coarse scan
+    anatomy = build_anatomy(load_patient(
+        ROOT / "tests" / "patients" / "breast_small.yaml").section("anatomy"))
+    assert anatomy.spacing.min() == pytest.approx(0.003)
+    sizes = check_cells(anatomy, None, wanted(100_000))
+    assert sizes.size(100_000) < anatomy.spacing.min() / 2
+
+
+@pytest.mark.parametrize("volumes, count, accepted", [
+    ((1, 1), 1, True), ((1.04, 1), 1, True), ((1.06, 1), 1, False), ((1, 0.94), 1, False),
+    ((1, 1), 1.09, True), ((1, 1), 1.12, False)])
+def test_what_is_acceptable_of_a_coarse_mesh(volumes, count, accepted):
+    attempt = tetrahedra.Attempt(None, 0.2, np.array([count, *volumes]))
+    assert attempt.acceptable(tetrahedra._limits(5000)) == accepted
+
+
+def test_a_fine_mesh_must_be_closer_and_none_may_be_flat():
+    close, off = np.array([1, 1.02, 1.01]), np.array([1, 1.04, 1.0])
+    fine = tetrahedra._limits(16_500)
+    assert tetrahedra.Attempt(None, 0.06, close).acceptable(fine)
+    assert not tetrahedra.Attempt(None, 0.06, off).acceptable(fine)
+    assert not tetrahedra.Attempt(None, 0.04, close).acceptable(fine)
+
+
+@pytest.mark.parametrize("spoilt, words", [("cells", r"\d+ cells"), ("quality", "quality 0.00")])
+def test_no_acceptable_mesh_is_an_error_that_tells_what_was_reached(spoilt, words, tmp_path,
+                                                                    monkeypatch):
+    anatomy, calls = nested_balls(), []
+    sizes, domain = check_cells(anatomy, None, wanted(5000)), tetrahedra.Domain(anatomy)
+    ball = tetrahedra._surface_route(domain, domain.volumes, sizes, sizes.size(5000))
+
+    def always_this_one(route, *_, cpu_seconds):
+        calls.append(route.__name__)
+        return ball
+
+    monkeypatch.setattr(tetrahedra, "run_limited", always_this_one)
+    if spoilt == "quality":
+        monkeypatch.setattr(tetrahedra, "cell_quality", lambda points, cells: np.zeros(len(cells)))
+    cells = len(ball[1]) * (2 if spoilt == "cells" else 1)
+    with pytest.raises(InputError, match=rf"mesh\.control\.cells = {cells}: .*{words}.*10 %"):
+        mesh_anatomy(anatomy, None, wanted(cells), tmp_path / "m.msh")
+    assert set(calls) == {"_surface_route", "_voxel_route"}
+    assert len(calls) == 2 * (tetrahedra.ATTEMPTS + tetrahedra.MORE_ATTEMPTS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_hang_ends_a_route_and_is_recorded(tmp_path, monkeypatch):
+    def stopped_once(route, *arguments, cpu_seconds):
+        if route is tetrahedra._surface_route:
+            raise OutOfTime("was stopped at the limit of 600 s of CPU time")
+        return route(*arguments)
+
+    monkeypatch.setattr(tetrahedra, "run_limited", stopped_once)
+    record = mesh_anatomy(nested_balls(), None, wanted(4000), tmp_path / "m.msh")
+    assert record["method"]["route"] == "voxels"
+    assert "limit of 600 s" in record["method"]["fallback_reason"]
+    first, *others = record["method"]["attempts"]
+    assert first["by"] == "surface_route" and "limit of 600 s" in first["failure"]
+    assert others and {attempt["by"] for attempt in others} == {"voxel_route"}
 
 
 def hang():
@@ -142,7 +212,7 @@ def hang():
 
 
 def test_hangs_and_crashes_become_errors():
-    with pytest.raises(NumericalError, match="1 s of CPU"):
+    with pytest.raises(OutOfTime, match="limit of 1 s of CPU"):
         run_limited(hang, cpu_seconds=1)
     with pytest.raises(NumericalError, match="crashed"):
         run_limited(os._exit, 3, cpu_seconds=5)

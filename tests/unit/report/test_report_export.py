@@ -57,6 +57,22 @@ def test_images_on_a_permuted_and_flipped_grid(case, tmp_path):
         assert (data[np.asarray(source.dataobj) == 0] == outside).all()
 
 
+@pytest.mark.parametrize("unit, scale", [("meter", 1e-3), ("micron", 1e3)])
+def test_source_in_another_unit_lands_in_the_same_place(case, tmp_path, unit, scale):
+    source = source_image(tmp_path / "source.nii.gz", case.anatomy)
+    export_images(case.anatomy, case.trajectory, tmp_path / "source.nii.gz", *names(tmp_path))
+    expected = nib.load(tmp_path / "dose.nii.gz").get_fdata()
+    other = nib.Nifti1Image(source.dataobj, np.diag([scale, scale, scale, 1]) @ source.affine)
+    other.header.set_xyzt_units(unit)
+    nib.save(other, tmp_path / "other.nii.gz")
+    export_images(case.anatomy, case.trajectory, tmp_path / "other.nii.gz", *names(tmp_path))
+    image = nib.load(tmp_path / "dose.nii.gz")
+    assert image.header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_allclose(image.affine, source.affine, rtol=1e-5, atol=1e-4)
+    assert expected.any()
+    np.testing.assert_array_equal(image.get_fdata(), expected)
+
+
 def test_phantom_is_exported_on_its_own_grid(plain_case, tmp_path):
     export_images(plain_case.anatomy, plain_case.trajectory, None, *names(tmp_path))
     image = nib.load(tmp_path / "dose.nii.gz")
