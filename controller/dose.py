@@ -48,6 +48,16 @@ def cem43_path(path: np.ndarray, step: float) -> np.ndarray:
     return rate.sum(axis=0) * (step / SECONDS_PER_MINUTE)
 
 
+def cem43_smooth(path: np.ndarray, step: float) -> np.ndarray:
+    """As `cem43_path`, for points on a smooth curve: of fourth order in `step`.
+
+    What straight lines miss is a quarter of what they miss between every second point, so
+    D = D_h + (D_h - D_2h) / 3 (Richardson extrapolation). An even number of steps is needed.
+    """
+    fine, coarse = cem43_path(path, step), cem43_path(path[::2], 2 * step)
+    return np.maximum(fine + (fine - coarse) / 3, 0.0)
+
+
 def _antiderivative(temperature: np.ndarray) -> np.ndarray:
     """Integral of the rate from 39 degC up to each temperature [K]."""
     excess = temperature - BREAK

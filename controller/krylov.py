@@ -113,9 +113,10 @@ class StepResponseSolver:
                 if settled or exhausted:
                     found.basis = basis[:m].T.copy()
                     return found
-            projected[m, m - 1] = norm
+            if m < limit:
+                projected[m, m - 1] = norm
         raise NumericalError(f"the plant's step response did not reach {self.tolerance:g} K with "
-                             f"{MAX_BASIS} Krylov vectors")
+                             f"{limit} Krylov vectors")
 
     def _project(self, basis, projected, start: float) -> StepResponse:
         """Eigen-decomposition of the projected operator; its spectrum lies in (0, 1]."""

@@ -29,8 +29,9 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
 
     The treatment ends "complete" when, by the estimated doses, the prescribed fraction of the
     target has the prescribed dose; "unreachable" when the controller gives up; "timeout" at
-    `max_time_s`; "aborted" without valid thermometry or after an invalid command. What was
-    really reached is in the metrics. After the end the patient cools with the power off until
+    `max_time_s`; "aborted" without valid thermometry or after an invalid command, neither of which
+    the simulated thermometry and the controllers here bring about. What was really reached is in
+    the metrics. After the end the patient cools with the power off until
     nothing in the target is above 43 degC (at most `plant.cooling_s`): that dose counts too.
 
     Parameters

@@ -17,7 +17,7 @@ import numpy as np
 
 from hifuflow.artifacts import BioheatModel
 
-from .dose import cem43_path
+from .dose import cem43_smooth
 from .krylov import StepResponse, StepResponseSolver
 from .voxels import VoxelHistory
 
@@ -31,7 +31,8 @@ class Plant:
     ----------
     model : the full model.
     interval : length of a sample, during which the power is constant [s].
-    substep : largest step for thermal dose and peak temperature within a sample [s].
+    substep : largest step for thermal dose and peak temperature within a sample [s]; an even
+        number of them makes a sample.
     max_power : highest power, to which `tolerance` refers [W].
     tolerance : largest temperature error of one step response [K].
 
@@ -46,7 +47,7 @@ class Plant:
                  tolerance: float = 1e-3):
         self._model = model
         self._interval = interval
-        self._substeps = max(1, math.ceil(interval / substep - 1e-9))
+        self._substeps = 2 * max(1, math.ceil(interval / (2 * substep) - 1e-9))
         self._max_power = max_power
         self._solver = StepResponseSolver(model.E, model.K, SAMPLES_PER_BLOCK * interval,
                                           tolerance)
@@ -111,5 +112,5 @@ class Plant:
         outputs = self._model.outputs
         temperature = self._model.C @ states + outputs.baseline[:, None]
         path = np.column_stack([self.temperature, temperature])[outputs.target].T
-        self.target_dose = self.target_dose + cem43_path(path, step)
+        self.target_dose = self.target_dose + cem43_smooth(path, step)
         self.temperature = temperature[:, -1]

@@ -32,7 +32,8 @@ class Prescription:
 class ThermometrySettings:
     """Simulated MR thermometry: interval [s], noise (standard deviation) [K], seed, max_gap [s].
 
-    `max_gap` is how long the treatment may go on without a valid image.
+    `max_gap` is how long the treatment may go on without a valid image. Simulated thermometry
+    never loses one; the limit is there for sources of images that do.
     """
 
     interval: float

@@ -11,7 +11,7 @@ class Thermometry:
     """Temperatures at the output positions, once per interval, with Gaussian noise.
 
     Each image is drawn from its own generator (seed, number of the image), so it does not depend
-    on how many images were taken before.
+    on how many images were taken before. Every image is valid: loss of signal is not simulated.
     """
 
     def __init__(self, settings: ThermometrySettings):
@@ -19,7 +19,7 @@ class Thermometry:
         self._seed = settings.seed
 
     def image(self, number: int, temperature: np.ndarray) -> np.ndarray:
-        """(p,) measured temperatures [degC] of image `number`; NaN where there is no signal.
+        """(p,) measured temperatures [degC] of image `number`.
 
         Parameters
         ----------

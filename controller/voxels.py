@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 from hifuflow.artifacts import BioheatModel
 
-from .dose import THRESHOLD, cem43_path
+from .dose import THRESHOLD, cem43_smooth
 
 # An unknown this far below the dose threshold activates its voxels: quadratic shape functions
 # can lift a voxel above the unknowns around it.
@@ -41,7 +41,8 @@ class VoxelHistory:
 
         Parameters
         ----------
-        before : (n,) state at its start.  states : (n, n_sub) at the end of each substep [K].
+        before : (n,) state at its start.  states : (n, n_sub) at the end of each substep [K],
+            n_sub even.
         step : length of a substep [s].
         """
         self._grow(states, before)
@@ -53,7 +54,7 @@ class VoxelHistory:
         hottest = path.max(axis=0)
         self.peak[self._index] = np.maximum(self.peak[self._index], hottest)
         warm = np.flatnonzero(hottest >= THRESHOLD)
-        self.dose[self._index[warm]] += cem43_path(path[:, warm], step)
+        self.dose[self._index[warm]] += cem43_smooth(path[:, warm], step)
         self._last = temperature[-1]
 
     def refresh_peak(self, state: np.ndarray) -> None:

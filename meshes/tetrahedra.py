@@ -9,10 +9,10 @@ from scipy import ndimage
 
 from hifuflow.artifacts import Anatomy
 from hifuflow.errors import InputError, NumericalError
+from hifuflow.isolated import OutOfTime, run_isolated
 from hifuflow.job import log
 
 from .conforming import fill_surfaces
-from .isolated import OutOfTime, run_limited
 from .msh import write_msh
 from .quality import boundary_facets, cell_quality, cell_volumes, unknowns_p2
 from .sizes import SizeField
@@ -231,7 +231,7 @@ def _iterate(domain, sizes, wanted, route, history):
     best, failures = None, 0
     for number in range(1, ATTEMPTS + MORE_ATTEMPTS + 1):
         try:
-            mesh = Mesh(*run_limited(route, domain, aim, sizes, size, cpu_seconds=CPU_SECONDS))
+            mesh = Mesh(*run_isolated(route, domain, aim, sizes, size, cpu_seconds=CPU_SECONDS))
         except NumericalError as error:
             log.info("attempt %d failed: %s", number, error)
             history.append({"by": route.__name__.strip("_"), "size_m": float(size),

@@ -8,8 +8,10 @@ import numpy as np
 import scipy.linalg as la
 
 from hifuflow.errors import InputError, NumericalError
+from hifuflow.isolated import run_isolated
+from hifuflow.job import log
 
-from . import slicot
+from .slicot import ab09ax
 
 
 @dataclass
@@ -19,7 +21,7 @@ class Balanced:
     Attributes
     ----------
     A : (r, r) [1/s].  B : (r, m).  C : (p, r).
-    hsv : (k,) Hankel singular values of the weighted model, descending.
+    hsv : (k,) Hankel singular values, descending; the first r are those of A, B, C themselves.
     """
 
     A: np.ndarray
@@ -37,15 +39,15 @@ def minimal_order(hsv: np.ndarray) -> int:
     return int(np.count_nonzero(hsv > len(hsv) * np.finfo(float).epsneg * hsv[0]))
 
 
-def balanced_truncation(a, inputs, outputs, weights, order="auto") -> Balanced:
-    """Truncate x' = A x + B u, y = C x so that weights * y is kept best.
+def balanced_truncation(a, inputs, outputs, order="auto", file=None) -> Balanced:
+    """Truncate x' = A x + B u, y = C x.
 
     Parameters
     ----------
     a : (k, k) stable A; diagonal and quasi-triangular matrices save the Schur decomposition.
     inputs : (k, m) B.  outputs : (p, k) C.
-    weights : (p,) positive, one per output.
     order : number of states, or "auto" for the numerically minimal realization.
+    file : where the order was set, for the messages.
 
     Raises
     ------
@@ -55,30 +57,31 @@ def balanced_truncation(a, inputs, outputs, weights, order="auto") -> Balanced:
     Source: M. S. Tombs, I. Postlethwaite, "Truncated balanced realization of a stable
     non-minimal state-space system", Int. J. Control 46 (1987) 1319-1330; SLICOT AB09AX.
     """
-    check_order(order)
-    if not all(np.isfinite(part).all() for part in (a, inputs, outputs, weights)):
+    check_order(order, file)
+    if not all(np.isfinite(part).all() for part in (a, inputs, outputs)):
         raise NumericalError("the model to balance holds values that are not finite")
-    if not (weights > 0).all():
-        raise InputError("output weights must be positive", key="weights", value=weights.min())
     if np.tril(a, -1).any():
         a, basis = la.schur(a)
         inputs, outputs = basis.T @ inputs, outputs @ basis
     check_stable(a)
     states = len(a)
-    weighted = weights[:, None] * outputs
-    if len(weighted) > states:
+    seen = outputs
+    if len(seen) > states:
         # Only C'C counts in the observability Gramian, so a triangle stands for all outputs.
-        weighted = la.qr(weighted, mode="r")[0][:states]
+        seen = la.qr(seen, mode="r")[0][:states]
     # Rescaled to a size near 1: SLICOT's scaled Lyapunov solver stays away from its limits.
-    unit_b, unit_c = np.abs(inputs).max(), np.abs(weighted).max()
+    unit_b, unit_c = np.abs(inputs).max(), np.abs(seen).max()
     if not (unit_b > 0 and unit_c > 0):
         raise InputError("no input reaches any output", key="B" if unit_b == 0 else "C")
-    found, small_a, small_b, hsv, t = slicot.balance(
-        a, inputs / unit_b, weighted / unit_c, None if order == "auto" else min(order, states))
+    log.info("balancing %d states, %d inputs, %d outputs...", states, inputs.shape[1],
+             len(outputs))
+    found, small_a, small_b, hsv, t = run_isolated(
+        ab09ax, a, inputs / unit_b, seen / unit_c, None if order == "auto" else min(order, states))
     if order != "auto" and found != order:
         available = minimal_order(hsv)
         raise InputError(f"only {available} states can be told from rounding in this model",
-                         key="reduction.order", value=order, allowed=f"auto or 1 to {available}")
+                         file=file, key="reduction.order", value=order,
+                         allowed=f"auto or 1 to {available}")
     if not 1 <= found <= states:
         raise NumericalError(f"SLICOT AB09AX returned {found} states of {states}")
     # T, SLICOT's truncated transformation, maps all outputs and not only their triangle.
@@ -98,11 +101,11 @@ def check_stable(schur) -> None:
                              f"{rates.max():.3e} 1/s")
 
 
-def check_order(order) -> None:
+def check_order(order, file=None) -> None:
     """Refuse what is neither "auto" nor a whole number of at least 1."""
     whole = isinstance(order, int | np.integer) and not isinstance(order, bool)
     if order != "auto" and not (whole and order >= 1):
-        raise InputError("not a number of states", key="reduction.order", value=order,
+        raise InputError("not a number of states", file=file, key="reduction.order", value=order,
                          allowed="auto or a whole number of at least 1")
 
 

@@ -31,7 +31,7 @@ from .shifts import spectral_interval
 TOLERANCE = 1e-12
 # The replayed treatment: samples of 2 s over ten minutes, two time steps in each.
 SAMPLE, SAMPLES, SUBSTEPS = 2.0, 300, 2
-FREQUENCIES = 8
+FREQUENCIES = 20
 SYMMETRY = 1e-10
 METHOD = ("low-rank ADI with Wachspress shifts, Galerkin projection in the E inner product, "
           "balanced truncation by SLICOT AB09AX")
@@ -44,12 +44,19 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
     ----------
     model : the full model.
     config : "order": "auto" (the numerically minimal realization) or a number of states;
-        "max_power_w": power into the one focus heated in the replayed treatment, default 22.
+        "max_power_w": power into the one focus heated in the replayed treatment, default 22;
+        "file": where these were set, for the messages.
     threads : for the matrix products of the projection.
 
     Returns
     -------
-    The reduced model with the full model's outputs, and the certificate, ready for JSON.
+    The reduced model with the full model's outputs, and the certificate, ready for JSON. The
+    outputs are all temperatures [K] and the inputs powers [W], so the H-infinity norm and the
+    Hankel singular values are in K/W. `hinf_norm_k_w`, `hinf_error_relative` and
+    `projection_error_relative` are maxima over `n_frequencies` sampled frequencies (0 and the
+    decay rates from the slowest to the fastest, evenly in the logarithm), not over all.
+    `hinf_bound_relative` adds the projection's sampled error to `truncation_bound_relative`,
+    Enns' bound, which holds at every frequency.
 
     Raises
     ------
@@ -58,8 +65,9 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
     """
     order = config.get("order", "auto")
     power = float(config.get("max_power_w", 22))
-    check_order(order)
-    check_model(model, order)
+    file = config.get("file")
+    check_order(order, file)
+    check_model(model, order, file)
     clock = Clock()
     # One BLAS thread: the blocks of 45 columns and the eigenvalue routines run slower on two.
     with threadpool_limits(limits=1):
@@ -74,9 +82,8 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
         log.info("%d of %d states are reachable, rates %.2e to %.2e 1/s", len(modal.rates),
                  len(inputs), modal.rates[0], modal.rates[-1])
         with clock("balancing"):
-            weights = output_weights(model.outputs)
             reduced = balanced_truncation(np.diag(-modal.rates), modal.inputs, modal.outputs,
-                                          weights, order)
+                                          order, file)
         with clock("stability"):
             slowest = float(np.linalg.eigvals(reduced.A).real.max())
         if not slowest < 0:
@@ -91,17 +98,19 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
             worst = replay_error(FullStepper(capacity, solver, inputs, step), outputs,
                                  DenseStepper(reduced.A, reduced.B, step), reduced.C, powers,
                                  SUBSTEPS)
-    # The truncation bound holds for the weighted outputs; the least weight carries it over.
-    bound = truncation_bound(reduced.hsv) / weights.min() + peak["projection"]
+    truncation = truncation_bound(reduced.hsv)
+    bound = truncation + peak["projection"]
     r = len(reduced.A)
     certificate = {
         "order": r,
         "full_order": len(inputs),
         "reachable_order": len(modal.rates),
         "minimal_order": minimal_order(reduced.hsv),
-        "hinf_norm": peak["gain"],
+        "n_frequencies": FREQUENCIES,
+        "hinf_norm_k_w": peak["gain"],
         "hinf_error_relative": peak["error"] / peak["gain"],
         "hinf_bound_relative": float(bound[r - 1]) / peak["gain"],
+        "truncation_bound_relative": float(truncation[r - 1]) / peak["gain"],
         "projection_error_relative": peak["projection"] / peak["gain"],
         "gramian_residual": float(space.residual[-1]),
         "n_shifts": len(space.shifts),
@@ -124,20 +133,7 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
                         model.outputs, model.foci), certificate
 
 
-def output_weights(outputs) -> np.ndarray:
-    """(p,) weights of the outputs: constraint points and target count the same as groups.
-
-    The rows of each kind share the weight 1 / sqrt(number of rows), relative to the largest.
-    """
-    weights = np.ones(len(outputs.kind))
-    for kind in ("constraint", "target"):
-        rows = outputs.kind == kind
-        if rows.any():
-            weights[rows] = 1 / np.sqrt(rows.sum())
-    return weights / weights.max()
-
-
-def check_model(model: BioheatModel, order) -> None:
+def check_model(model: BioheatModel, order, file=None) -> None:
     """Refuse a model that is not what the equations above need, with the numbers."""
     n = model.E.shape[0]
     shapes = {"E": (model.E, (n, n)), "K": (model.K, (n, n)), "B": (model.B, (n, len(model.foci))),
@@ -162,8 +158,8 @@ def check_model(model: BioheatModel, order) -> None:
         raise InputError(f"{np.count_nonzero(diagonal <= 0)} of {n} diagonal entries are not "
                          "positive", key="E", allowed="a positive definite matrix")
     if order != "auto" and order > n:
-        raise InputError("more states than the full model has", key="reduction.order",
-                         value=order, allowed=f"auto or at most {n}")
+        raise InputError("more states than the full model has", file=file,
+                         key="reduction.order", value=order, allowed=f"auto or at most {n}")
 
 
 class Clock:

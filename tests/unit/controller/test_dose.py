@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from controller.dose import cem43, cem43_rate
+from controller.dose import cem43, cem43_path, cem43_rate, cem43_smooth
 
 # Equivalents of 240 CEM43 minutes (Sapareto and Dewey 1984, R = 0.5).
 EQUIVALENTS = [(43.0, 14400.0), (47.0, 900.0), (50.0, 112.5), (55.0, 3.515625), (57.0, 0.87890625)]
@@ -33,3 +33,20 @@ def test_is_vectorised():
     assert dose.shape == (2, 2)
     assert dose[0, 0] == pytest.approx(dose[0, 1])
     assert dose[1, 1] == pytest.approx(1.0)
+
+
+def test_smooth_path_is_of_fourth_order():
+    def temperature(t):
+        return 43 + 15 * (1 - np.exp(-t / 4)) + 0.5
+
+    exact = 1 / 60 * quad(lambda t: float(cem43_rate(temperature(t))), 0, 8)[0]
+    errors = [abs(cem43_smooth(temperature(np.linspace(0, 8, n + 1)), 8 / n) / exact - 1)
+              for n in (8, 16, 32)]
+    np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 4, atol=0.4)
+
+
+def test_smooth_path_keeps_lines_and_never_takes_dose_back():
+    line = np.linspace(44, 58, 9)
+    assert cem43_smooth(line, 0.25) == pytest.approx(cem43_path(line, 0.25), rel=1e-12)
+    random = np.random.default_rng(1).uniform(37, 41, (9, 500))
+    assert (cem43_smooth(random, 0.25) >= 0).all()

@@ -7,6 +7,7 @@ from controller.plant import Plant
 from controller.prediction import DiscreteModel
 from controller.settings import EstimatorSettings, ThermometrySettings
 from controller.thermometry import Thermometry
+from hifuflow.job import log
 
 
 @pytest.fixture
@@ -28,8 +29,22 @@ def test_riccati_solution_matches_scipy():
     A *= 0.98 / np.abs(la.eigvals(A)).max()
     C, B = rng.standard_normal((5, 8)), rng.standard_normal((8, 3))
     Q, R = B @ B.T + 1e-3 * np.eye(8), 0.3
-    P = solve_riccati(A, C.T @ C / R, Q)
+    P = solve_riccati(A, C.T @ C / R, Q, tolerance=1e-14)
     np.testing.assert_allclose(P, la.solve_discrete_are(A.T, C.T, Q, R * np.eye(5)), rtol=1e-7)
+
+
+def test_riccati_stops_within_its_tolerance():
+    rng = np.random.default_rng(0)
+    A, C = 0.999 * la.qr(rng.standard_normal((8, 8)))[0], rng.standard_normal((2, 8))
+    P = solve_riccati(A, C.T @ C, 1e-6 * np.eye(8), tolerance=1e-7)
+    exact = la.solve_discrete_are(A.T, C.T, 1e-6 * np.eye(8), np.eye(2))
+    assert np.linalg.norm(P - exact) < 1e-6 * np.linalg.norm(exact)
+
+
+def test_the_gain_is_announced(small_rom, settings, caplog):
+    with caplog.at_level("INFO", logger=log.name):
+        KalmanFilter(DiscreteModel.sampled(small_rom, 2.0), settings, 0.5, 15.0)
+    assert f"Kalman gain for {small_rom.order} states..." in caplog.text
 
 
 def test_gain_is_the_textbook_gain(small_rom, settings):

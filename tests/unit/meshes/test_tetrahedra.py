@@ -1,8 +1,5 @@
 """Meshes: counts, volumes, tags, determinism; the fallback; what cannot be meshed."""
 
-import os
-import time
-
 import meshio
 import numpy as np
 import pytest
@@ -12,9 +9,9 @@ import meshes.tetrahedra as tetrahedra
 from hifuflow.artifacts import Anatomy
 from hifuflow.config import load_patient
 from hifuflow.errors import InputError, NumericalError
+from hifuflow.isolated import OutOfTime
 from hifuflow.provenance import ROOT
 from meshes.anatomy import build_anatomy
-from meshes.isolated import OutOfTime, run_limited
 from meshes.quality import boundary_facets, cell_quality, cell_volumes, unknowns_p2
 from meshes.surfaces import SmoothMask, enclosed_volume
 from meshes.tetrahedra import check_cells, mesh_anatomy
@@ -119,10 +116,12 @@ def test_target_at_the_skin_falls_back_to_voxels(tmp_path):
 
 
 def test_failing_surfaces_fall_back_to_voxels(tmp_path, monkeypatch):
-    def broken(*_):
-        raise NumericalError("no parametrisation")
+    def without_surfaces(route, *arguments, cpu_seconds):
+        if "surface" in route.__name__:
+            raise NumericalError("no parametrisation")
+        return route(*arguments)
 
-    monkeypatch.setattr(tetrahedra, "fill_surfaces", broken)
+    monkeypatch.setattr(tetrahedra, "run_isolated", without_surfaces)
     record = mesh_anatomy(nested_balls(), None, wanted(4000), tmp_path / "m.msh")
     assert record["method"]["route"] == "voxels"
     assert record["method"]["fallback_reason"] == "no parametrisation"
@@ -180,7 +179,7 @@ def test_no_acceptable_mesh_is_an_error_that_tells_what_was_reached(spoilt, word
         calls.append(route.__name__)
         return ball
 
-    monkeypatch.setattr(tetrahedra, "run_limited", always_this_one)
+    monkeypatch.setattr(tetrahedra, "run_isolated", always_this_one)
     if spoilt == "quality":
         monkeypatch.setattr(tetrahedra, "cell_quality", lambda points, cells: np.zeros(len(cells)))
     cells = len(ball[1]) * (2 if spoilt == "cells" else 1)
@@ -197,25 +196,13 @@ def test_a_hang_ends_a_route_and_is_recorded(tmp_path, monkeypatch):
             raise OutOfTime("was stopped at the limit of 600 s of CPU time")
         return route(*arguments)
 
-    monkeypatch.setattr(tetrahedra, "run_limited", stopped_once)
+    monkeypatch.setattr(tetrahedra, "run_isolated", stopped_once)
     record = mesh_anatomy(nested_balls(), None, wanted(4000), tmp_path / "m.msh")
     assert record["method"]["route"] == "voxels"
     assert "limit of 600 s" in record["method"]["fallback_reason"]
     first, *others = record["method"]["attempts"]
     assert first["by"] == "surface_route" and "limit of 600 s" in first["failure"]
     assert others and {attempt["by"] for attempt in others} == {"voxel_route"}
-
-
-def hang():
-    while True:
-        time.process_time()
-
-
-def test_hangs_and_crashes_become_errors():
-    with pytest.raises(OutOfTime, match="limit of 1 s of CPU"):
-        run_limited(hang, cpu_seconds=1)
-    with pytest.raises(NumericalError, match="crashed"):
-        run_limited(os._exit, 3, cpu_seconds=5)
 
 
 def test_quality_of_known_tetrahedra():

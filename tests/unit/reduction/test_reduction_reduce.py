@@ -6,11 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.linalg as la
 import scipy.sparse as sp
 
 from hifuflow.artifacts import ReducedModel
 from hifuflow.errors import InputError, NumericalError
-from reduction.reduce import output_weights, reduce_model
+from reduction.reduce import FREQUENCIES, reduce_model
 
 
 @pytest.mark.parametrize("order", ["auto", 30])
@@ -33,8 +34,10 @@ def test_certificate_holds_against_dense_transfer_functions(cube, order, tmp_pat
     rounding = 1e-11 * max(gains)
     bound = reduced.error_bound[reduced.order - 1]
     assert max(errors) <= bound + rounding
-    assert np.isclose(certificate["hinf_norm"], max(gains), rtol=1e-6)
-    assert certificate["hinf_bound_relative"] >= certificate["hinf_error_relative"]
+    assert np.isclose(certificate["hinf_norm_k_w"], max(gains), rtol=1e-6)
+    assert certificate["n_frequencies"] == FREQUENCIES
+    assert certificate["truncation_bound_relative"] <= certificate["hinf_bound_relative"]
+    assert certificate["hinf_bound_relative"] > certificate["hinf_error_relative"] - 1e-14
     worst = certificate["max_output_error_k"]
     assert set(worst) == {"constraint", "target"}
     # 22 W into one focus at a time: no output can be off by more than the peak gain error allows.
@@ -58,12 +61,12 @@ def test_dependent_inputs_are_fine(cube):
     assert certificate["stable"] and certificate["hinf_error_relative"] < 1e-3
 
 
-def test_groups_of_outputs_weigh_the_same(cube):
-    weights = output_weights(cube.outputs)
-    target = cube.outputs.target
-    np.testing.assert_allclose((weights[target] ** 2).sum(), (weights[~target] ** 2).sum())
-    assert weights.max() == 1
-
+def test_stored_hankel_values_are_those_of_the_stored_matrices(cube):
+    reduced, _ = reduce_model(cube, {"order": 20}, threads=1)
+    reach = la.solve_continuous_lyapunov(reduced.A, -reduced.B @ reduced.B.T)
+    see = la.solve_continuous_lyapunov(reduced.A.T, -reduced.C.T @ reduced.C)
+    found = np.sqrt(np.sort(la.eigvals(reach @ see).real)[::-1])
+    np.testing.assert_allclose(found, reduced.hsv[:20], rtol=1e-5, atol=1e-9 * found[0])
 
 
 @pytest.mark.parametrize(("name", "message"), [
@@ -111,13 +114,14 @@ def test_unstable_and_singular_pencils_are_refused(cube):
 
 @pytest.mark.parametrize("order", [0, -1, 1.5, "many", 344])
 def test_orders_out_of_range_are_refused(cube, order):
-    with pytest.raises(InputError, match=r"reduction\.order"):
-        reduce_model(cube, {"order": order}, threads=1)
+    with pytest.raises(InputError, match=r"^patient\.yaml: reduction\.order = .* \(allowed: auto"):
+        reduce_model(cube, {"order": order, "file": "patient.yaml"}, threads=1)
 
 
 def test_order_above_the_reachable_one_names_what_is_available(cube):
-    with pytest.raises(InputError, match=r"reduction\.order = 340: only \d+ states"):
-        reduce_model(cube, {"order": 340}, threads=1)
+    with pytest.raises(InputError, match=r"^patient\.yaml: reduction\.order = 340: only \d+ "
+                       r"states.*\(allowed: auto or 1 to \d+\)"):
+        reduce_model(cube, {"order": 340, "file": "patient.yaml"}, threads=1)
 
 
 def test_import_stays_light():

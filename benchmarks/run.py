@@ -1,0 +1,149 @@
+"""Time and memory of the reference run, and what its main choices bring.
+
+`python benchmarks/run.py`, or `make bench`. The ratios come from the same process on one core,
+so they depend less on the machine than the seconds do. Nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import scipy.sparse as sp  # noqa: E402
+from scipy.sparse.linalg import splu  # noqa: E402
+
+from controller.estimator import KalmanFilter  # noqa: E402
+from controller.krylov import StepResponseSolver  # noqa: E402
+from controller.paper import PaperController  # noqa: E402
+from controller.prediction import DiscreteModel  # noqa: E402
+from controller.settings import EstimatorSettings, Prescription  # noqa: E402
+from hifuflow.artifacts import BioheatModel, ReducedModel  # noqa: E402
+from hifuflow.cholesky import ShiftedSolver  # noqa: E402
+from hifuflow.config import load_patient  # noqa: E402
+from reduction.certificate import FullStepper  # noqa: E402
+
+PATIENT = "breast_reference"
+SAMPLE, FOCI = 2.0, 4
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "results" / PATIENT
+    if not list((folder / "benchmarks").glob("*.tsv")):
+        subprocess.run([sys.executable, "-m", "snakemake", "--cores", "all", "--config",
+                        f"patients=[{PATIENT}]"], cwd=ROOT, check=True)
+    table("Steps of the reference run", ("step", "seconds", "CPU s", "peak MB"),
+          [step_row(path) for path in sorted((folder / "benchmarks").glob("*.tsv"))])
+    control = BioheatModel.load(folder / "fem/control.h5")
+    plant = BioheatModel.load(folder / "fem/plant.h5")
+    rom = ReducedModel.load(folder / "reduction/rom.h5")
+    table("One factor and one solve of K + E / s, control model", ("method", "seconds", "ratio"),
+          factor_rows(control))
+    table(f"{SAMPLE:g} s samples of the plant, {FOCI} foci in turn",
+          ("method", "seconds each", "ratio", "max error K"), plant_rows(plant))
+    table("One control step", ("part", "seconds"), control_rows(rom))
+
+
+def step_row(path: Path) -> tuple:
+    row = next(csv.DictReader(path.read_text().splitlines(), delimiter="\t"))
+    return path.stem, *(f"{float(row[key]):.1f}" if row[key] not in ("NA", "-") else "-"
+                        for key in ("s", "cpu_time", "max_rss"))
+
+
+def factor_rows(model) -> list[tuple]:
+    matrix, right = sp.csc_array(model.K + model.E), model.B[:, 0].copy()
+    solver = ShiftedSolver(model.E, model.K)
+    ours = median(lambda: solver.factor(1.0, 1.0).solve(right), 7)
+    rows = [("CHOLMOD + METIS", f"{ours:.3f}", "1.0")]
+    for ordering in ("MMD_AT_PLUS_A", "COLAMD"):
+        options = {"SymmetricMode": ordering == "MMD_AT_PLUS_A"}
+        seconds = median(lambda ordering=ordering, options=options: splu(
+            matrix, ordering, diag_pivot_thresh=0.0, options=options).solve(right), 3)
+        rows.append((f"SuperLU, {ordering}", f"{seconds:.3f}", f"{seconds / ours:.1f}"))
+    return rows
+
+
+def plant_rows(model) -> list[tuple]:
+    """Krylov superposition and the L-stable SDIRK2 at 0.5 s, against SDIRK2 at 1/64 s."""
+    loads = 22.0 * model.B[:, :FOCI].T
+    solver = StepResponseSolver(model.E, model.K, 20 * SAMPLE, 1e-3)
+    responses = [solver.response(load) for load in loads]  # once per focus and treatment
+
+    def krylov():
+        start, states = solver.response(-(model.K @ warm)), []
+        for k in range(20):
+            now = SAMPLE * (k + 1)
+            state = warm + start.basis @ start.coefficients([now])[:, 0]
+            for focus, response in enumerate(responses):
+                on = np.array([now - SAMPLE * focus, now - SAMPLE * (focus + 1)])
+                state += response.basis @ (response.coefficients(on) @ [1.0, -1.0])
+            states.append(state)
+        return states
+
+    def stepper(step):
+        one = FullStepper(model.E, ShiftedSolver(model.E, model.K), loads.T, step)
+
+        def run(samples=20):
+            states, state = [], warm
+            for k in range(samples):
+                power = np.eye(FOCI)[k] if k < FOCI else np.zeros(FOCI)
+                for _ in range(round(SAMPLE / step)):
+                    state = one(state, power)
+                states.append(state)
+            return states
+        return run
+
+    warm = np.zeros(len(model.baseline))
+    warm = stepper(0.5)(FOCI)[-1]
+    fine = stepper(1 / 64)(FOCI + 1)
+    rows, first = [], 0.0
+    for name, run in (("Krylov superposition", krylov), ("SDIRK2, 0.5 s", stepper(0.5))):
+        seconds, states = median(run, 3) / 20, run()
+        first = first or seconds
+        error = max(np.abs(a - b).max() for a, b in zip(states, fine, strict=False))
+        rows.append((name, f"{seconds:.4f}", f"{seconds / first:.1f}", f"{error:.1e}"))
+    return rows
+
+
+def control_rows(rom) -> list[tuple]:
+    patient = load_patient(ROOT / f"config/patients/{PATIENT}.yaml")
+    config = patient.section("control", "paper")
+    prescription = Prescription.read(config["prescription"])
+    model = DiscreteModel.sampled(rom, SAMPLE)
+    observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]), 0.5,
+                            prescription.max_power)
+    chooser, image = PaperController(model, prescription, config["options"]), rom.outputs.baseline
+    estimate, power = observer.update(0.0, image), np.eye(len(rom.foci))[0]
+    return [("Kalman update", f"{median(lambda: observer.update(0.0, image), 15):.4f}"),
+            ("choice of focus", f"{median(lambda: chooser.decide(estimate), 15):.4f}"),
+            ("prediction", f"{median(lambda: observer.predict(power), 15):.4f}")]
+
+
+def median(call, repeats: int) -> float:
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def table(title: str, head: tuple, rows: list[tuple]) -> None:
+    widths = [max(len(str(row[i])) for row in (head, *rows)) for i in range(len(head))]
+    print(f"\n{title}")
+    for row in (head, *rows):
+        print("  " + "  ".join(str(cell).ljust(width)
+                               for cell, width in zip(row, widths, strict=True)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
