@@ -49,4 +49,4 @@ help: ## this text
 	@echo 'A shell with the tools, after "make setup":'
 	@echo '  . .venv/bin/activate'
 	@echo '  snakemake --cores 8'
-	@echo '  python -m hifuflow validate'
+	@echo '  python -m hifuflow validate PATIENT.yaml'
