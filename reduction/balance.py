@@ -36,7 +36,12 @@ def minimal_order(hsv: np.ndarray) -> int:
     The order of a numerically minimal realization, as SLICOT defines it: what lies below
     cannot be told from rounding.
     """
-    return int(np.count_nonzero(hsv > len(hsv) * np.finfo(float).epsneg * hsv[0]))
+    return int(np.count_nonzero(hsv > rounding_level(hsv)))
+
+
+def rounding_level(hsv: np.ndarray) -> float:
+    """k eps hsv[0]: below it, Hankel values of a model with k states are rounding."""
+    return len(hsv) * np.finfo(float).epsneg * float(hsv[0])
 
 
 def balanced_truncation(a, inputs, outputs, order="auto", file=None) -> Balanced:

@@ -15,7 +15,13 @@ from hifuflow.cholesky import ShiftedSolver
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.job import log
 
-from .balance import balanced_truncation, check_order, minimal_order, truncation_bound
+from .balance import (
+    balanced_truncation,
+    check_order,
+    minimal_order,
+    rounding_level,
+    truncation_bound,
+)
 from .certificate import (
     DenseStepper,
     FullStepper,
@@ -55,7 +61,8 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
     Hankel singular values are in K/W. `hinf_norm_k_w`, `hinf_error_relative` and
     `projection_error_relative` are maxima over `n_frequencies` sampled frequencies (0 and the
     decay rates from the slowest to the fastest, evenly in the logarithm), not over all.
-    `hinf_bound_relative` adds the projection's sampled error to `truncation_bound_relative`,
+    `hinf_bound_relative` adds the projection's sampled error, and the rounding of the balancing
+    (2 k eps times the first of k Hankel values), to `truncation_bound_relative`,
     Enns' bound, which holds at every frequency.
 
     Raises
@@ -99,7 +106,9 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
                                  DenseStepper(reduced.A, reduced.B, step), reduced.C, powers,
                                  SUBSTEPS)
     truncation = truncation_bound(reduced.hsv)
-    bound = truncation + peak["projection"]
+    # Where next to nothing is truncated, what is left is the rounding of the balancing itself.
+    rounding = 2 * rounding_level(reduced.hsv)
+    bound = truncation + peak["projection"] + rounding
     r = len(reduced.A)
     certificate = {
         "order": r,

@@ -37,7 +37,7 @@ def test_certificate_holds_against_dense_transfer_functions(cube, order, tmp_pat
     assert np.isclose(certificate["hinf_norm_k_w"], max(gains), rtol=1e-6)
     assert certificate["n_frequencies"] == FREQUENCIES
     assert certificate["truncation_bound_relative"] <= certificate["hinf_bound_relative"]
-    assert certificate["hinf_bound_relative"] > certificate["hinf_error_relative"] - 1e-14
+    assert certificate["hinf_bound_relative"] >= certificate["hinf_error_relative"]
     worst = certificate["max_output_error_k"]
     assert set(worst) == {"constraint", "target"}
     # 22 W into one focus at a time: no output can be off by more than the peak gain error allows.
