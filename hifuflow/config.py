@@ -127,7 +127,7 @@ class Patient:
 
     @cached_property
     def _export(self) -> dict:
-        return {"file": self.file.name, **self._pick("boundary")}
+        return {"file": self.file.name}
 
     @cached_property
     def _report(self) -> dict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import zlib
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from scipy import ndimage
 from hifuflow.errors import InputError
 from hifuflow.job import log
 from hifuflow.nifti import metres_per_unit
+from hifuflow.provenance import file_sha256
 
 OBLIQUE = 1e-3  # off-diagonal part of a column of the affine that still counts as aligned
 ROUNDING = 1e-3  # what scaling in the file may leave of a whole number
@@ -69,7 +69,7 @@ def read_label_map(path) -> LabelMap:
         log.info("%s is oblique: resampled onto an aligned grid %s", path.name, labels.shape)
     else:
         affine[:3, :3] -= off_diagonal
-    return LabelMap(labels, affine, hashlib.sha256(path.read_bytes()).hexdigest())
+    return LabelMap(labels, affine, file_sha256(path))
 
 
 def _check_header(image, path):
