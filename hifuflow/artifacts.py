@@ -6,7 +6,7 @@ positions in the patient frame (RAS+, metres).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +14,7 @@ from typing import ClassVar
 import nibabel as nib
 import numpy as np
 import scipy.sparse as sp
+from scipy import ndimage
 
 from .hdf5 import create, get_csr, get_text, open_artifact, put, put_csr
 from .job import atomic, read_json, write_json
@@ -32,7 +33,8 @@ class Anatomy:
     coupling : (nx, ny, nz) bool; outside voxels on the transducer's side, filled with water.
         Outside voxels that are not coupling lie behind a cut, where nothing is coupled.
     axis : (3,) unit vector, the direction in which the ultrasound travels.
-    source_sha256 : hash of the label map this came from.
+    source_sha256 : hash of what this came from.
+    record : how it came about, further entries of `regions.json`.
     """
 
     labels: np.ndarray
@@ -42,6 +44,7 @@ class Anatomy:
     coupling: np.ndarray
     axis: np.ndarray
     source_sha256: str
+    record: dict = field(default_factory=dict)
 
     @property
     def spacing(self) -> np.ndarray:
@@ -62,6 +65,13 @@ class Anatomy:
     def target_mask(self) -> np.ndarray:
         """(nx, ny, nz) bool: voxels of the target."""
         return np.isin(self.labels, [self.regions[name]["label"] for name in self.target])
+
+    @cached_property
+    def target_components(self) -> list[float]:
+        """Volumes of the target's face-connected components, largest first [m3]."""
+        component, n = ndimage.label(self.target_mask)
+        voxels = np.bincount(component.ravel(), minlength=n + 1)[1:]
+        return (np.sort(voxels)[::-1] * self.voxel_volume).tolist()
 
     def position(self, index) -> np.ndarray:
         """Positions [m] of voxel indices (..., 3); voxel centres have whole-number indices."""
@@ -95,9 +105,12 @@ class Anatomy:
             "regions": self.regions,
             "target": {"regions": self.target,
                        "volume_m3": float(target.sum()) * self.voxel_volume,
-                       "centroid_m": centroid.tolist()},
+                       "centroid_m": centroid.tolist(),
+                       "n_components": len(self.target_components),
+                       "component_volume_m3": self.target_components},
             "axis": self.axis.tolist(),
             "source_sha256": self.source_sha256,
+            **self.record,
         })
 
     @classmethod
@@ -109,9 +122,10 @@ class Anatomy:
         affine = image.affine.astype(float)
         affine[:3] *= 1e-3
         coupling = np.asarray(nib.load(folder / "coupling.nii.gz").dataobj).astype(bool)
-        return cls(np.asarray(image.dataobj).astype(np.int16), affine, record["regions"],
-                   record["target"]["regions"], coupling, np.array(record["axis"]),
-                   record["source_sha256"])
+        regions, target, axis, source_sha256 = (
+            record.pop(key) for key in ("regions", "target", "axis", "source_sha256"))
+        return cls(np.asarray(image.dataobj).astype(np.int16), affine, regions, target["regions"],
+                   coupling, np.array(axis), source_sha256, record)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, InvalidConfig
 from .provenance import ROOT
 from .schema import check, read_yaml
 
@@ -23,14 +23,6 @@ TISSUES = ROOT / "config" / "tissues.yaml"
 THERMAL = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfusion_kg_m3_s")
 SHORTEST_AXIS = 1e-6  # a vector shorter than this has no usable direction
 ACOUSTIC = ("density_kg_m3", "speed_of_sound_m_s", "attenuation_np_m_mhz", "absorption_np_m_mhz")
-
-
-class InvalidConfig(InputError):
-    """All faults of a configuration at once."""
-
-    def __init__(self, faults: list[InputError]):
-        self.faults = faults
-        Exception.__init__(self, "\n".join(str(fault) for fault in faults))
 
 
 @dataclass(frozen=True)
@@ -54,9 +46,15 @@ class Patient:
     blood: dict
 
     @property
-    def label_map(self) -> str | None:
-        """Path of the patient's label map; None for the built-in phantom."""
-        return self.config["anatomy"].get("labels")
+    def sources(self) -> list[str]:
+        """Paths of all that the anatomy is made from; empty for the built-in phantom."""
+        return [section[key] for section, key, _ in _source_files(self.config["anatomy"])]
+
+    @property
+    def scan(self) -> str | None:
+        """Path of the image whose grid results are exported on; None where there is no image."""
+        anatomy = self.config["anatomy"]
+        return anatomy.get("labels", anatomy.get("image"))
 
     @property
     def controllers(self) -> list[str]:
@@ -152,21 +150,34 @@ def load_patient(path) -> Patient:
                                                            path)
     if faults:
         raise InvalidConfig(faults)
-    anatomy = config["anatomy"]
-    if "labels" in anatomy:
-        given = anatomy["labels"]
-        try:
-            found = (path.parent / Path(given).expanduser()).resolve()
-            exists = found.is_file()
-        except (RuntimeError, ValueError, OSError):  # no such user, a NUL byte, a loop of links
-            exists = False
-        if not exists:
-            raise InvalidConfig([InputError(
-                "no such file", file=path, key="anatomy.labels", value=given,
-                allowed="the path of a NIfTI label map, relative to the patient file")])
-        anatomy["labels"] = str(found)
+    _find_sources(config["anatomy"], path)
     return Patient(path.stem, path, config, device, tissue_table["tissues"],
                    tissue_table["water"], tissue_table["blood"])
+
+
+def _source_files(anatomy: dict) -> list:
+    """(section, key in it, dotted key) of each file that the anatomy is made from."""
+    found = [(anatomy, key, f"anatomy.{key}") for key in ("labels", "image") if key in anatomy]
+    return found + ([(anatomy["mesh"], "file", "anatomy.mesh.file")] if "mesh" in anatomy else [])
+
+
+def _find_sources(anatomy: dict, patient_file) -> None:
+    """Make the paths of an anatomy's files absolute; all must exist."""
+    faults = []
+    for section, key, dotted in _source_files(anatomy):
+        given = section[key]
+        try:
+            found = (patient_file.parent / Path(given).expanduser()).resolve()
+            exists = found.is_file() or (key == "image" and found.is_dir())
+        except (RuntimeError, ValueError, OSError):  # no such user, a NUL byte, a loop of links
+            exists = False
+        if exists:
+            section[key] = str(found)
+        else:
+            faults.append(InputError("no such file", file=patient_file, key=dotted, value=given,
+                                     allowed="a path relative to the patient file"))
+    if faults:
+        raise InvalidConfig(faults)
 
 
 def _load_tissues(overrides: dict, patient_file) -> tuple[dict, list]:
@@ -216,6 +227,7 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
 
     _check_anatomy(config["anatomy"], fault)
     _check_regions(config, tissues, fault)
+    _check_target(config["target"], config["regions"], fault)
     if math.hypot(*config["transducer"]["axis"]) < SHORTEST_AXIS:
         fault("has no direction", "transducer.axis", config["transducer"]["axis"],
               "a vector that is not zero")
@@ -242,8 +254,19 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
 
 
 def _check_anatomy(anatomy: dict, fault) -> None:
-    if ("labels" in anatomy) == ("phantom" in anatomy):
-        fault("give one of labels and phantom", "anatomy", sorted(anatomy), "exactly one of them")
+    kinds = {"image" if key == "labels" else key for key in anatomy
+             if key in ("labels", "image", "mesh", "phantom")}  # an image may have labels over it
+    if len(kinds) != 1:
+        fault("give one of labels, image, mesh and phantom", "anatomy", sorted(anatomy),
+              "exactly one of them, or labels and image together")
+    if ("image" in anatomy) != ("thresholds" in anatomy):
+        fault("image and thresholds need each other", "anatomy", sorted(anatomy),
+              "both of them or none")
+    for name, options in anatomy.get("thresholds", {}).items():
+        low, high = options.get("at_least"), options.get("below")
+        if (low is None and high is None) or (None not in (low, high) and low >= high):
+            fault("holds no range of intensities", f"anatomy.thresholds.{name}",
+                  [low, high], "at_least, below, or both with at_least < below")
     phantom = anatomy.get("phantom")
     if phantom and min(phantom["tumour_semi_axes_mm"]) < phantom["voxel_size_mm"]:
         fault("is smaller than a voxel", "anatomy.phantom.tumour_semi_axes_mm",
@@ -252,8 +275,8 @@ def _check_anatomy(anatomy: dict, fault) -> None:
 
 
 def _check_regions(config: dict, tissues: dict, fault) -> None:
-    regions, target = config["regions"], config["target"]["region"]
-    owner: dict[int, str] = {}
+    regions = config["regions"]
+    owner: dict = {}
     for name, region in regions.items():
         if region["tissue"] not in tissues:
             fault("no such tissue", f"regions.{name}.tissue", region["tissue"],
@@ -266,12 +289,30 @@ def _check_regions(config: dict, tissues: dict, fault) -> None:
                 fault(f"label {label} already belongs to region '{owner[label]}'",
                       f"regions.{name}.labels", region["labels"], "each label in one region")
             owner[label] = name
-    if target not in regions:
-        fault("no such region", "target.region", target, ", ".join(regions))
     for name in config["cut_regions"]:
-        if name not in regions or name == target:
+        if name not in regions or name == config["target"].get("region"):
             fault("no such region, or the target itself", "cut_regions", name,
-                  ", ".join(sorted(set(regions) - {target})))
+                  ", ".join(sorted(set(regions) - {config["target"].get("region")})))
+
+
+def _check_target(target: dict, regions: dict, fault) -> None:
+    kinds = [key for key in ("region", "sphere", "ellipsoid") if key in target]
+    if len(kinds) != 1 and not (not kinds and "at_mm" in target):
+        fault("give one of region, sphere and ellipsoid, or at_mm", "target", sorted(target),
+              "exactly one of them")
+    if "region" in target and target["region"] not in regions:
+        fault("no such region", "target.region", target["region"], ", ".join(regions))
+    chosen = ["at_mm"] * ("at_mm" in target) + ["largest_component"] * target["largest_component"]
+    if len(chosen) > 1 or (chosen and {"sphere", "ellipsoid"} & set(kinds)) or (
+            target["largest_component"] and not kinds):
+        fault("do not go together", "target", sorted(target),
+              "at_mm or largest_component, with a region")
+    if "ellipsoid" in target:
+        first, second = (target["ellipsoid"][key] for key in ("first_axis", "second_axis"))
+        cross = [first[i - 2] * second[i - 1] - first[i - 1] * second[i - 2] for i in range(3)]
+        if math.hypot(*cross) < SHORTEST_AXIS:
+            fault("give no two directions", "target.ellipsoid", [first, second],
+                  "two vectors that are not zero and not parallel")
 
 
 @dataclass(frozen=True)

@@ -31,5 +31,19 @@ class InputError(HifuflowError):
         super().__init__(text)
 
 
+class InvalidConfig(InputError):
+    """All faults of a patient's configuration and data at once."""
+
+    def __init__(self, faults: list[InputError]):
+        self.faults = faults
+        Exception.__init__(self, "\n".join(str(fault) for fault in faults))
+
+
+def raise_faults(faults: list[InputError]) -> None:
+    """Raise what was found, if anything: one fault as itself, several together."""
+    if faults:
+        raise faults[0] if len(faults) == 1 else InvalidConfig(faults)
+
+
 class NumericalError(HifuflowError):
     """A computation that did not reach its own accuracy check; the numbers are in the message."""

@@ -1,139 +1,135 @@
-"""Label maps from NIfTI files, brought onto a RAS+ grid whose axes are the patient's."""
+"""Label maps and images brought onto a RAS+ grid whose axes are the patient's."""
 
 from __future__ import annotations
 
-import math
-import zlib
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from scipy import ndimage
 
 from hifuflow.errors import InputError
+from hifuflow.images import MOST_VOXELS, Image, Segment, open_image
 from hifuflow.job import log
-from hifuflow.nifti import metres_per_unit
 from hifuflow.provenance import file_sha256
 
 OBLIQUE = 1e-3  # off-diagonal part of a column of the affine that still counts as aligned
-ROUNDING = 1e-3  # what scaling in the file may leave of a whole number
-MOST_VOXELS = 1_000_000_000
-LOWEST, HIGHEST = -32768, 32767  # labels
-KEY = "anatomy.labels"
+VOLUME_CHANGE = 0.05  # of a label by resampling: more is refused
+FEW_VOXELS = 1000  # of a label whose volume may change by more, being small
 
 
 @dataclass
 class LabelMap:
-    """Integer labels (nx, ny, nz) on a RAS+ grid; `affine` maps indices to positions [m]."""
+    """What a patient's regions are picked from, on a RAS+ grid.
 
-    labels: np.ndarray
+    Attributes
+    ----------
+    layers : label maps (nx, ny, nz) int32; 0 is none. More than one where segments overlap.
+    affine : (4, 4), voxel index to position [m]; diagonal and positive.
+    sha256 : hash of what it came from.
+    segments : named label values.
+    record : how it came about, for `regions.json`.
+    wall : (nx, ny, nz) bool, where the model ends, or None: to be found from the cut regions.
+    """
+
+    layers: list
     affine: np.ndarray
     sha256: str
+    segments: tuple[Segment, ...] = ()
+    record: dict = field(default_factory=dict)
+    wall: np.ndarray | None = None
 
 
-def read_label_map(path) -> LabelMap:
-    """Read a label map of any axis order, voxel type or orientation.
+def read_label_map(path, key="anatomy.labels") -> LabelMap:
+    """Read a label map of any format, axis order, voxel type or orientation.
 
     The array is permuted and flipped to RAS+; a grid that is oblique to the patient's axes is
-    resampled, nearest neighbour, onto an aligned one of the same voxel sizes.
+    resampled, nearest neighbour, onto an aligned one.
 
     Raises
     ------
-    InputError : the file is corrupt, too large, not three-dimensional, has no orientation or no
-        usable affine, or holds values that are not whole numbers in the range of labels.
+    InputError : see `hifuflow.images`; a label loses or gains too much volume by resampling.
     """
-    path = Path(path)
-    try:
-        image = nib.load(path)
-        _check_header(image, path)
-        data = np.asarray(image.dataobj)
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
-        raise InputError(f"not a readable image: {error}", file=path, key=KEY,
-                         allowed="a NIfTI label map (.nii, .nii.gz)") from error
-    while data.ndim > 3 and data.shape[-1] == 1:
-        data = data[..., 0]
-    if data.ndim != 3 or min(data.shape) < 2:
-        raise InputError(f"the image has the shape {data.shape}", file=path, key=KEY,
-                         allowed="a three-dimensional image")
-    labels = _whole_numbers(data, path)
-    affine = _metres(image, path)
-    orientation = nib.io_orientation(affine)
-    affine = affine @ nib.orientations.inv_ornt_aff(orientation, labels.shape)
-    labels = nib.apply_orientation(labels, orientation)
-    off_diagonal = affine[:3, :3] - np.diag(np.diag(affine)[:3])
-    if np.abs(off_diagonal).max() > OBLIQUE * np.linalg.norm(affine[:3, :3], axis=0).min():
-        labels, affine = _resample(labels, affine)
-        log.info("%s is oblique: resampled onto an aligned grid %s", path.name, labels.shape)
-    else:
-        affine[:3, :3] -= off_diagonal
-    return LabelMap(labels, affine, file_sha256(path))
+    image = open_image(path, key)
+    stored = image.labels()
+    layers, affine = aligned(image, stored, order=0)
+    record = {"format": image.format, "resampled": not is_aligned(image)}
+    if record["resampled"]:
+        record["largest_volume_change"] = _check_volumes(image, stored, layers, affine)
+        log.info("%s is oblique: resampled onto an aligned grid %s, volumes of labels change by "
+                 "up to %.2f %%", image.file.name, layers[0].shape,
+                 100 * record["largest_volume_change"])
+    return LabelMap(layers, affine, file_sha256(path), image.segments, record)
 
 
-def _check_header(image, path):
-    """Refuse, before any voxel is read, an absurd size and a map without an orientation."""
-    voxels = math.prod(image.shape)
-    if voxels > MOST_VOXELS:
-        raise InputError(f"the header tells of {voxels} voxels, {image.shape}", file=path, key=KEY,
-                         allowed=f"at most {MOST_VOXELS} voxels: crop or coarsen the map")
-    if isinstance(image, nib.analyze.AnalyzeImage):  # NIfTI is its descendant
-        codes = [int(image.header[name]) for name in ("sform_code", "qform_code")
-                 if name in image.header.keys()]
-        if not any(codes):
-            raise InputError("the header gives no orientation: sform_code and qform_code are 0",
-                             file=path, key=KEY,
-                             allowed="a NIfTI map whose sform or qform tells left from right; "
-                                     "copy it from the scan that the map was drawn on")
+def is_aligned(image: Image) -> bool:
+    """Whether the voxels' axes are the patient's, in whatever order and direction."""
+    columns = np.sort(np.abs(image.affine[:3, :3]), axis=0)
+    return bool((columns[:2] <= OBLIQUE * image.spacing.min()).all())
 
 
-def _whole_numbers(data, path):
-    """Labels as int32, whatever number type they were stored in."""
-    labels = _integers(data, path)
-    low, high = labels.min(), labels.max()
-    if low < LOWEST or high > HIGHEST:
-        raise InputError(f"labels from {low:g} to {high:g}", file=path, key=KEY,
-                         allowed=f"labels from {LOWEST} to {HIGHEST}")
-    return labels.astype(np.int32)
+def aligned(image: Image, arrays, order: int):
+    """Arrays on the image's grid brought onto a RAS+ one; see `read_label_map`.
+
+    Parameters
+    ----------
+    order : of the interpolation on an oblique grid; 0 keeps labels, 1 is linear and leaves NaN
+        beside the image.
+
+    Returns
+    -------
+    arrays : in RAS+ order.  affine : (4, 4), diagonal and positive [m].
+    """
+    orientation = nib.io_orientation(image.affine)
+    affine = image.affine @ nib.orientations.inv_ornt_aff(orientation, image.shape)
+    arrays = [nib.apply_orientation(array, orientation) for array in arrays]
+    if is_aligned(image):
+        affine[:3, :3] = np.diag(np.diag(affine)[:3])
+        return arrays, affine
+    shape, grid = _aligned_grid(arrays[0].shape, affine)
+    if np.prod(shape, dtype=float) > MOST_VOXELS:
+        raise InputError(f"an aligned grid takes {shape} voxels", file=image.file, key=image.key,
+                         allowed=f"at most {MOST_VOXELS} voxels: crop or coarsen it")
+    back = np.linalg.inv(affine) @ grid
+    return [onto(array, back, shape, order) for array in arrays], grid
 
 
-def _integers(data, path):
-    """The voxels' whole numbers in the number type of the file."""
-    if data.dtype.kind in "iub":
-        return data
-    if data.dtype.kind != "f":
-        raise InputError(f"voxels of type {data.dtype}", file=path, key=KEY,
-                         allowed="whole numbers")
-    finite = np.where(np.isfinite(data), data, np.inf)
-    with np.errstate(invalid="ignore"):
-        wrong = ~(np.abs(finite - np.rint(finite)) <= ROUNDING)
-    if wrong.any():
-        raise InputError(f"{int(wrong.sum())} voxels are not whole numbers, e.g. "
-                         f"{float(data[wrong][0]):g}", file=path, key=KEY,
-                         allowed="a label map (whole numbers), not an image")
-    return np.rint(data)
+def onto(array, back, shape, order):
+    """The array at the voxels of another grid; `back` maps their indices to the array's."""
+    return ndimage.affine_transform(
+        array if order == 0 else array.astype(np.float32), back[:3, :3], back[:3, 3],
+        output_shape=tuple(shape), order=order, mode="constant", cval=0 if order == 0 else np.nan)
 
 
-def _metres(image, path):
-    """The image's affine in metres."""
-    affine = np.array(image.affine, float)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise InputError("the image's affine is singular", file=path, key=KEY,
-                         allowed="an affine that maps voxels to millimetres")
-    affine[:3] *= metres_per_unit(image)
-    return affine
+def _aligned_grid(shape, affine):
+    """Smallest aligned grid around an oblique one.
 
-
-def _resample(labels, affine):
-    """Nearest neighbour onto the smallest aligned grid that holds the oblique one."""
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in labels.shape]), -1).reshape(-1, 3)
+    A step along an aligned axis moves no index of the oblique grid by more than one, so that no
+    voxel is stepped over; and it is never longer than the voxels' own edge.
+    """
+    edge = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = np.minimum(edge, 1 / np.abs(np.linalg.inv(affine[:3, :3])).max(axis=0))
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in shape]), -1).reshape(-1, 3)
     positions = corners @ affine[:3, :3].T + affine[:3, 3]
     low, high = positions.min(axis=0), positions.max(axis=0)
-    shape = np.ceil((high - low) / spacing).astype(int) + 1
-    aligned = np.diag([*spacing, 1.0])
-    aligned[:3, 3] = low
-    back = np.linalg.inv(affine) @ aligned
-    return ndimage.affine_transform(labels, back[:3, :3], back[:3, 3], output_shape=tuple(shape),
-                                    order=0, mode="constant", cval=0), aligned
+    grid = np.diag([*spacing, 1.0])
+    grid[:3, 3] = low
+    return tuple(np.ceil((high - low) / spacing).astype(int) + 1), grid
+
+
+def _check_volumes(image, stored, layers, affine):
+    """Largest relative change of a larger label's volume by resampling."""
+    ratio = np.linalg.det(affine[:3, :3]) / abs(np.linalg.det(image.affine[:3, :3]))
+    worst = 0.0
+    for before, after in zip(stored, layers, strict=True):
+        for label, voxels in zip(*np.unique(before[before != 0], return_counts=True), strict=True):
+            now = np.count_nonzero(after == label)
+            change = abs(now * ratio / voxels - 1)
+            if now == 0 or (voxels >= FEW_VOXELS and change > VOLUME_CHANGE):
+                raise InputError(f"the grid is oblique, and resampling it changes label {label} of "
+                                 f"{voxels} voxels by {100 * change:.1f} %", file=image.file,
+                                 key=image.key, allowed="a map on a grid along the patient's axes, "
+                                                        "or one of smaller voxels")
+            if voxels >= FEW_VOXELS:
+                worst = max(worst, change)
+    return float(worst)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 
-from hifuflow.errors import InputError
+from hifuflow.images import open_image
 from hifuflow.job import atomic
-from hifuflow.nifti import metres_per_unit
 
 from .view import volume_of
 
@@ -24,7 +23,7 @@ def export_images(anatomy, trajectory, source_image_path, peak_path, dose_path) 
     Parameters
     ----------
     anatomy, trajectory : see `hifuflow.artifacts`.
-    source_image_path : the patient's label map, or None.
+    source_image_path : the patient's label map or scan, of any supported format, or None.
     peak_path, dose_path : where the two images go (`.nii.gz`).
 
     Raises
@@ -51,19 +50,13 @@ def export_images(anatomy, trajectory, source_image_path, peak_path, dose_path) 
 def _grid(anatomy, source_image_path):
     """Affine [mm], shape, and the (sform, qform) codes of the grid to write on."""
     if source_image_path is None:
-        affine = anatomy.affine.copy()
-        affine[:3] *= 1e3
-        return affine, anatomy.labels.shape, (1, 1)
-    try:
-        source = nib.load(source_image_path)
-    except (OSError, nib.filebasedimages.ImageFileError) as error:
-        raise InputError("not a readable image", file=source_image_path) from error
-    codes = (1, 1)
-    if isinstance(source, nib.Nifti1Pair):
-        codes = tuple(max(1, int(source.header[name])) for name in ("sform_code", "qform_code"))
-    affine = source.affine.copy()
-    affine[:3] *= metres_per_unit(source) * 1e3
-    return affine, source.shape[:3], codes
+        affine, shape, codes = anatomy.affine.copy(), anatomy.labels.shape, (1, 1)
+    else:
+        source = open_image(source_image_path)
+        affine, shape = source.affine.copy(), source.shape
+        codes = tuple(max(1, code) for code in (*source.codes, 1)[:2])
+    affine[:3] *= 1e3
+    return affine, shape, codes
 
 
 def _resample(volume, anatomy, affine, shape, outside) -> np.ndarray:

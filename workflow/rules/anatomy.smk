@@ -3,7 +3,7 @@
 
 rule anatomy:
     input:
-        label_map,
+        sources,
     output:
         labels=f"{RESULTS}/anatomy/labels.nii.gz",
         coupling=f"{RESULTS}/anatomy/coupling.nii.gz",

@@ -22,6 +22,11 @@ def every_controller(path):
     )
 
 
-def label_map(wildcards):
-    """The patient's own label map, so that a new file there reruns the patient; [] for a phantom."""
-    return study.patients[wildcards.patient].label_map or []
+def sources(wildcards):
+    """All that the anatomy is made from, so that a new file there reruns the patient."""
+    return study.patients[wildcards.patient].sources
+
+
+def scan(wildcards):
+    """The image whose grid results are exported on; [] where there is none."""
+    return study.patients[wildcards.patient].scan or []

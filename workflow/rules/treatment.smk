@@ -25,7 +25,7 @@ rule control:
 rule export:
     input:
         anatomy=rules.anatomy.output,
-        source=label_map,
+        source=scan,
         trajectory=rules.control.output.trajectory,
     output:
         dose=f"{RESULTS}/export/{{controller}}_dose.nii.gz",

@@ -199,7 +199,7 @@ def test_missing_label_map_is_named(patient_file):
 def test_label_map_is_relative_to_the_patient_file(patient_file, tmp_path):
     (tmp_path / "map.nii.gz").write_bytes(b"")
     patient = load_patient(patient_file({"anatomy": {"labels": "map.nii.gz"}}))
-    assert Path(patient.label_map) == tmp_path / "map.nii.gz"
+    assert Path(patient.sources[0]) == tmp_path / "map.nii.gz"
 
 
 @pytest.mark.parametrize(("text", "message"), [

@@ -105,7 +105,8 @@ def map_config(path, **changes):
                "lump": {"labels": [-3], "tissue": "tumour"},
                "muscle": {"labels": [7], "tissue": "fat"}}
     base = {"anatomy": {"labels": str(path), "crop_margin_mm": 100}, "regions": regions,
-            "cut_regions": ["muscle"], "target": {"region": "lump", "margin_mm": 0}}
+            "cut_regions": ["muscle"], "target": {"region": "lump", "margin_mm": 0,
+                                                  "largest_component": False}}
     return {**REFERENCE.section("anatomy"), **base, **changes}
 
 
@@ -143,7 +144,8 @@ def test_cut_removes_all_behind_and_water_stays_in_front(tmp_path):
 
 def test_margin_splits_regions(tmp_path):
     path = write(tmp_path / "a.nii.gz", block(), np.eye(4))
-    result = build_anatomy(map_config(path, target={"region": "lump", "margin_mm": 1}))
+    result = build_anatomy(map_config(path, target={"region": "lump", "margin_mm": 1,
+                                                    "largest_component": False}))
     assert result.target == ["lump", "fat_target"]
     assert result.regions["fat_target"]["volume_m3"] == pytest.approx(2 * (24 + 24 + 36) * 1e-9)
     assert result.target_mask.sum() == 144 + 168
@@ -175,7 +177,7 @@ def muted(data, value, other):
 @pytest.mark.parametrize("data, changes, words", [
     (block()[..., None].repeat(2, 3), {}, "three-dimensional"),
     (block() + np.float32(0.25), {}, "whole numbers"),
-    (muted(block(), 7, 1), {}, r"regions\.muscle\.labels = 7: no such label.*-3, 0, 1"),
+    (muted(block(), 7, 1), {}, r"regions\.muscle\.labels = 7: no such label.*-3 \(144 voxels\), 1 \("),
     (muted(block(), 0, 9), {}, r"no region names the labels 9 \(\d+ voxels\)"),
     (block(), {"axis": [0, 0, -1]}, "wholly behind the cut regions"),
     (block()[13:], {}, "touches the edge"),

@@ -1,0 +1,98 @@
+"""Tissue classes from the intensities of an image: ranges, components, holes, islands."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from hifuflow.errors import InputError
+from hifuflow.images import Segment, open_image
+from hifuflow.job import log
+from hifuflow.provenance import config_hash, file_sha256
+
+from .labelmap import LabelMap, aligned, onto
+
+KEY = "anatomy.image"
+
+
+def classified(section: dict, base: LabelMap | None, file) -> LabelMap:
+    """Label map of an image's classes, which fill what a label map on top leaves at 0.
+
+    The classes are found on the label map's grid, if there is one; the image is interpolated
+    linearly onto it where the two differ. Where classes overlap, as a filled body does with the
+    organs in it, the class written first holds the voxel.
+
+    Parameters
+    ----------
+    section : ``image`` (path), ``thresholds`` (class -> {at_least, below, largest_component,
+        fill_holes, smallest_island_mm3}; at_least <= intensity < below).
+    base : label map whose labels stay.
+    file : the patient file.
+
+    Raises
+    ------
+    InputError : an image that cannot be read; a class without voxels.
+    """
+    image = open_image(section["image"], KEY)
+    layers = image.layers()
+    if len(layers) != 1 or layers[0].dtype.kind not in "iuf":
+        raise InputError(f"{len(layers)} values a voxel, of type {layers[0].dtype}",
+                         file=image.file, key=KEY, allowed="an image of one number a voxel")
+    (values,), affine = aligned(image, layers, order=1)
+    if base is None:
+        base = LabelMap([], affine, "", record={"format": image.format})
+    elif values.shape != base.layers[0].shape or not np.allclose(affine, base.affine, atol=1e-6):
+        shape = base.layers[0].shape
+        values = onto(values, np.linalg.inv(affine) @ base.affine, shape, order=1)
+        log.info("the image is interpolated onto the label map's grid %s", shape)
+    classes = np.zeros(values.shape, np.int32)
+    free = np.ones(values.shape, bool)
+    for layer in base.layers:
+        free &= layer == 0
+    voxel = float(np.prod(np.diag(base.affine)[:3]))
+    for number, (name, options) in reversed(list(enumerate(section["thresholds"].items(), 1))):
+        mask = _class(values, options, voxel)
+        key = f"anatomy.thresholds.{name}"
+        if not mask.any():
+            finite = values[np.isfinite(values)]
+            raise InputError("no voxel of the image is in this class", file=file, key=key,
+                             value={k: v for k, v in options.items() if k in ("at_least", "below")},
+                             allowed=f"intensities of the image: {finite.min():g} to "
+                                     f"{finite.max():g}")
+        classes[mask & free] = number
+    names = tuple(Segment(number, name, len(base.layers))
+                  for number, name in enumerate(section["thresholds"], 1))
+    for segment in names:
+        log.info("class %s: %d voxels", segment.name, (classes == segment.label).sum())
+    parts = {"labels": base.sha256, "image": file_sha256_of(image.file),
+             "thresholds": section["thresholds"]}
+    return LabelMap([*base.layers, classes], base.affine, config_hash(parts),
+                    (*base.segments, *names), {**base.record, "thresholds": section["thresholds"]})
+
+
+def file_sha256_of(path):
+    """Hash of an image file, or of all files of a DICOM folder."""
+    if path.is_dir():
+        return config_hash([file_sha256(part) for part in sorted(path.iterdir()) if part.is_file()])
+    return file_sha256(path)
+
+
+def _class(values, options, voxel):
+    """Voxels of one class, cleaned in the order of the options."""
+    with np.errstate(invalid="ignore"):
+        mask = np.isfinite(values)
+        if "at_least" in options:
+            mask &= values >= options["at_least"]
+        if "below" in options:
+            mask &= values < options["below"]
+    least = options["smallest_island_mm3"] * 1e-9 / voxel
+    if options["largest_component"] or least > 1:
+        component, n = ndimage.label(mask)
+        size = np.bincount(component.ravel(), minlength=n + 1)
+        size[0] = 0
+        keep = size >= least
+        if options["largest_component"] and n:
+            keep &= np.arange(n + 1) == size.argmax()
+        keep[0] = False
+        mask = keep[component]
+    return ndimage.binary_fill_holes(mask) if options["fill_holes"] else mask
