@@ -56,11 +56,13 @@ def _check_thoroughly(patient: Patient) -> str:
 
 
 def inspect(arguments) -> int:
-    """Print what artifacts hold; 2 if one cannot be read."""
+    """Print what artifacts, label maps, scans and meshes hold; 2 if one cannot be read."""
+    from meshes.quality import cell_quality
+
     status = 0
     for file in arguments.files:
         try:
-            print(describe(file))
+            print(describe(file, cell_quality))
         except HifuflowError as error:
             status = 2
             print(f"ERROR {error}", file=sys.stderr)

@@ -75,7 +75,10 @@ class Patient:
 
     @cached_property
     def _anatomy(self) -> dict:
+        bowl = self.transducer
+        half_angle = math.asin(bowl["aperture_m"] / 2 / bowl["radius_of_curvature_m"])
         return {"file": self.file.name, "axis": self.config["transducer"]["axis"],
+                "beam_half_angle_rad": half_angle,
                 **self._pick("anatomy", "regions", "cut_regions", "target")}
 
     @cached_property

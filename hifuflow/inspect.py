@@ -1,8 +1,9 @@
-"""What an artifact holds, in text: shapes, units, provenance."""
+"""What a file holds, in text: artifacts of the workflow, label maps, scans and meshes."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -10,25 +11,44 @@ import nibabel as nib
 import numpy as np
 
 from .errors import InputError
+from .images import FORMATS, open_image
+from .inspect_labels import label_table
+from .mesh_file import FORMATS as MESHES
+from .mesh_file import cell_volumes, read_mesh_file
 
 
-def describe(path) -> str:
-    """Text about one artifact.
+def describe(path, cell_quality: Callable) -> str:
+    """Text about one file.
+
+    Parameters
+    ----------
+    cell_quality : function of points (n, 3) and cells (m, 4) that rates each tetrahedron from 0,
+        flat, to 1, regular.
 
     Raises
     ------
-    InputError : no such file, or not of a kind that the workflow writes.
+    InputError : no such file, or not of a kind that the workflow writes or reads.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError("no such file", file=path)
-    for suffix, reader in _READERS.items():
-        if path.name.endswith(suffix):
-            try:
-                return "\n".join([f"{path}  ({path.stat().st_size / 1e6:.2f} MB)", *reader(path)])
-            except (OSError, ValueError, KeyError, nib.filebasedimages.ImageFileError) as error:
-                raise InputError(f"cannot be read: {error}", file=path) from error
-    raise InputError("is not an artifact of this workflow", file=path, allowed=", ".join(_READERS))
+    size = "" if path.is_dir() else f"  ({path.stat().st_size / 1e6:.2f} MB)"
+    if path.name.endswith(".h5"):
+        lines = _read(_hdf5, path)
+    elif path.name.endswith(".json"):
+        lines = _read(_json, path)
+    elif path.name.lower().endswith(MESHES):
+        lines = _mesh(path, cell_quality)
+    else:
+        lines = _image(path)
+    return "\n".join([f"{path}{size}", *lines])
+
+
+def _read(reader, path):
+    try:
+        return list(reader(path))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"cannot be read: {error}", file=path) from error
 
 
 def _hdf5(path):
@@ -78,35 +98,44 @@ def _shorten(value):
     return value
 
 
-def _nifti(path):
-    image = nib.load(path)
-    data = np.asarray(image.dataobj)
-    yield f"  shape {_shape(image.shape)}, {image.get_data_dtype()}"
-    yield "  voxel " + " x ".join(f"{z:g}" for z in image.header.get_zooms()[:3]) + " mm"
-    yield "  axes " + ",".join(nib.aff2axcodes(image.affine))
-    yield "  affine [mm] " + json.dumps(image.affine.round(6).tolist())
-    values, counts = np.unique(data, return_counts=True)
-    if len(values) <= 40:
-        yield "  value: voxels  " + ", ".join(
-            f"{value:g}: {count}" for value, count in zip(values, counts, strict=True))
-    else:
-        yield f"  values from {values[0]:g} to {values[-1]:g}"
+def _image(path):
+    try:
+        image = open_image(path)
+    except InputError as error:
+        if error.problem != "not a known kind of image":
+            raise
+        kinds = f".h5, .json, {', '.join(MESHES)}, {FORMATS}"
+        raise InputError(error.problem, file=path, allowed=kinds) from error
+    layers = image.layers()
+    edges = " x ".join(f"{edge * 1e3:.4g}" for edge in image.spacing)
+    corners = np.array([[0, 0, 0], [n - 1 for n in image.shape]]) @ image.affine[:3, :3].T
+    low, high = np.sort((corners + image.affine[:3, 3]) * 1e3, axis=0)
+    extent = "; ".join(f"{name} {a:.1f} to {b:.1f}"
+                       for name, a, b in zip("RAS", low, high, strict=True))
+    yield f"  {image.format}, shape {_shape(image.shape)}, {layers[0].dtype}" + (
+        f", {len(layers)} layers" if len(layers) > 1 else "")
+    yield f"  voxel {edges} mm, axes {','.join(nib.aff2axcodes(image.affine))}"
+    yield f"  opposite corners [mm]: {extent}"
+    yield from label_table(image, layers)
 
 
-def _mesh(path):
-    import meshio  # slow to load, needed for meshes only
-
-    mesh = meshio.read(path)
-    names = {(dim, tag): name for name, (tag, dim) in mesh.field_data.items()}
-    yield f"  {len(mesh.points)} points, from {mesh.points.min(0)} to {mesh.points.max(0)} m"
-    for block, tags in zip(mesh.cells, mesh.cell_data.get("gmsh:physical", []), strict=False):
-        for tag in np.unique(tags):
-            name = names.get((block.dim, tag), str(tag))
-            yield f"  {name}: {int((tags == tag).sum())} of kind {block.type}"
+def _mesh(path, cell_quality):
+    mesh = read_mesh_file(path)
+    low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)
+    yield (f"  {len(mesh.points)} points, from {low.round(6).tolist()} to "
+           f"{high.round(6).tolist()}, {len(mesh.cells)} tetrahedra")
+    yield "  tag  cells  volume (cube of the file's unit of length)  name"
+    volume = cell_volumes(mesh.points, mesh.cells)
+    for tag in np.unique(mesh.tags):
+        inside = mesh.tags == tag
+        yield (f"  {tag:3d}  {inside.sum():5d}  {volume[inside].sum():.6g}  "
+               f"{mesh.names.get(int(tag), '')}")
+    for name in np.unique(mesh.facet_names):
+        yield f"  {(mesh.facet_names == name).sum()} facets {name or 'without a name'}"
+    quality = np.abs(cell_quality(mesh.points, mesh.cells))
+    yield (f"  quality (1 regular, 0 flat): lowest {quality.min():.3f}, first percentile "
+           f"{np.percentile(quality, 1):.3f}, mean {quality.mean():.3f}")
     record = path.with_suffix(".json")
     if record.is_file():
         yield f"  quality and volumes ({record.name}):"
         yield from ("  " + line for line in _json(record))
-
-
-_READERS = {".h5": _hdf5, ".json": _json, ".nii.gz": _nifti, ".nii": _nifti, ".msh": _mesh}

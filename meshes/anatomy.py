@@ -32,7 +32,7 @@ def build_anatomy(config: dict) -> Anatomy:
     config : ``file`` (the patient file), ``anatomy`` (where the anatomy comes from, and
         crop_margin_mm), ``regions`` (name -> {labels, tissue}), ``cut_regions`` (names),
         ``target`` (see `meshes.target`), ``axis`` (3 numbers, direction in which the ultrasound
-        travels).
+        travels), ``beam_half_angle_rad`` (of the cone from the array to a focus).
 
     Returns
     -------
@@ -54,7 +54,7 @@ def build_anatomy(config: dict) -> Anatomy:
         cut = behind(np.isin(labels, cut_labels), spacing, axis)
         wall = cut if wall is None else wall | cut
         box = crop_box(labels > 0, core, wall, spacing, axis,
-                       config["anatomy"]["crop_margin_mm"] * 1e-3)
+                       config["anatomy"]["crop_margin_mm"] * 1e-3, config["beam_half_angle_rad"])
     coupling = coupling_mask(labels > 0, wall, spacing, axis, box)
     counts = [_counts(labels, regions)]
     labels, affine = cropped(labels, source.affine, box)
@@ -67,11 +67,15 @@ def build_anatomy(config: dict) -> Anatomy:
     labels = _one_piece(labels, core, config, affine)
     counts.append(_counts(labels, regions))
     left_out = _left_out(counts, regions)
+    enclosed = int((ndimage.binary_fill_holes(labels > 0) & (labels == 0)).sum())
+    if enclosed:
+        log.info("%d voxels that belong to no region lie inside the body: no water there", enclosed)
     mask = with_margin(core, labels, affine, config["target"]["margin_mm"] * 1e-3)
     labels, target = split_regions(labels, regions, mask, config)
     _measure(labels, regions, affine)
     return Anatomy(labels.astype(np.int16), affine, regions, target, coupling, axis,
-                   source.sha256, {"source": source.record, "left_out_voxels": left_out})
+                   source.sha256, {"source": source.record, "left_out_voxels": left_out,
+                                    "enclosed_outside_voxels": enclosed})
 
 
 def _source(section, file) -> LabelMap:

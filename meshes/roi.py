@@ -8,17 +8,19 @@ from scipy import ndimage
 WATER_VOXELS = 3  # outside voxels kept in front of the skin
 
 
-def crop_box(body, target, wall, spacing, axis, margin):
+def crop_box(body, target, wall, spacing, axis, margin, half_angle):
     """Slices around the beam's way to the target.
 
     The box holds the body voxels whose distance from the target, across the axis, is at most
-    `margin` [m], from the first in front of the target to `margin` behind it, or to the wall
-    straight behind it if that is farther, with a few voxels of water in front.
+    `margin` [m] or within the beam's cone, from the first in front of the target to `margin`
+    behind it, or to the wall straight behind it if that is farther, with a few voxels of water in
+    front.
 
     Parameters
     ----------
     body, target, wall : (nx, ny, nz) bool; the wall is cut away with all that lies behind it.
     spacing : (3,) [m].  axis : (3,) unit vector.
+    half_angle : between the axis and the outermost rays to a focus [rad].
     """
     across = np.linalg.svd(axis[None])[2][1:]
     directions = np.stack([axis, *across])
@@ -30,13 +32,13 @@ def crop_box(body, target, wall, spacing, axis, margin):
     entry = np.argwhere(front) * spacing @ directions.T
     straight = ((entry[:, 1:] >= low[1:]) & (entry[:, 1:] <= high[1:])).all(axis=1)
     deepest = max(high[0] + margin, entry[straight, 0].max(initial=-np.inf))
-    low, high = low - margin, high + margin
-    low[0], high[0] = -np.inf, deepest
     x, y, z = (np.arange(n) * d for n, d in zip(body.shape, spacing, strict=True))
-    held = body.copy()
-    for u, a, b in zip(directions, low, high, strict=True):
-        along = u[0] * x[:, None, None] + u[1] * y[:, None] + u[2] * z
-        held &= (along >= a - 1e-9) & (along <= b + 1e-9)
+    depth, *sideways = (u[0] * x[:, None, None] + u[1] * y[:, None] + u[2] * z
+                        for u in directions)
+    reach = np.maximum(margin, (high[0] - depth) * np.tan(half_angle)) + 1e-9
+    held = body & (depth <= deepest + 1e-9)
+    for along, a, b in zip(sideways, low[1:], high[1:], strict=True):
+        held &= (along >= a - reach) & (along <= b + reach)
     box = ndimage.find_objects(held.astype(np.int8))[0]
     start, stop = box[main].start, box[main].stop
     if axis[main] > 0:

@@ -177,7 +177,8 @@ def muted(data, value, other):
 @pytest.mark.parametrize("data, changes, words", [
     (block()[..., None].repeat(2, 3), {}, "three-dimensional"),
     (block() + np.float32(0.25), {}, "whole numbers"),
-    (muted(block(), 7, 1), {}, r"regions\.muscle\.labels = 7: no such label.*-3 \(144 voxels\), 1 \("),
+    (muted(block(), 7, 1), {},
+     r"regions\.muscle\.labels = 7: no such label.*-3 \(144 voxels\), 1 \("),
     (muted(block(), 0, 9), {}, r"no region names the labels 9 \(\d+ voxels\)"),
     (block(), {"axis": [0, 0, -1]}, "wholly behind the cut regions"),
     (block()[13:], {}, "touches the edge"),

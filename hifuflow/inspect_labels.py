@@ -1,0 +1,95 @@
+"""What a label map or a scan holds, and the `regions:` of a patient file made from it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+from scipy import ndimage
+
+from .config import TISSUES
+from .errors import InputError
+from .schema import read_yaml
+
+MOST_LABELS = 400
+MOST_COMPONENTS = 10  # that are listed one by one
+PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
+
+
+def label_table(image, layers):
+    """Lines about the labels of a map, or about the intensities of a scan.
+
+    Parameters
+    ----------
+    image : `hifuflow.images.Image`.  layers : its voxels.
+    """
+    try:
+        maps = image.labels()
+    except InputError:
+        maps = None
+    counts = [np.unique(layer[layer != 0], return_counts=True) for layer in maps or ()]
+    if maps is None or sum(len(labels) for labels, _ in counts) > MOST_LABELS:
+        values = layers[0][np.isfinite(layers[0])]
+        yield "  a scan, not a label map; intensities: " + ", ".join(
+            f"{p} %: {value:.5g}" for p, value in zip(PERCENTILES, np.percentile(
+                values, PERCENTILES), strict=True))
+        return
+    rows = [_row(image, layer, int(label), int(voxels), index)
+            for index, (layer, held) in enumerate(zip(maps, counts, strict=True))
+            for label, voxels in zip(*held, strict=True)]
+    yield f"  {len(rows)} labels, and {sum(int((layer == 0).sum()) for layer in maps)} voxels of 0"
+    if not rows:
+        return
+    yield (f"  {'label':>6} {'voxels':>9} {'ml':>9} {'components':>10}  "
+           "point inside [mm]           name")
+    for row in rows:
+        yield (f"  {row['label']:6d} {row['voxels']:9d} {row['ml']:9.3f} {row['components']:10d}  "
+               f"{json.dumps(row['largest'][0][1]):27}  {row['name'] or ''}")
+        for volume, point in row["largest"] if row["components"] > 1 else ():
+            yield f"  {'':6} {'':9} {volume:9.3f} {'':10}  {json.dumps(point)}"
+    if not (image.file.parent / "regions.json").is_file():  # of an artifact they are known
+        yield ""
+        yield "# for a patient file; tissues: see config/tissues.yaml"
+        yield from _regions(rows, layered=len(maps) > 1)
+
+
+def _row(image, layer, label, voxels, index):
+    """One label: size, and volume and innermost point of its components, largest first."""
+    name = next((segment.name for segment in image.segments
+                 if segment.label == label and segment.layer in (index, None)), None)
+    mask = layer == label
+    (box,) = ndimage.find_objects(mask.astype(np.int8))
+    component, n = ndimage.label(mask[box])
+    size = np.bincount(component.ravel())[1:]
+    voxel = abs(np.linalg.det(image.affine[:3, :3])) * 1e6
+    order = np.argsort(-size, kind="stable")[:MOST_COMPONENTS if n <= MOST_COMPONENTS else 1]
+    parts = ndimage.find_objects(component)
+    largest = []
+    for i in order:
+        depth = ndimage.distance_transform_edt(np.pad(component[parts[i]] == i + 1, 1),
+                                               sampling=image.spacing)
+        inner = np.unravel_index(depth.argmax(), depth.shape)
+        index = [k - 1 + p.start + s.start for k, p, s in zip(inner, parts[i], box, strict=True)]
+        point = (image.affine[:3, :3] @ index + image.affine[:3, 3]) * 1e3
+        largest.append((size[i] * voxel, point.round(1).tolist()))
+    return {"label": label, "name": name, "voxels": voxels, "ml": voxels * voxel, "components": n,
+            "largest": largest}
+
+
+def _regions(rows, layered):
+    """The `regions:` of a patient file; where segments overlap, the smallest come first."""
+    tissues = read_yaml(TISSUES)["tissues"]
+    used = set()
+    yield "regions:"
+    for row in sorted(rows, key=lambda row: row["voxels"] if layered else 0):
+        words = re.findall(r"[a-z0-9]+", (row["name"] or "").lower())
+        words = ["tumour" if word == "tumor" else word for word in words]
+        name = "_".join(words) or f"label_{row['label']}".replace("-", "minus_")
+        name = name if name[0].isalpha() else f"region_{name}"
+        while name in used:
+            name += "_"
+        used.add(name)
+        tissue = next((word for word in words if word in tissues), "FILL_IN")
+        label = json.dumps(row["name"], ensure_ascii=False) if layered else row["label"]
+        yield f"  {name}: {{labels: [{label}], tissue: {tissue}}}"
