@@ -13,6 +13,7 @@ from .errors import InputError
 from .schema import read_yaml
 
 MOST_LABELS = 400
+MOST_VOXELS = 500_000  # among which the deepest is looked for
 MOST_COMPONENTS = 10  # that are listed one by one
 PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 
@@ -35,9 +36,12 @@ def label_table(image, layers):
             f"{p} %: {value:.5g}" for p, value in zip(PERCENTILES, np.percentile(
                 values, PERCENTILES), strict=True))
         return
-    rows = [_row(image, layer, int(label), int(voxels), index)
-            for index, (layer, held) in enumerate(zip(maps, counts, strict=True))
-            for label, voxels in zip(*held, strict=True)]
+    rows = []
+    for index, (layer, held) in enumerate(zip(maps, counts, strict=True)):
+        lowest = layer.min()  # may be negative
+        boxes = ndimage.find_objects(layer - lowest + 1)
+        rows += [_row(image, layer, int(label), int(voxels), index, boxes[label - lowest])
+                 for label, voxels in zip(*held, strict=True)]
     yield f"  {len(rows)} labels, and {sum(int((layer == 0).sum()) for layer in maps)} voxels of 0"
     if not rows:
         return
@@ -54,27 +58,33 @@ def label_table(image, layers):
         yield from _regions(rows, layered=len(maps) > 1)
 
 
-def _row(image, layer, label, voxels, index):
+def _row(image, layer, label, voxels, index, box):
     """One label: size, and volume and innermost point of its components, largest first."""
     name = next((segment.name for segment in image.segments
                  if segment.label == label and segment.layer in (index, None)), None)
-    mask = layer == label
-    (box,) = ndimage.find_objects(mask.astype(np.int8))
-    component, n = ndimage.label(mask[box])
+    component, n = ndimage.label(layer[box] == label)
     size = np.bincount(component.ravel())[1:]
     voxel = abs(np.linalg.det(image.affine[:3, :3])) * 1e6
     order = np.argsort(-size, kind="stable")[:MOST_COMPONENTS if n <= MOST_COMPONENTS else 1]
     parts = ndimage.find_objects(component)
     largest = []
     for i in order:
-        depth = ndimage.distance_transform_edt(np.pad(component[parts[i]] == i + 1, 1),
-                                               sampling=image.spacing)
-        inner = np.unravel_index(depth.argmax(), depth.shape)
-        index = [k - 1 + p.start + s.start for k, p, s in zip(inner, parts[i], box, strict=True)]
+        index = _innermost(component[parts[i]] == i + 1, image.spacing)
+        index = index + [p.start + s.start for p, s in zip(parts[i], box, strict=True)]
         point = (image.affine[:3, :3] @ index + image.affine[:3, 3]) * 1e3
         largest.append((size[i] * voxel, point.round(1).tolist()))
     return {"label": label, "name": name, "voxels": voxels, "ml": voxels * voxel, "components": n,
             "largest": largest}
+
+
+def _innermost(mask, spacing):
+    """Index of the voxel deepest in a mask; of a large mask only every other voxel counts."""
+    step = int(np.ceil((mask.size / MOST_VOXELS) ** (1 / 3)))
+    coarse = mask[::step, ::step, ::step]
+    if not coarse.any():
+        step, coarse = 1, mask
+    depth = ndimage.distance_transform_edt(np.pad(coarse, 1), sampling=spacing)
+    return step * (np.array(np.unravel_index(depth.argmax(), depth.shape)) - 1)
 
 
 def _regions(rows, layered):

@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from hifuflow.artifacts import Anatomy, BioheatModel, Heating, Outputs, Voxels
 from hifuflow.errors import InputError
 from hifuflow.inspect import describe
-from meshes.quality import cell_quality
 from hifuflow.job import atomic
+from meshes.quality import cell_quality
 
 
 @pytest.fixture
@@ -92,5 +92,5 @@ def test_anatomy_round_trip(tmp_path):
 
 def test_inspect_refuses_what_it_does_not_know(tmp_path):
     (tmp_path / "x.txt").write_text("")
-    with pytest.raises(InputError, match="not an artifact"):
+    with pytest.raises(InputError, match="not a known kind"):
         describe(tmp_path / "x.txt", cell_quality)
