@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-WATER_VOXELS = 3  # outside voxels kept in front of the skin
+WATER_VOXELS = 3  # outside voxels kept in front of the skin and beside it
 
 
 def crop_box(body, target, wall, spacing, axis, margin, half_angle):
@@ -13,8 +13,8 @@ def crop_box(body, target, wall, spacing, axis, margin, half_angle):
 
     The box holds the body voxels whose distance from the target, across the axis, is at most
     `margin` [m] or within the beam's cone, from the first in front of the target to `margin`
-    behind it, or to the wall straight behind it if that is farther, with a few voxels of water in
-    front.
+    behind it, or to the wall straight behind it if that is farther; with a few voxels of water in
+    front and wherever the body ends of itself.
 
     Parameters
     ----------
@@ -40,12 +40,20 @@ def crop_box(body, target, wall, spacing, axis, margin, half_angle):
     for along, a, b in zip(sideways, low[1:], high[1:], strict=True):
         held &= (along >= a - reach) & (along <= b + reach)
     box = ndimage.find_objects(held.astype(np.int8))[0]
-    start, stop = box[main].start, box[main].stop
-    if axis[main] > 0:
-        start = max(start - WATER_VOXELS, 0)
-    else:
-        stop = min(stop + WATER_VOXELS, body.shape[main])
-    return tuple(slice(start, stop) if i == main else s for i, s in enumerate(box))
+    limits = [[s.start, s.stop] for s in box]
+    for i, n in enumerate(body.shape):
+        for side, step in ((0, -1), (1, 1)):
+            front = i == main and step * axis[main] < 0
+            for _ in range(WATER_VOXELS):
+                plane = limits[i][side] - (side == 0)
+                if not 0 <= plane < n:
+                    break
+                window = [slice(*limit) for limit in limits]
+                window[i] = plane
+                if body[tuple(window)].any() and not front:
+                    break
+                limits[i][side] += step
+    return tuple(slice(*limit) for limit in limits)
 
 
 def cropped(labels, affine, box):
