@@ -85,7 +85,7 @@ def aligned(image: Image, arrays, order: int):
     arrays = [nib.apply_orientation(array, orientation) for array in arrays]
     if is_aligned(image):
         affine[:3, :3] = np.diag(np.diag(affine)[:3])
-        return arrays, affine
+        return [np.ascontiguousarray(array) for array in arrays], affine
     shape, grid = _aligned_grid(arrays[0].shape, affine)
     if np.prod(shape, dtype=float) > MOST_VOXELS:
         raise InputError(f"an aligned grid takes {shape} voxels", file=image.file, key=image.key,

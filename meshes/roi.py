@@ -24,7 +24,8 @@ def crop_box(body, target, wall, spacing, axis, margin, half_angle):
     """
     across = np.linalg.svd(axis[None])[2][1:]
     directions = np.stack([axis, *across])
-    position = np.argwhere(target) * spacing @ directions.T
+    start = [s.start for s in bounding_box(target)]
+    position = (np.argwhere(target[bounding_box(target)]) + start) * spacing @ directions.T
     low, high = position.min(axis=0), position.max(axis=0)
     main = int(np.argmax(np.abs(axis)))
     # Where a ray enters the wall: a wall voxel whose neighbour towards the transducer is none.
@@ -33,13 +34,14 @@ def crop_box(body, target, wall, spacing, axis, margin, half_angle):
     straight = ((entry[:, 1:] >= low[1:]) & (entry[:, 1:] <= high[1:])).all(axis=1)
     deepest = max(high[0] + margin, entry[straight, 0].max(initial=-np.inf))
     x, y, z = (np.arange(n) * d for n, d in zip(body.shape, spacing, strict=True))
-    depth, *sideways = (u[0] * x[:, None, None] + u[1] * y[:, None] + u[2] * z
-                        for u in directions)
-    reach = np.maximum(margin, (high[0] - depth) * np.tan(half_angle)) + 1e-9
-    held = body & (depth <= deepest + 1e-9)
-    for along, a, b in zip(sideways, low[1:], high[1:], strict=True):
-        held &= (along >= a - reach) & (along <= b + reach)
-    box = ndimage.find_objects(held.astype(np.int8))[0]
+    held = body.copy()
+    for slab, x_slab in zip(held, x, strict=True):  # slab by slab: it takes less memory
+        depth, *sideways = (u[0] * x_slab + u[1] * y[:, None] + u[2] * z for u in directions)
+        reach = np.maximum(margin, (high[0] - depth) * np.tan(half_angle)) + 1e-9
+        slab &= depth <= deepest + 1e-9
+        for along, a, b in zip(sideways, low[1:], high[1:], strict=True):
+            slab &= (along >= a - reach) & (along <= b + reach)
+    box = bounding_box(held)
     limits = [[s.start, s.stop] for s in box]
     for i, n in enumerate(body.shape):
         for side, step in ((0, -1), (1, 1)):
@@ -54,6 +56,14 @@ def crop_box(body, target, wall, spacing, axis, margin, half_angle):
                     break
                 limits[i][side] += step
     return tuple(slice(*limit) for limit in limits)
+
+
+def bounding_box(mask):
+    """Slices of the smallest box that holds a mask; the mask must hold a voxel."""
+    first = mask.any(axis=0)
+    sides = mask.any(axis=(1, 2)), first.any(axis=1), first.any(axis=0)
+    ends = (np.flatnonzero(side)[[0, -1]] for side in sides)
+    return tuple(slice(int(a), int(b) + 1) for a, b in ends)
 
 
 def cropped(labels, affine, box):

@@ -8,6 +8,8 @@ from scipy import ndimage
 from hifuflow.errors import InputError
 from hifuflow.job import log
 
+from .roi import bounding_box
+
 REACH = 3.0  # voxels that a point may lie beside the component it is meant for
 
 
@@ -38,8 +40,8 @@ def target_mask(labels, regions, affine, config) -> np.ndarray:
         mask = _drawn(labels, affine, shape, config)
     else:
         mask = _of_region(labels, regions, affine, config)
-    inner = ndimage.find_objects(mask.astype(np.int8))[0]
-    if any(s.start == 0 or s.stop == n for s, n in zip(inner, mask.shape, strict=True)):
+    if any(s.start == 0 or s.stop == n
+           for s, n in zip(bounding_box(mask), mask.shape, strict=True)):
         key = target_key(target)
         raise InputError(f"the target of {int(mask.sum())} voxels touches the edge of the label "
                          "map", file=config["file"], key=key, value=target[key.split(".")[1]],
@@ -58,8 +60,7 @@ def _of_region(labels, regions, affine, config):
     mask = labels == label
     if point is None and not target["largest_component"]:
         return mask
-    box = tuple(slice(max(s.start - 1, 0), s.stop + 1)
-                for s in ndimage.find_objects(mask.astype(np.int8))[0])
+    box = bounding_box(mask)
     component, n = ndimage.label(mask[box])
     if point is None:
         chosen = np.bincount(component.ravel())[1:].argmax() + 1
