@@ -30,9 +30,9 @@ def rayleigh_pressure(transducer: Transducer, focus, points, power: float, densi
     """
     k = transducer.wavenumber(speed)
     sources = _disc_points(transducer, points_per_disc)
-    area = pi * transducer.element_radius**2 / points_per_disc
-    drive = np.repeat(np.exp(1j * transducer.phases(focus, speed)), points_per_disc)
-    scale = -1j * k / (2 * pi) * transducer.surface_pressure(power, density, speed) * area
+    area = pi * transducer.radii**2 / points_per_disc
+    drive = np.repeat(area * transducer.drive(focus, speed), points_per_disc)
+    scale = -1j * k / (2 * pi) * transducer.surface_pressure(power, density, speed)
     points = np.asarray(points, dtype=float)
     pressure = np.empty(len(points), dtype=complex)
     step = max(1, BLOCK // len(sources))
@@ -44,14 +44,15 @@ def rayleigh_pressure(transducer: Transducer, focus, points, power: float, densi
 
 
 def _disc_points(transducer: Transducer, count: int) -> np.ndarray:
-    """Sunflower points on every disc: (n_elements * count, 3), each stands for the same area."""
+    """Sunflower points on every disc: (n_discs * count, 3), of equal area on a disc."""
     order = np.arange(count) + 0.5
-    radius = transducer.element_radius * np.sqrt(order / count)
+    radius = np.sqrt(order / count)
     angle = order * pi * (3 - sqrt(5))
     flat = np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])
     normal = transducer.normals
-    first = np.cross(normal, [0.0, 1.0, 0.0])
+    first = np.cross(normal, np.eye(3)[np.abs(normal).argmin(axis=1)])
     first /= np.linalg.norm(first, axis=1, keepdims=True)
     second = np.cross(normal, first)
     on_discs = flat[:, 0, None] * first[:, None] + flat[:, 1, None] * second[:, None]
+    on_discs *= transducer.radii[:, None, None]
     return (transducer.positions[:, None] + on_discs).reshape(-1, 3)

@@ -7,7 +7,7 @@ from scipy.special import j1
 
 from .transducer import Transducer
 
-ELEMENTS_AT_ONCE = 16
+DISCS_AT_ONCE = 16
 
 
 def source_plane(transducer: Transducer, foci, x, y, depth: float, power: float, density: float,
@@ -31,15 +31,16 @@ def source_plane(transducer: Transducer, foci, x, y, depth: float, power: float,
     -------
     (n_foci, len(x), len(y)) complex64.
     """
-    k, a = transducer.wavenumber(speed), transducer.element_radius
-    scale = -0.5j * transducer.surface_pressure(power, density, speed) * k * a**2
-    drive = (scale * np.exp(1j * transducer.phases(foci, speed))).astype(np.complex64)
+    k, radii = transducer.wavenumber(speed), transducer.radii
+    scale = -0.5j * transducer.surface_pressure(power, density, speed) * k * radii**2
+    drive = (scale * transducer.drive(foci, speed)).astype(np.complex64)
     pressure = np.zeros((len(drive), len(x) * len(y)), dtype=np.complex64)
     points = np.stack(np.broadcast_arrays(x[:, None], y[None, :], depth), axis=-1).reshape(-1, 3)
-    for start in range(0, len(transducer.positions), ELEMENTS_AT_ONCE):
-        part = slice(start, start + ELEMENTS_AT_ONCE)
-        fields = [_disc_field(points - position, normal, k, a) for position, normal in
-                  zip(transducer.positions[part], transducer.normals[part], strict=True)]
+    for start in range(0, len(transducer.positions), DISCS_AT_ONCE):
+        part = slice(start, start + DISCS_AT_ONCE)
+        fields = [_disc_field(points - position, normal, k, a) for position, normal, a in
+                  zip(transducer.positions[part], transducer.normals[part], radii[part],
+                      strict=True)]
         pressure += drive[:, part] @ np.array(fields)
     return pressure.reshape(len(drive), len(x), len(y))
 
