@@ -14,6 +14,7 @@ from hifuflow.errors import InputError
 CANDIDATES = 200_000  # positions drawn at a time; the gaps left near jamming are small
 ATTEMPTS = 20
 TILE = 0.5  # width of a tile of a bowl or ring, in wavelengths in water
+MOST_TILES = 500_000
 WATER_SPEED = 1500.0  # only to choose the number of tiles [m/s]
 GOLDEN_ANGLE = pi * (3 - sqrt(5))
 
@@ -26,7 +27,6 @@ class Layout:
     normals: np.ndarray
     radii: np.ndarray
     element: np.ndarray
-    aperture: float
     rim_depth: float
 
 
@@ -35,47 +35,56 @@ def lay_out(device: dict) -> Layout:
 
     Raises
     ------
-    InputError : the discs do not fit.
+    InputError : the discs do not fit, or too many tiles would be needed.
     """
-    return _KINDS[device["kind"]](device)
-
-
-def _random_spherical(device: dict) -> Layout:
-    return _discs_on_bowl(device, random_cap(
-        device["radius_of_curvature_m"], device["aperture_m"], device["n_elements"],
-        device["element_radius_m"], device["seed"], f"config/transducers/{device['name']}.yaml"))
-
-
-def _discs_on_bowl(device: dict, positions: np.ndarray) -> Layout:
-    radius, count = device["radius_of_curvature_m"], len(positions)
+    if device["kind"] == "elements":
+        return _listed(device)
+    if device["kind"] in ("bowl", "annular"):
+        return _tiled(device)
+    radius, aperture = device["radius_of_curvature_m"], device["aperture_m"]
+    positions = (random_cap if device["kind"] == "random_spherical" else spiral_cap)(
+        radius, aperture, device["inner_aperture_m"], device["n_elements"],
+        device["element_radius_m"], device["seed"], device["file"])
+    count = len(positions)
     return Layout(positions, _towards_centre(positions, radius),
                   np.full(count, device["element_radius_m"]), np.arange(count),
-                  device["aperture_m"], rim_depth(radius, device["aperture_m"]))
+                  rim_depth(radius, aperture))
 
 
-def _bowl(device: dict) -> Layout:
-    return _tiled(device, [(device["inner_aperture_m"] / 2, device["aperture_m"] / 2)])
+def _listed(device: dict) -> Layout:
+    rows = np.array(device["elements"])
+    positions, normals, radii = rows[:, :3], rows[:, 3:6], rows[:, 6]
+    rim = positions[:, 2] + radii * np.sqrt(np.maximum(1 - normals[:, 2] ** 2, 0))
+    return Layout(positions, normals, radii, np.arange(len(rows)), float(rim.max()))
 
 
-def _annular(device: dict) -> Layout:
-    return _tiled(device, device["rings_m"])
+def _tiled(device: dict) -> Layout:
+    """A bowl, or one element for each ring of it given by its distances from the axis [m].
 
-
-def _tiled(device: dict, rings) -> Layout:
-    """One element for each ring of the bowl; its inner and outer distance from the axis [m]."""
-    radius, outer = device["radius_of_curvature_m"], max(ring[1] for ring in rings)
+    Raises
+    ------
+    InputError : too many tiles.
+    """
+    radius = device["radius_of_curvature_m"]
+    rings = (device["rings_m"] if device["kind"] == "annular" else
+             [(device["inner_aperture_m"] / 2, device["aperture_m"] / 2)])
     width = TILE * WATER_SPEED / device["frequency_hz"]
     positions, radii, element = [], [], []
-    for number, (inner, rim) in enumerate(rings):
-        low, high = rim_depth(radius, 2 * inner), rim_depth(radius, 2 * rim)
+    for number, (inner, outer) in enumerate(rings):
+        low, high = rim_depth(radius, 2 * inner), rim_depth(radius, 2 * outer)
         area = 2 * pi * radius * (high - low)
         count = ceil(area / width**2)
+        if count > MOST_TILES:
+            raise InputError(f"is so high that the bowl would need {count} tiles",
+                             file=device["file"], key="frequency_hz",
+                             value=device["frequency_hz"], allowed=f"at most {MOST_TILES} tiles of "
+                             "half a wavelength: a smaller bowl or a lower frequency")
         positions.append(_spiral(radius, low, high, count))
         radii.append(np.full(count, sqrt(area / count / pi)))
         element.append(np.full(count, number))
     positions = np.vstack(positions)
     return Layout(positions, _towards_centre(positions, radius), np.concatenate(radii),
-                  np.concatenate(element), 2 * outer, rim_depth(radius, 2 * outer))
+                  np.concatenate(element), rim_depth(radius, device["aperture_m"]))
 
 
 def _spiral(radius: float, low: float, high: float, count: int) -> np.ndarray:
@@ -97,13 +106,18 @@ def _towards_centre(positions: np.ndarray, radius: float) -> np.ndarray:
 
 
 @cache
-def random_cap(radius: float, aperture: float, n_elements: int, element_radius: float,
-               seed: int, file: str) -> np.ndarray:
+def random_cap(radius: float, aperture: float, hole: float, n_elements: int,
+               element_radius: float, seed: int, file: str) -> np.ndarray:
     """Centres of discs spread at random over a spherical cap, none touching another [m].
 
     Random sequential addition: positions uniform on the cap are kept when they lie at least a
-    disc's diameter from all kept before, and when the disc lies within the aperture. A drawing
-    that jams before all discs are placed is thrown away and drawn anew.
+    disc's diameter from all kept before, and when the disc lies between the hole and the rim. A
+    drawing that jams before all discs are placed is thrown away and drawn anew.
+
+    Parameters
+    ----------
+    radius, aperture, hole : of the bowl; the last two are the diameters of its rim and of a hole
+        around its axis [m].
 
     Returns
     -------
@@ -114,13 +128,14 @@ def random_cap(radius: float, aperture: float, n_elements: int, element_radius: 
     InputError : the discs that `file` asks for do not fit at random (beyond roughly 54 % of the
         area none do).
     """
-    # A disc touches the bowl at its centre only; its edge lies a little outside the sphere.
-    edge = asin(aperture / 2 / hypot(radius, element_radius)) - atan(element_radius / radius)
-    fill = n_elements * element_radius**2 / (2 * radius**2 * (1 - cos(asin(aperture / 2 / radius))))
+    inner, edge = _room(radius, aperture, hole, element_radius)
+    area = 2 * pi * radius * (rim_depth(radius, aperture) - rim_depth(radius, hole))
+    fill = n_elements * pi * element_radius**2 / area
     generator = np.random.default_rng(seed)
     best = 0
-    for _ in range(ATTEMPTS if edge > 0 and fill < 0.6 else 0):
-        centres = _add_until_jammed(generator, radius, edge, n_elements, 2 * element_radius)
+    for _ in range(ATTEMPTS if edge > inner and fill < 0.6 else 0):
+        centres = _add_until_jammed(generator, radius, (inner, edge), n_elements,
+                                    2 * element_radius)
         if len(centres) == n_elements:
             centres.setflags(write=False)  # shared by all arrays of this description
             return centres
@@ -131,10 +146,37 @@ def random_cap(radius: float, aperture: float, n_elements: int, element_radius: 
                      allowed="fewer or smaller elements, up to about 51 % of the bowl")
 
 
-def _add_until_jammed(generator, radius, edge, n_elements, distance) -> np.ndarray:
+def spiral_cap(radius: float, aperture: float, hole: float, n_elements: int,
+               element_radius: float, seed: int, file: str) -> np.ndarray:
+    """Centres of discs on a Fermat spiral over a spherical cap, each with an equal area [m].
+
+    Parameters, Returns, Raises : as for `random_cap`; the seed has no effect.
+    """
+    inner, edge = _room(radius, aperture, hole, element_radius)
+    low, high = (radius * (1 - cos(angle)) for angle in (inner, edge))
+    centres = _spiral(radius, low, high, n_elements)
+    nearest = cKDTree(centres).query(centres, k=2)[0][:, 1].min() if n_elements > 1 else np.inf
+    if edge <= inner or nearest < 2 * element_radius:
+        raise InputError("the discs overlap on the spiral", file=file, key="element_radius_m",
+                         value=element_radius, allowed=f"at most {nearest / 2:.4g} for "
+                         f"{n_elements} elements, or fewer elements")
+    return centres
+
+
+def _room(radius: float, aperture: float, hole: float, element_radius: float):
+    """Angles from the axis between which the centres of discs may lie [rad].
+
+    A disc touches the bowl at its centre only; its edge lies a little outside the sphere.
+    """
+    sphere, own = hypot(radius, element_radius), atan(element_radius / radius)
+    inner = asin(min(1.0, hole / 2 / sphere)) + own if hole else 0.0
+    return inner, asin(aperture / 2 / sphere) - own
+
+
+def _add_until_jammed(generator, radius, room, n_elements, distance) -> np.ndarray:
     centres = np.empty((0, 3))
     for _ in range(30):
-        pool = _uniform_on_cap(generator, radius, edge, CANDIDATES)
+        pool = _uniform_on_cap(generator, radius, room, CANDIDATES)
         if len(centres):
             pool = pool[cKDTree(centres).query(pool, distance_upper_bound=distance)[0] > distance]
         while len(pool) and len(centres) < n_elements:
@@ -145,12 +187,9 @@ def _add_until_jammed(generator, radius, edge, n_elements, distance) -> np.ndarr
     return centres
 
 
-def _uniform_on_cap(generator, radius, edge, count) -> np.ndarray:
+def _uniform_on_cap(generator, radius, room, count) -> np.ndarray:
     # Equal areas of a sphere have equal heights (Archimedes), so the height is uniform.
-    height = generator.uniform(0, 1 - cos(edge), count)
+    height = generator.uniform(*(1 - cos(angle) for angle in room), count)
     azimuth = generator.uniform(0, 2 * pi, count)
     across = np.sqrt(height * (2 - height))
     return radius * np.column_stack([across * np.cos(azimuth), across * np.sin(azimuth), height])
-
-
-_KINDS = {"random_spherical": _random_spherical, "bowl": _bowl, "annular": _annular}

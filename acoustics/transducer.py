@@ -51,6 +51,10 @@ class Transducer:
     def from_config(cls, device: dict) -> Transducer:
         """Build the transducer that a file of `config/transducers` describes.
 
+        Parameters
+        ----------
+        device : what `hifuflow.devices.load_device` returns.
+
         Raises
         ------
         InputError : the discs do not fit.
@@ -58,8 +62,8 @@ class Transducer:
         layout = lay_out(device)
         steering = device["max_steering_m"]
         return cls(device["name"], device["frequency_hz"], device["radius_of_curvature_m"],
-                   layout.aperture, layout.rim_depth, layout.positions, layout.normals,
-                   layout.radii, layout.element, np.ones(layout.element[-1] + 1),
+                   device["aperture_m"], layout.rim_depth, layout.positions, layout.normals,
+                   layout.radii, layout.element, np.array(device["weights"]),
                    steering["lateral"], steering["axial"])
 
     @property

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from .devices import load_device
 from .errors import InputError, InvalidConfig
 from .provenance import ROOT
 from .schema import check, read_yaml
 
-TRANSDUCERS = ROOT / "config" / "transducers"
 PATIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 TISSUES = ROOT / "config" / "tissues.yaml"
 THERMAL = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfusion_kg_m3_s")
@@ -148,7 +148,7 @@ def load_patient(path) -> Patient:
     if faults:
         raise InvalidConfig(faults)
     tissue_table, tissue_faults = _load_tissues(config["tissues"], path)
-    device, device_faults = _load_transducer(config["transducer"]["name"], path)
+    device, device_faults = load_device(config["transducer"], path)
     faults = tissue_faults + device_faults or _cross_check(config, tissue_table["tissues"], device,
                                                            path)
     if faults:
@@ -205,22 +205,6 @@ def _load_tissues(overrides: dict, patient_file) -> tuple[dict, list]:
     return table, faults
 
 
-def _load_transducer(name: str, patient_file) -> tuple[dict, list]:
-    file = TRANSDUCERS / f"{name}.yaml"
-    if not file.is_file():
-        known = ", ".join(sorted(path.stem for path in TRANSDUCERS.glob("*.yaml")))
-        return {}, [InputError("no such transducer", file=patient_file, key="transducer.name",
-                               value=name, allowed=known)]
-    device, faults = check(read_yaml(file), "transducer", file)
-    if not faults and device["aperture_m"] >= 2 * device["radius_of_curvature_m"]:
-        faults.append(InputError("is wider than a hemisphere", file=file, key="aperture_m",
-                                 value=device["aperture_m"],
-                                 allowed=f"below {2 * device['radius_of_curvature_m']:g}, twice "
-                                         "radius_of_curvature_m"))
-    prose = ("description", "source", "assumed")  # an edit there changes no result
-    return {"name": name, **{k: v for k, v in device.items() if k not in prose}}, faults
-
-
 def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputError]:
     """Faults that only two keys together show."""
     faults = []
@@ -231,8 +215,9 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
     _check_anatomy(config["anatomy"], fault)
     _check_regions(config, tissues, fault)
     _check_target(config["target"], config["regions"], fault)
-    if math.hypot(*config["transducer"]["axis"]) < SHORTEST_AXIS:
-        fault("has no direction", "transducer.axis", config["transducer"]["axis"],
+    axis = config["transducer"]["axis"]
+    if axis != "auto" and math.hypot(*axis) < SHORTEST_AXIS:
+        fault("has no direction", "transducer.axis", axis,
               "a vector that is not zero")
     boundary = config["boundary"]
     warmest = max([boundary["arterial_temperature_c"]]
@@ -244,7 +229,7 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
     if config["prescription"]["max_power_w"] > device["max_power_w"]:
         fault("is above what the transducer can radiate", "prescription.max_power_w",
               config["prescription"]["max_power_w"],
-              f"at most {device['max_power_w']} ({device['name']})")
+              f"at most {device['max_power_w']:g} ({device['name']})")
     order, cells = config["reduction"]["order"], config["mesh"]["control"]["cells"]
     most = 3 * cells // 2  # quadratic tetrahedra have 1.3 to 1.5 unknowns each
     if order != "auto" and order > most:

@@ -55,7 +55,7 @@ def bowl(radius, aperture, frequency=1e6, **changes):
     return Transducer.from_config({
         "name": "bowl", "kind": "bowl", "frequency_hz": frequency, "radius_of_curvature_m": radius,
         "aperture_m": aperture, "inner_aperture_m": 0.0,
-        "max_steering_m": {"lateral": 0.0, "axial": 0.0}, **changes})
+        "max_steering_m": {"lateral": 0.0, "axial": 0.0}, "weights": [1.0], **changes})
 
 
 def test_tiles_of_a_bowl_have_its_area_and_are_small_against_the_wavelength():
@@ -73,7 +73,7 @@ def test_rings_are_driven_apart_and_focus_along_the_axis():
     """Eight rings steered 1 cm in depth reach nearly the gain that free phases would give."""
     edges = np.linspace(0.01, 0.065, 9)
     array = bowl(0.13, 0.13, kind="annular",
-                 rings_m=list(pairwise(edges)))
+                 rings_m=list(pairwise(edges)), weights=[1.0] * 8)
     assert array.n_elements == 8 and array.aperture == 0.13
     heights = 0.13 - np.sqrt(0.13**2 - edges**2)
     np.testing.assert_allclose(array.areas, 2 * np.pi * 0.13 * np.diff(heights), rtol=1e-12)

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from hifuflow import config as configuration
+from hifuflow import devices
 from hifuflow.config import InvalidConfig, Study, load_patient
 from hifuflow.errors import InputError
 from hifuflow.provenance import ROOT
@@ -153,7 +154,7 @@ def test_fault_names_file_key_and_what_is_allowed(patient_file, changes, key, al
     ({"element_radius_m": NAN}, "element_radius_m", "finite"),
     ({"n_elements": 0}, "n_elements", "at least 1"),
     ({"n_elements": 256.0}, "n_elements", "a whole number"),
-    ({"kind": "annular"}, "kind", "random_spherical"),
+    ({"kind": "anular"}, "kind", "random_spherical"),
     ({"frequency_hz": "1 MHz"}, "frequency_hz", "a number"),
     ({"frequency_mhz": 1}, "frequency_mhz", "frequency_hz"),
     ({"max_steering_m": {"lateral": 0.01}}, "max_steering_m.axial", "at least 0"),
@@ -161,9 +162,9 @@ def test_fault_names_file_key_and_what_is_allowed(patient_file, changes, key, al
     ({"max_power_w": "100"}, "max_power_w", "a number"),
 ])
 def test_faults_of_a_transducer_name_its_file(tmp_path, monkeypatch, changes, key, allowed):
-    original = configuration.TRANSDUCERS / "random256.yaml"
+    original = devices.TRANSDUCERS / "random256.yaml"
     path = variant(original, changes, tmp_path / "random256.yaml")
-    monkeypatch.setattr(configuration, "TRANSDUCERS", tmp_path)
+    monkeypatch.setattr(devices, "TRANSDUCERS", tmp_path)
     with pytest.raises(InvalidConfig) as caught:
         load_patient(REFERENCE)
     assert_fault(caught, path, key, allowed)
