@@ -34,6 +34,8 @@ class Anatomy:
         Outside voxels that are not coupling lie behind a cut, where nothing is coupled.
     axis : (3,) unit vector, the direction in which the ultrasound travels.
     source_sha256 : hash of what this came from.
+    beam : what is in the way of a beam from the transducer to the target, on the whole label map:
+        "blocked_fraction", "blocked_by" (obstacle -> fraction), "arriving_fraction" (of the power).
     record : how it came about, further entries of `regions.json`.
     """
 
@@ -44,6 +46,7 @@ class Anatomy:
     coupling: np.ndarray
     axis: np.ndarray
     source_sha256: str
+    beam: dict = field(default_factory=dict)
     record: dict = field(default_factory=dict)
 
     @property
@@ -110,6 +113,7 @@ class Anatomy:
                        "component_volume_m3": self.target_components},
             "axis": self.axis.tolist(),
             "source_sha256": self.source_sha256,
+            "beam": self.beam,
             **self.record,
         })
 
@@ -122,10 +126,10 @@ class Anatomy:
         affine = image.affine.astype(float)
         affine[:3] *= 1e-3
         coupling = np.asarray(nib.load(folder / "coupling.nii.gz").dataobj).astype(bool)
-        regions, target, axis, source_sha256 = (
-            record.pop(key) for key in ("regions", "target", "axis", "source_sha256"))
+        regions, target, axis, source_sha256, beam = (
+            record.pop(key) for key in ("regions", "target", "axis", "source_sha256", "beam"))
         return cls(np.asarray(image.dataobj).astype(np.int16), affine, regions, target["regions"],
-                   coupling, np.array(axis), source_sha256, record)
+                   coupling, np.array(axis), source_sha256, beam, record)
 
 
 @dataclass

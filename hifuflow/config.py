@@ -22,6 +22,7 @@ PATIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 TISSUES = ROOT / "config" / "tissues.yaml"
 THERMAL = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfusion_kg_m3_s")
 SHORTEST_AXIS = 1e-6  # a vector shorter than this has no usable direction
+BEAM_PATH = ("attenuation_np_m_mhz", "blocks")
 ACOUSTIC = ("density_kg_m3", "speed_of_sound_m_s", "attenuation_np_m_mhz", "absorption_np_m_mhz")
 
 
@@ -71,14 +72,17 @@ class Patient:
 
     def _used_tissues(self, keys) -> dict:
         used = {region["tissue"] for region in self.config["regions"].values()}
-        return {name: {key: self.tissues[name][key] for key in keys} for name in sorted(used)}
+        return {name: {key: self.tissues[name][key] for key in keys if key in self.tissues[name]}
+                for name in sorted(used)}
 
     @cached_property
     def _anatomy(self) -> dict:
-        bowl = self.transducer
-        half_angle = math.asin(bowl["aperture_m"] / 2 / bowl["radius_of_curvature_m"])
-        return {"file": self.file.name, "axis": self.config["transducer"]["axis"],
-                "beam_half_angle_rad": half_angle,
+        beam = ("frequency_hz", "radius_of_curvature_m", "aperture_m", "max_steering_m")
+        return {"file": self.file.name,
+                "transducer": {key: self.config["transducer"][key]
+                               for key in ("axis", "max_blocked_fraction")},
+                "device": {key: self.transducer[key] for key in beam},
+                "tissues": self._used_tissues(BEAM_PATH),
                 **self._pick("anatomy", "regions", "cut_regions", "target")}
 
     @cached_property
@@ -89,6 +93,7 @@ class Patient:
     def _plan(self) -> dict:
         return {"file": self.file.name, "device": self.transducer,
                 "water": {"speed_of_sound_m_s": self.water["speed_of_sound_m_s"]},
+                "tissues": self._used_tissues(BEAM_PATH),
                 **self._pick("transducer", "foci")}
 
     @cached_property

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from hifuflow.artifacts import Anatomy
+from hifuflow.beam_path import cone, cone_angle, sphere_directions
 from hifuflow.errors import InputError
 from hifuflow.job import log
 from hifuflow.provenance import config_hash
@@ -17,22 +18,24 @@ from .roi import behind, coupling_mask, crop_box, cropped
 from .target import split_regions, target_key, target_mask, with_margin
 from .thresholds import classified
 from .voxelise import read_mesh_map
+from .window import beam_record, best_axis, check_open, look_around
 
 
 def build_anatomy(config: dict) -> Anatomy:
     """Segmented body in RAS+ with its regions, target and coupling water.
 
-    In this order: read; name the regions; find the target; crop around it; remove the cut regions
-    and all that lies behind them along the axis; drop what is not connected with the target; add
-    the target's margin, splitting the regions it reaches into; find the outside voxels that hold
-    coupling water.
+    In this order: read; name the regions; find the target and the beam's way to it; crop around
+    both; remove the cut regions and all that lies behind them along the axis; drop what is not
+    connected with the target; add the target's margin, splitting the regions it reaches into;
+    find the outside voxels that hold coupling water.
 
     Parameters
     ----------
     config : ``file`` (the patient file), ``anatomy`` (where the anatomy comes from, and
         crop_margin_mm), ``regions`` (name -> {labels, tissue}), ``cut_regions`` (names),
-        ``target`` (see `meshes.target`), ``axis`` (3 numbers, direction in which the ultrasound
-        travels), ``beam_half_angle_rad`` (of the cone from the array to a focus).
+        ``target`` (see `meshes.target`), ``transducer`` ({axis: 3 numbers, the direction in which
+        the ultrasound travels, or ``auto``; max_blocked_fraction}), ``device`` and ``tissues``
+        (see `meshes.window`).
 
     Returns
     -------
@@ -41,20 +44,22 @@ def build_anatomy(config: dict) -> Anatomy:
 
     Raises
     ------
-    InputError : input that cannot be read or does not fit the regions and the target.
+    InputError : input that cannot be read or does not fit the regions and the target, no way for
+        the beam through the skin.
     """
-    axis = np.array(config["axis"], float) / np.linalg.norm(config["axis"])
     source = _source(config["anatomy"], config["file"])
     labels, regions = named_regions(source, config)
     core = target_mask(labels, regions, source.affine, config)
     spacing, wall = np.diag(source.affine)[:3], source.wall
+    cut = np.isin(labels, [regions[region]["label"] for region in config["cut_regions"]])
+    axis, beam = _beam(labels, source.affine, core, regions, cut if wall is None else cut | wall,
+                       config)
     box = (slice(None),) * 3
     if "phantom" not in config["anatomy"]:
-        cut_labels = [regions[region]["label"] for region in config["cut_regions"]]
-        cut = behind(np.isin(labels, cut_labels), spacing, axis)
-        wall = cut if wall is None else wall | cut
+        shadow = behind(cut, spacing, axis)
+        wall = shadow if wall is None else wall | shadow
         box = crop_box(labels > 0, core, wall, spacing, axis,
-                       config["anatomy"]["crop_margin_mm"] * 1e-3, config["beam_half_angle_rad"])
+                       config["anatomy"]["crop_margin_mm"] * 1e-3, cone_angle(config["device"]))
     coupling = coupling_mask(labels > 0, wall, spacing, axis, box)
     counts = [_counts(labels, regions)]
     labels, affine = cropped(labels, source.affine, box)
@@ -66,6 +71,7 @@ def build_anatomy(config: dict) -> Anatomy:
     counts.append(_counts(labels, regions))
     labels = _one_piece(labels, core, config, affine)
     counts.append(_counts(labels, regions))
+    check_open(beam, config["transducer"], config["file"])
     left_out = _left_out(counts, regions)
     enclosed = int((ndimage.binary_fill_holes(labels > 0) & (labels == 0)).sum())
     if enclosed:
@@ -74,8 +80,22 @@ def build_anatomy(config: dict) -> Anatomy:
     labels, target = split_regions(labels, regions, mask, config)
     _measure(labels, regions, affine)
     return Anatomy(labels.astype(np.int16), affine, regions, target, coupling, axis,
-                   source.sha256, {"source": source.record, "left_out_voxels": left_out,
+                   source.sha256, beam, {"source": source.record, "left_out_voxels": left_out,
                                     "enclosed_outside_voxels": enclosed})
+
+
+def _beam(labels, affine, target, regions, cut, config):
+    """Direction of the ultrasound, given or found, and what is in the beam's way."""
+    given, device = config["transducer"]["axis"], config["device"]
+    if given == "auto":
+        rays = look_around(labels, affine, target, regions, cut, sphere_directions(), config)
+        axis = best_axis(rays, device, config["file"])
+        log.info("best direction of the beam: (%.3f, %.3f, %.3f)", *axis)
+    else:
+        axis = np.array(given, float) / np.linalg.norm(given)
+        rays = look_around(labels, affine, target, regions, cut, cone(axis, cone_angle(device)),
+                           config)
+    return axis, beam_record(rays, axis, device)
 
 
 def _source(section, file) -> LabelMap:

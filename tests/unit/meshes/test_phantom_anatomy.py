@@ -25,6 +25,10 @@ def config(**phantom):
     return base
 
 
+def pose(axis):
+    return {"axis": axis, "max_blocked_fraction": 0.5}
+
+
 def corners(anatomy, mask):
     half = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), -1).reshape(-1, 3)
     return anatomy.position((np.argwhere(mask)[:, None] + half).reshape(-1, 3))
@@ -184,7 +188,7 @@ def muted(data, value, other):
     (muted(block(), 7, 1), {},
      r"regions\.muscle\.labels = 7: no such label.*-3 \(144 voxels\), 1 \("),
     (muted(block(), 0, 9), {}, r"no region names the labels 9 \(\d+ voxels\)"),
-    (block(), {"axis": [0, 0, -1]}, "wholly behind the cut regions"),
+    (block(), {"transducer": pose([0, 0, -1])}, "wholly behind the cut regions"),
     (block()[13:], {}, "touches the edge"),
 ])
 def test_bad_maps_are_refused(tmp_path, data, changes, words):
@@ -263,7 +267,8 @@ def test_real_breast_is_cropped_to_one_side():
                "fat": {"labels": [4, 5, 6, 7], "tissue": "fat"}}
     result = build_anatomy({**REFERENCE.section("anatomy"),
                             "anatomy": {"labels": str(EXAM_33), "crop_margin_mm": 40},
-                            "regions": regions, "cut_regions": ["muscle"], "axis": [0, -1, 0]})
+                            "regions": regions, "cut_regions": ["muscle"],
+                            "transducer": pose([0, -1, 0])})
     assert result.regions["tumour"]["volume_m3"] == pytest.approx(2.07e-6, rel=0.01)
     # the other breast lies at positive x (left), this one is the right one
     assert result.position(np.argwhere(result.body_mask))[:, 0].max() < -0.04
