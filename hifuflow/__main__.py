@@ -48,6 +48,8 @@ def _check_thoroughly(patient: Patient) -> str:
     section = patient.section("heating")
     check_grid(anatomy, plan, section["device"], section["tissues"]["water"]["speed_of_sound_m_s"],
                section["acoustics"])
+    for warning in plan.warnings:
+        print(f"WARNING {patient.file}: {warning}", file=sys.stderr)
     target = anatomy.target_mask.sum() * anatomy.voxel_volume
     body = anatomy.body_mask.sum() * anatomy.voxel_volume
     return (f"{patient.file}: usable. Target {target * 1e6:.2f} ml in {body * 1e6:.0f} ml of body, "

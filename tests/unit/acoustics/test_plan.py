@@ -64,9 +64,8 @@ def test_a_single_explicit_focus_takes_the_spacing_of_the_section(cube, device):
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"axis": (0, 1, 0)}, "prepared for"),
     ({"standoff": 20}, r"standoff_mm = 20.*water up to"),
-    ({"standoff": 140}, "focus 1 of 20 needs .* mm of lateral and .29.* mm of axial steering"),
+    ({"standoff": 140}, "20 of 20 foci .* mm of lateral and .29.* mm of axial steering"),
     ({"spacing_mm": 3, "plane_offsets_mm": [30]}, "no focus lies in the target"),
     ({"explicit_mm": [[0, 0, 300]], "spacing_mm": 3}, "focus 1 does not lie in the body"),
     ({"explicit_mm": [[0, 0, -20.0], [0, 0, 0]]}, "focus 1 does not lie in the body"),
