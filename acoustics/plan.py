@@ -70,14 +70,16 @@ def plan_treatment(anatomy: Anatomy, transducer: dict, config: dict) -> Plan:
                                    config["file"])
     foci, shift = foci[keep], found.shift[keep]
     target = anatomy.position(np.argwhere(anatomy.target_mask))
-    covered = coverage(target, foci, beam_frame(anatomy.axis), width, length)
+    covered, spread = (coverage(target, foci, beam_frame(anatomy.axis), across, length)
+                       for across in (width, 2 * width))
     warnings = _blocked(anatomy.beam) + summary(left_out, wanted)
     for warning in warnings:
         log.warning("WARNING %s", warning)
     log.info("%d foci, apex at (%.1f, %.1f, %.1f) mm; foci of %.1f x %.1f mm (-6 dB) cover %.0f %% "
-             "of the target", len(foci), *(apex * 1e3), width * 1e3, length * 1e3, covered * 100)
-    return Plan(apex, anatomy.axis, foci, spacing, shift, width, length, covered, left_out,
-                warnings, transducer["switch_time_s"], transducer["move_time_s"])
+             "of the target, with the spread of heat %.0f %%", len(foci), *(apex * 1e3),
+             width * 1e3, length * 1e3, covered * 100, spread * 100)
+    return Plan(apex, anatomy.axis, foci, spacing, shift, width, length, covered, spread,
+                left_out, warnings, transducer["switch_time_s"], transducer["move_time_s"])
 
 
 def _stand(anatomy: Anatomy, device: Transducer, centroid, speed: float,
@@ -142,8 +144,11 @@ def _wanted(anatomy: Anatomy, centroid, width: float, length: float,
             config: dict) -> tuple[np.ndarray, float]:
     """Foci asked for, and their spacing [m]."""
     options = config["foci"]
-    spacing = (automatic_spacing(width) if options["spacing_mm"] == "auto"
-               else options["spacing_mm"] * 1e-3)
+    spacing, longest = automatic_spacing(width, length)
+    if options["spacing_mm"] != "auto":
+        spacing = options["spacing_mm"] * 1e-3
+    if "plane_spacing_mm" in options:
+        longest = options["plane_spacing_mm"] * 1e-3
     if "explicit_mm" in options:
         foci = np.array(options["explicit_mm"]) * 1e-3
         if len(foci) > 1:
@@ -151,11 +156,8 @@ def _wanted(anatomy: Anatomy, centroid, width: float, length: float,
         return foci, spacing
     centre = anatomy.position(np.rint(anatomy.index(centroid)))
     planned = options["plane_offsets_mm"] == "auto"
-    if planned:
-        longest = options["plane_spacing_mm"] * 1e-3 if "plane_spacing_mm" in options else length
-        offsets = planes_through(anatomy, centre, longest)
-    else:
-        offsets = np.sort(options["plane_offsets_mm"]) * 1e-3
+    offsets = (planes_through(anatomy, centre, longest) if planned
+               else np.sort(options["plane_offsets_mm"]) * 1e-3)
     foci = lattice(anatomy, centre, spacing, offsets, staggered=planned)
     if len(foci) == 0:
         raise InputError("no focus lies in the target", file=config["file"], key="foci",

@@ -26,7 +26,7 @@ class Transducer:
     name : what the transducer is called in the files made with it.
     frequency : [Hz].
     radius_of_curvature : distance from the apex to the geometric focus [m].
-    aperture : diameter of the rim [m].
+    aperture, hole : diameters of the rim and of a hole around the axis (0: none) [m].
     rim_depth : distance along the axis from the apex to the plane of the rim [m].
     positions, normals, radii : (n, 3), (n, 3), (n,) of the discs, own frame [m].
     element : (n,) index of the element that each disc belongs to, ascending from 0.
@@ -38,6 +38,7 @@ class Transducer:
     frequency: float
     radius_of_curvature: float
     aperture: float
+    hole: float
     rim_depth: float
     positions: np.ndarray = field(repr=False)
     normals: np.ndarray = field(repr=False)
@@ -62,9 +63,9 @@ class Transducer:
         layout = lay_out(device)
         steering = device["max_steering_m"]
         return cls(device["name"], device["frequency_hz"], device["radius_of_curvature_m"],
-                   device["aperture_m"], layout.rim_depth, layout.positions, layout.normals,
-                   layout.radii, layout.element, np.array(device["weights"]),
-                   steering["lateral"], steering["axial"])
+                   device["aperture_m"], device["inner_aperture_m"], layout.rim_depth,
+                   layout.positions, layout.normals, layout.radii, layout.element,
+                   np.array(device["weights"]), steering["lateral"], steering["axial"])
 
     @property
     def n_elements(self) -> int:

@@ -150,6 +150,7 @@ class Plan:
     apex_shift : (n_foci, 3) how far the transducer is moved for each focus [m].
     focal_width_m, focal_length_m : of the focus in water, at half its pressure [m].
     coverage : fraction of the target that lies inside the foci's ellipsoids of these sizes.
+    spread_coverage : the same for ellipsoids twice as wide, into which heat spreads by conduction.
     left_out : foci that were not planned: {"position_m", "reason"}.
     warnings : what a person should know before treating, in words.
     switch_time_s, move_time_s : to steer, and to move, to another focus [s].
@@ -163,13 +164,14 @@ class Plan:
     focal_width_m: float = 0.0
     focal_length_m: float = 0.0
     coverage: float = 0.0
+    spread_coverage: float = 0.0
     left_out: list = field(default_factory=list)
     warnings: list = field(default_factory=list)
     switch_time_s: float = 0.0
     move_time_s: float = 0.0
 
     NUMBERS: ClassVar = ("spacing_m", "focal_width_m", "focal_length_m", "coverage",
-                         "switch_time_s", "move_time_s")
+                         "spread_coverage", "switch_time_s", "move_time_s")
 
     def __post_init__(self):
         if self.apex_shift is None:

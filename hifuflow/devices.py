@@ -17,6 +17,7 @@ TRANSDUCERS = ROOT / "config" / "transducers"
 PROSE = ("description", "source", "assumed")  # an edit there changes no result
 COLUMNS = ("x_m", "y_m", "z_m", "nx", "ny", "nz", "radius_m")
 MOST_ELEMENTS = 10_000
+ON_BOWL = ("random_spherical", "fermat_spiral", "bowl")
 ROUNDING = 0.01  # part of two radii by which discs of a rounded list may overlap
 KEYS = {  # the keys of each kind beside those that every kind has; the first ones are required
     "elements": (("elements",), ()),
@@ -88,7 +89,8 @@ def _complete(device: dict, file) -> tuple[dict, list[InputError]]:
         return {**device, "elements": rows, "n_elements": len(rows), "aperture_m": 2 * reach}, []
     if device["kind"] == "annular":
         return {**device, "n_elements": len(device["rings_m"]),
-                "aperture_m": 2 * max(rim for _, rim in device["rings_m"])}, []
+                "aperture_m": 2 * max(rim for _, rim in device["rings_m"]),
+                "inner_aperture_m": 2 * min(inner for inner, _ in device["rings_m"])}, []
     return {"n_elements": 1, **device}, []
 
 
@@ -98,7 +100,7 @@ def _check_sizes(device: dict, file) -> list[InputError]:
         faults.append(InputError("is wider than a hemisphere", file=file, value=aperture,
                                  key="rings_m" if device["kind"] == "annular" else "aperture_m",
                                  allowed=f"below {2 * radius:g}, twice radius_of_curvature_m"))
-    if device["inner_aperture_m"] >= aperture:
+    if device["kind"] in ON_BOWL and device["inner_aperture_m"] >= aperture:
         faults.append(InputError("leaves no room for the elements", file=file,
                                  key="inner_aperture_m", value=device["inner_aperture_m"],
                                  allowed=f"below aperture_m ({aperture:g})"))
