@@ -135,6 +135,29 @@ def test_tissue_table_is_the_papers():
     ({"anatomy.phantom.tumour_semi_axes_mm": [9, 9, 1]}, "anatomy.phantom.tumour_semi_axes_mm",
      "at least 1.5"),
     ({"regions.fat.labels": [0, 1]}, "regions.fat.labels", "other than 0"),
+    ({"regions.fat.labels": ["fat", ""]}, "regions.fat.labels.1", "text"),
+    ({"regions.fat.labels": ["1", 1.5]}, "regions.fat.labels.1", "a whole number"),
+    ({"anatomy.mesh": {"file": "m.vtu"}}, "anatomy", "exactly one"),
+    ({"anatomy.mesh": {"file": "m.vtu", "unit": "cm"}}, "anatomy.mesh.unit", "mm, m"),
+    ({"anatomy.mesh": {"unit": "m"}}, "anatomy.mesh.file", "text"),
+    ({"anatomy": {"image": "ct.nii"}}, "anatomy", "both"),
+    ({"anatomy": {"labels": "m.nii", "thresholds": {"a": {"below": 1}}}}, "anatomy", "both"),
+    ({"anatomy": {"image": "ct.nii", "thresholds": {"a": {}}}}, "anatomy.thresholds.a", "below"),
+    ({"anatomy": {"image": "ct.nii", "thresholds": {"a": {"at_least": 2, "below": 2}}}},
+     "anatomy.thresholds.a", "at_least < below"),
+    ({"anatomy": {"image": "ct.nii", "thresholds": {"a": {"above": 2}}}},
+     "anatomy.thresholds.a.above", "at_least"),
+    ({"target": {}}, "target", "exactly one"),
+    ({"target.sphere": {"centre_mm": [0, 0, 0], "radius_mm": 5}}, "target", "exactly one"),
+    ({"target": {"sphere": {"centre_mm": [0, 0, 0]}}}, "target.sphere.radius_mm", "above 0"),
+    ({"target": {"sphere": {"centre_mm": [0, 0], "radius_mm": 5}}}, "target.sphere.centre_mm",
+     "of 3 entries"),
+    ({"target": {"sphere": {"centre_mm": [0, 0, 0], "radius_mm": 5}, "at_mm": [0, 0, 0]}},
+     "target", "with a region"),
+    ({"target.at_mm": [0, 0, 0], "target.largest_component": True}, "target", "with a region"),
+    ({"target": {"at_mm": [0, 0, 0], "largest_component": True}}, "target", "with a region"),
+    ({"target": {"ellipsoid": {"centre_mm": [0, 0, 0], "semi_axes_mm": [9, 5, 5],
+                               "first_axis": [0, 2, 0]}}}, "target.ellipsoid", "not parallel"),
     ({"cut_regions": ["tumour"]}, "cut_regions", "fat"),
     ({"cut_regions": ["muscle"]}, "cut_regions", "fat"),
     ({"target.margin_mm": -1}, "target.margin_mm", "at least 0"),
@@ -195,6 +218,23 @@ def test_missing_label_map_is_named(patient_file):
     path = patient_file({"anatomy": {"labels": "nowhere.nii.gz"}})
     with pytest.raises(InvalidConfig, match=r"nowhere\.nii\.gz"):
         load_patient(path)
+
+
+def test_all_sources_are_found_beside_the_patient_file(patient_file, tmp_path):
+    anatomy = {"image": "ct.nii", "thresholds": {"body": {"at_least": -300}}, "labels": "m.nii"}
+    with pytest.raises(InvalidConfig) as caught:
+        load_patient(patient_file({"anatomy": anatomy}))
+    assert {fault.key for fault in caught.value.faults} == {"anatomy.labels", "anatomy.image"}
+    for name in ("ct.nii", "m.nii", "m.vtu"):
+        (tmp_path / name).write_bytes(b"")
+    both = load_patient(patient_file({"anatomy": anatomy}))
+    assert both.sources == [str(tmp_path / "m.nii"), str(tmp_path / "ct.nii")]
+    assert both.scan == str(tmp_path / "m.nii")
+    del anatomy["labels"]
+    assert load_patient(patient_file({"anatomy": anatomy})).scan == str(tmp_path / "ct.nii")
+    mesh = load_patient(patient_file({"anatomy": {"mesh": {"file": "m.vtu"}}}))
+    assert mesh.sources == [str(tmp_path / "m.vtu")] and mesh.scan is None
+    assert mesh.section("anatomy")["anatomy"]["mesh"]["unit"] == "mm"
 
 
 def test_label_map_is_relative_to_the_patient_file(patient_file, tmp_path):

@@ -81,7 +81,7 @@ def test_component_of_the_liver():
 
 
 @pytest.mark.parametrize("name, label, region", [("abdomen_femur", 76, "bone"),
-                                                 ("abdomen_gluteus", 80, "muscle")])
+                                                 ("abdomen_gluteus", 81, "muscle")])
 def test_drawn_spheres_in_the_abdomen(name, label, region):
     anatomy = built(name)
     image, data, voxel = raw("abdomen_labels.nii.gz")
