@@ -30,7 +30,7 @@ def created_by() -> str:
 def versions() -> dict[str, str]:
     """Version of every library whose numbers end up in the results."""
     names = ("dolfinx-solver-real", "gmsh", "slycot", "numpy", "scipy", "snakemake", "meshio",
-             "nibabel", "scikit-image")
+             "nibabel", "simpleitk", "highdicom", "scikit-image")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
