@@ -93,11 +93,15 @@ def _drawn(labels, affine, shape, config):
         directions = _frame(shape["first_axis"], shape["second_axis"])
     x, y, z = (affine[i, 3] * 1e3 + affine[i, i] * 1e3 * np.arange(n) - c
                for i, (n, c) in enumerate(zip(labels.shape, shape["centre_mm"], strict=True)))
-    reach = semi_axes.max()
+    reach = semi_axes.max() + np.diag(affine)[:3].max() * 1e3  # holds the centre's voxel at least
     box = tuple(slice(*(np.flatnonzero(np.abs(a) <= reach)[[0, -1]] + [0, 1])) for a in (x, y, z))
     x, y, z = (a[s] for a, s in zip((x, y, z), box, strict=True))
     inside = sum(((u[0] * x[:, None, None] + u[1] * y[:, None] + u[2] * z) / a) ** 2
                  for u, a in zip(directions, semi_axes, strict=True)) <= 1
+    if not (inside & (labels[box] > 0)).any():
+        edges = " x ".join(f"{edge:.3g}" for edge in np.diag(affine)[:3] * 1e3)
+        raise InputError(f"holds the centre of no voxel of {edges} mm in the body",
+                         file=config["file"], key=key, value=shape, allowed="a larger shape")
     mask = np.zeros(labels.shape, bool)
     mask[box] = inside & (labels[box] > 0)
     if mask.sum() < inside.sum():

@@ -101,6 +101,7 @@ def test_margin_in_all_cases(path, choice):
     ({"at_mm": [1, 1, 99]}, r"outside of the map.*S 0 to 46"),
     ({"sphere": {"centre_mm": [1, 20, 26], "radius_mm": 6}}, r"sphere\.centre_mm.*outside of the"),
     ({"sphere": {"centre_mm": [20, 20, 26], "radius_mm": 60}}, "outside of the body"),
+    ({"sphere": {"centre_mm": [20, 20, 26.9], "radius_mm": 0.5}}, r"no voxel of 1 x 1 x 2 mm"),
 ])
 def test_targets_that_are_not_there(path, choice, words):
     with pytest.raises(InputError, match=words) as caught:
