@@ -95,4 +95,15 @@ def _class(values, options, voxel):
             keep &= np.arange(n + 1) == size.argmax()
         keep[0] = False
         mask = keep[component]
-    return ndimage.binary_fill_holes(mask) if options["fill_holes"] else mask
+    return _filled(mask) if options["fill_holes"] else mask
+
+
+def _filled(mask):
+    """What a mask encloses on all sides; holes that run out of the scan, like gas in a bowel that
+    is cut by the last slice, are closed where that slice encloses them."""
+    mask = mask.copy()
+    for axis in range(3):
+        planes = np.moveaxis(mask, axis, 0)
+        for end in (0, -1):
+            planes[end] = ndimage.binary_fill_holes(planes[end])
+    return ndimage.binary_fill_holes(mask)

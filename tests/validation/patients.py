@@ -6,6 +6,7 @@ import time
 
 from run import ROOT, Check, at_most, run_patient, within
 
+from hifuflow.__main__ import main
 from hifuflow.artifacts import Heating, Plan
 from hifuflow.job import read_json
 
@@ -13,6 +14,8 @@ PAPER = "reference paper, section III.A"
 SIZES = {"control": (9299, 13523), "plant": (15911, 22674)}
 TARGET_VOLUME = {"control": 0.05, "plant": 0.03}
 REAL_MAP = ROOT.parent / "shared" / "data" / "breast_exam33_labels.nii.gz"
+REAL_PATIENTS = ("breast_exam25", "breast_exam33", "liver_component", "abdomen_femur",
+                 "abdomen_gluteus")
 
 
 def checks() -> list[Check]:
@@ -32,6 +35,9 @@ def checks() -> list[Check]:
     found.append(Check("reference patient: fraction of the target treated", metrics["coverage"],
                        None, 0.9, 1.0, "T90 is the paper's aim"))
     if REAL_MAP.is_file():
+        found += [at_most(f"{name}: faults that `validate` finds",
+                          main(["validate", str(ROOT / "tests" / "patients" / f"{name}.yaml")]), 0,
+                          "usable as it is") for name in REAL_PATIENTS]
         found += _common("real patient", run_patient("breast_exam33", "tests/patients"))
     else:
         print(f"no {REAL_MAP}: the real patient is left out")

@@ -16,7 +16,7 @@ rule anatomy:
     benchmark:
         f"{RESULTS}/benchmarks/anatomy.tsv"
     resources:
-        mem_mb=2000,
+        mem_mb=4000,
         runtime=10,
     script:
         "../scripts/anatomy.py"

@@ -134,3 +134,19 @@ def test_voxels_that_are_not_finite_are_in_no_class(tmp_path, from_labels):
     values[1] = np.inf
     write_nifti(tmp_path / "s.nii", values, AFFINE)
     assert_same(build_anatomy(config(tmp_path / "s.nii")), from_labels)
+
+
+def test_holes_that_run_out_of_the_scan_are_filled(tmp_path):
+    """A tube of gas open at the last slice is filled, a notch in the side is not."""
+    values = np.zeros((30, 30, 30), np.float32)
+    values[4:26, 4:26, 6:] = 1
+    values[10:14, 10:14, 10:14] = 2
+    values[18:20, 18:20, 16:] = 0  # tube to the end
+    values[20:26, 8:10, 10:12] = 0  # notch
+    write_nifti(tmp_path / "s.nii", values, np.eye(4))
+    classes = {"tumour": {**RULES, "at_least": 1.5},
+               "fat": {**RULES, "at_least": 0.5, "fill_holes": True}}
+    base = config(tmp_path / "s.nii", classes, cut_regions=[])
+    del base["regions"]["muscle"]
+    anatomy = build_anatomy(base)
+    assert anatomy.body_mask.sum() == 22 * 22 * 24 - 6 * 2 * 2
