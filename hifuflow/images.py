@@ -101,7 +101,9 @@ def open_image(path, key: str | None = None) -> Image:
     """
     # The readers are loaded with the first file of their kind: some of their libraries are slow.
     path = Path(path)
-    if path.is_dir() or _has_suffix(path, NRRD + META):
+    if path.is_dir():
+        from .itk import open_series as reader
+    elif _has_suffix(path, NRRD + META):
         from .itk import open_itk as reader
     elif _has_suffix(path, DICOM) or _is_dicom(path):
         from .dicom_seg import open_dicom_seg as reader

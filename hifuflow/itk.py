@@ -15,20 +15,44 @@ sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
 def open_itk(path, key) -> Image:
-    """Header of an NRRD or MetaImage file, or of a folder that holds one DICOM series.
+    """Header of an NRRD or MetaImage file; see `hifuflow.images.open_image`.
 
-    ITK's positions are L, P, S in millimetres. Segments of 3D Slicer are named by the header's
-    fields ``SegmentN_Name``, ``_LabelValue`` and ``_Layer``; overlapping ones stand in layers.
+    Segments of 3D Slicer are named by the header's fields ``SegmentN_Name``, ``_LabelValue`` and
+    ``_Layer``; overlapping ones stand in layers.
     """
-    reader = _series(path, key) if path.is_dir() else sitk.ImageFileReader()
-    if not path.is_dir():
-        reader.SetFileName(str(path))
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
     try:
-        header = reader.Execute() if path.is_dir() else _header(reader)
+        reader.ReadImageInformation()
     except RuntimeError as error:
         raise unreadable(error, path, key) from error
-    if not path.is_dir():
-        _check_orientation(reader, path, key)
+    _check_orientation(reader, path, key)
+    count = reader.GetNumberOfComponents()
+    shape, affine = _geometry(reader)
+    kind = "NRRD" if path.name.lower().endswith(NRRD) else "MetaImage"
+    return Image(path, kind, shape, affine, lambda: _layers(reader.Execute(), shape, count),
+                 _names(reader, count), key=key)
+
+
+def open_series(path, key) -> Image:
+    """The one DICOM series in a folder; its voxels are read at once."""
+    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
+    if len(series) != 1:
+        raise InputError(f"the folder holds {len(series)} DICOM series", file=path, key=key,
+                         allowed="a folder with the files of one series and nothing else")
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise unreadable(error, path, key) from error
+    count = image.GetNumberOfComponentsPerPixel()
+    shape, affine = _geometry(image)
+    return Image(path, "DICOM series", shape, affine, lambda: _layers(image, shape, count), key=key)
+
+
+def _geometry(header):
+    """Shape and affine; ITK's positions are L, P, S in millimetres."""
     shape = tuple(header.GetSize())
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -40,35 +64,13 @@ def open_itk(path, key) -> Image:
         affine[:3, 3] = header.GetOrigin()[:3]
     affine = LPS_TO_RAS @ affine
     affine[:3] *= 1e-3
-    layered = header.GetNumberOfComponents() if hasattr(header, "GetNumberOfComponents") \
-        else header.GetNumberOfComponentsPerPixel()
-    kind = "DICOM series" if path.is_dir() else "NRRD" if path.name.endswith(NRRD) else "MetaImage"
-
-    def read():
-        image = header if path.is_dir() else reader.Execute()
-        data = sitk.GetArrayFromImage(image)  # z, y, x and then the layer
-        if layered == 1:
-            return [data.reshape(shape[::-1]).transpose(2, 1, 0)]
-        return [data[..., i].reshape(shape[::-1]).transpose(2, 1, 0) for i in range(layered)]
-
-    names = () if path.is_dir() else _names(reader, layered)
-    return Image(path, kind, shape, affine, read, names, key=key)
+    return shape, affine
 
 
-def _header(reader):
-    reader.ReadImageInformation()
-    return reader
-
-
-def _series(path, key):
-    """Reader of the one DICOM series in a folder."""
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
-    if len(series) != 1:
-        raise InputError(f"the folder holds {len(series)} DICOM series", file=path, key=key,
-                         allowed="a folder with the files of one series and nothing else")
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
-    return reader
+def _layers(image, shape, count):
+    """Components of an image as arrays of that shape; SimpleITK's are z, y, x, component."""
+    data = sitk.GetArrayFromImage(image).reshape(*shape[::-1], count)
+    return [data[..., i].transpose() for i in range(count)]
 
 
 def _check_orientation(reader, path, key) -> None:

@@ -42,10 +42,9 @@ def named_regions(source: LabelMap, config: dict):
     outside = content.find(config["anatomy"].get("outside", []), "anatomy.outside", faults)
     free = [key for key in content.counts if key not in number and key not in outside]
     if free:
+        unclaimed = _listing([content.describe(*key) for key in free])
         faults.append(InputError(
-            f"no region names the labels "
-            f"{_listing([content.describe(*key) for key in free])}",
-            file=config["file"], key="regions",
+            f"no region names the labels {unclaimed}", file=config["file"], key="regions",
             allowed="every label of the map but 0 in a region, or in anatomy.outside if it is not "
                     "body"))
     raise_faults(faults)
