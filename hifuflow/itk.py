@@ -10,6 +10,8 @@ import SimpleITK as sitk
 from .errors import InputError
 from .images import META, NRRD, Image, Segment, unreadable
 
+UNEVEN = "ITK_non_uniform_sampling_deviation"  # ITK marks such a series with it
+MOST_UNEVEN = 0.01  # of the slices' distance
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
@@ -42,10 +44,14 @@ def open_series(path, key) -> Image:
                          allowed="a folder with the files of one series and nothing else")
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
+    reader.SetSpacingWarningRelThreshold(MOST_UNEVEN)
     try:
         image = reader.Execute()
     except RuntimeError as error:
         raise unreadable(error, path, key) from error
+    if image.HasMetaDataKey(UNEVEN):
+        raise InputError("the distance of its slices varies, or slices are missing", file=path,
+                         key=key, allowed="a complete series of slices at equal distances")
     count = image.GetNumberOfComponentsPerPixel()
     shape, affine = _geometry(image)
     return Image(path, "DICOM series", shape, affine, lambda: _layers(image, shape, count), key=key)

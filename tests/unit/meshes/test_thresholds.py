@@ -58,6 +58,9 @@ def test_dicom_series(tmp_path, from_labels):
         one.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
     anatomy = build_anatomy(config(tmp_path))
     assert_same(anatomy, from_labels)
+    (tmp_path / "11.dcm").unlink()
+    with pytest.raises(InputError, match="slices are missing"):
+        build_anatomy(config(tmp_path))
     ct_series((4, 4, 4), AFFINE)[0].save_as(tmp_path / "other.dcm", enforce_file_format=True)
     with pytest.raises(InputError, match="2 DICOM series"):
         build_anatomy(config(tmp_path))
