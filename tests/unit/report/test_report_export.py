@@ -57,6 +57,23 @@ def test_images_on_a_permuted_and_flipped_grid(case, tmp_path):
         assert (data[np.asarray(source.dataobj) == 0] == outside).all()
 
 
+@pytest.mark.parametrize("name", ["source.nrrd", "source.mha"])
+def test_grid_of_a_source_of_another_format(case, tmp_path, name):
+    import SimpleITK as sitk
+
+    source = source_image(tmp_path / "source.nii.gz", case.anatomy)
+    sitk.WriteImage(sitk.ReadImage(str(tmp_path / "source.nii.gz")), str(tmp_path / name))
+    results = {}
+    for path in (tmp_path / "source.nii.gz", tmp_path / name):
+        export_images(case.anatomy, case.trajectory, path, *names(tmp_path))
+        results[path.name] = nib.load(tmp_path / "dose.nii.gz")
+        results[path.name].get_fdata()  # before the next one replaces it
+    image, expected = results[name], results["source.nii.gz"]
+    assert image.shape == source.shape
+    np.testing.assert_allclose(image.affine, source.affine, atol=1e-4)
+    np.testing.assert_array_equal(image.get_fdata(), expected.get_fdata())
+
+
 @pytest.mark.parametrize("unit, scale", [("meter", 1e-3), ("micron", 1e3)])
 def test_source_in_another_unit_lands_in_the_same_place(case, tmp_path, unit, scale):
     source = source_image(tmp_path / "source.nii.gz", case.anatomy)
