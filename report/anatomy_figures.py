@@ -178,8 +178,9 @@ def _glass(figure, box, view, around, vertices, faces, colour, alpha):
 def planned_foci(anatomy, plan, view: View):
     """Figure 5: foci of each focal plane, numbered as planned, on the target's outlines.
 
-    One panel per focal plane; the target's outline on every slice across the beam is coloured by
-    the slice's position, the outline nearest the panel's plane is drawn bold.
+    One panel per focal plane; the target's outline on every slice across the beam that lies nearer
+    to this plane than to the others is coloured by the slice's position, the one on the plane is
+    drawn bold.
     """
     heights = target_heights(anatomy, view)
     planes = np.round(plan.foci @ view.upright, 5)
@@ -189,14 +190,16 @@ def planned_foci(anatomy, plan, view: View):
     norm = mpl.colors.Normalize(heights[0] * 1e3, heights[-1] * 1e3 + 1e-6)
     shades = DEPTH if view.deeper_is_larger else DEPTH.reversed()
     with style():
-        columns = min(len(levels), 3)
+        columns = min(len(levels), 2)
         rows = -(-len(levels) // columns)
         wide = 4.6 if columns == 1 else WIDTH
         figure = new_figure(0.6 + rows * (0.86 * (wide - 0.6) / columns), wide)
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for ax, level in zip(panels.flat, levels, strict=False):
-            nearest = heights[np.argmin(np.abs(heights - level))]
-            for height in heights:
+            # Halfway between two slices the plan counts the voxel at the larger coordinate.
+            nearest = heights[np.argmin(np.abs(heights - level - 1e-6))]
+            share = np.abs(heights[:, None] - levels).argmin(axis=1)
+            for height in heights[levels[share] == level]:
                 _outline(ax, anatomy, view, centroid, height, shades(norm(height * 1e3)),
                          bold=height == nearest)
             here = np.flatnonzero(planes == level)
@@ -215,8 +218,9 @@ def planned_foci(anatomy, plan, view: View):
             image_axes(ax)
         for ax in panels.flat[len(levels):]:
             ax.set_axis_off()
-        for ax in panels[-1]:
+        for ax in panels.flat[max(0, len(levels) - columns):len(levels)]:
             ax.set_xlabel(view.label(first))
+            ax.tick_params(labelbottom=True)
         for ax in panels[:, 0]:
             ax.set_ylabel(view.label(second))
         bar = figure.colorbar(mpl.cm.ScalarMappable(norm, shades), ax=panels, shrink=0.75,

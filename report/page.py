@@ -105,14 +105,18 @@ def plan_table(inputs: ReportInputs) -> list[tuple[str, str]]:
                             f"{prescription['coverage']:.0%} of the target"),
         ("Highest power, longest time", f"{prescription['max_power_w']:g} W, "
                                         f"{prescription['max_time_s']:,.0f} s"),
-        ("Foci", f"{len(plan.foci)}, {plan.spacing_m * 1e3:g} mm apart, on "
+        ("Foci", f"{len(plan.foci)}, {plan.spacing_m * 1e3:.3g} mm apart, on "
                  f"{view.name(view.upright)} = {', '.join(f'{h:g}' for h in heights)} mm"),
-        ("Array's apex, direction", f"({apex}) mm, ({axis})"),
+        ("Focus in water (-6 dB)", f"{plan.focal_width_m * 1e3:.1f} x "
+                                   f"{plan.focal_length_m * 1e3:.1f} mm; the foci cover "
+                                   f"{plan.coverage:.0%} of the target, with the spread of heat "
+                                   f"{plan.spread_coverage:.0%}"),
+        ("Transducer's apex, direction", f"({apex}) mm, ({axis})"),
         ("Constrained locations", f"{len(inputs.constraints['position_m'])}, "
                                   f"{inputs.constraints['surface'].get('kind', '')}"),
         ("Thermometry", f"every {interval:g} s" if interval else MISSING),
     ]
-    return rows
+    return rows + [("Warning", warning) for warning in plan.warnings]
 
 
 def mesh_table(inputs: ReportInputs) -> dict:
