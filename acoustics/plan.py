@@ -74,7 +74,7 @@ def plan_treatment(anatomy: Anatomy, transducer: dict, config: dict) -> Plan:
                        for across in (width, 2 * width))
     warnings = _blocked(anatomy.beam) + summary(left_out, wanted)
     for warning in warnings:
-        log.warning("WARNING %s", warning)
+        log.info("WARNING %s", warning)
     log.info("%d foci, apex at (%.1f, %.1f, %.1f) mm; foci of %.1f x %.1f mm (-6 dB) cover %.0f %% "
              "of the target, with the spread of heat %.0f %%", len(foci), *(apex * 1e3),
              width * 1e3, length * 1e3, covered * 100, spread * 100)

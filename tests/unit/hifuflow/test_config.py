@@ -55,6 +55,14 @@ def test_reference_has_the_papers_treatment():
     assert config["foci"]["spacing_mm"] == 3
 
 
+def test_breast_planes_is_the_reference_with_its_foci_planned():
+    planes = load_patient(REFERENCE.with_name("breast_planes.yaml"))
+    reference = load_patient(REFERENCE)
+    for section in ("description", "foci"):
+        assert planes.config.pop(section) != reference.config.pop(section)
+    assert planes.config == reference.config and planes.transducer == reference.transducer
+
+
 def test_tissue_table_is_the_papers():
     tissues = load_patient(REFERENCE).tissues
     assert tissues["tumour"]["density_kg_m3"] == 1064
@@ -122,6 +130,17 @@ def test_tissue_table_is_the_papers():
     ({"transducer.standoff_mm": -5}, "transducer.standoff_mm", "at least 0"),
     ({"transducer.standoff_mm": NAN}, "transducer.standoff_mm", "finite"),
     ({"foci.spacing_mm": 0}, "foci.spacing_mm", "at least 0.5"),
+    ({"foci.spacing_mm": "wide"}, "foci.spacing_mm", "auto"),
+    ({"foci.plane_spacing_mm": 0}, "foci.plane_spacing_mm", "at least 0.5"),
+    ({"foci.max_left_out_fraction": 2}, "foci.max_left_out_fraction", "at most 1"),
+    ({"foci.skin_distance_mm": -1}, "foci.skin_distance_mm", "at least 0"),
+    ({"transducer.axis": "north"}, "transducer.axis", "auto"),
+    ({"transducer.standoff_mm": "near"}, "transducer.standoff_mm", "auto"),
+    ({"transducer.max_blocked_fraction": NAN}, "transducer.max_blocked_fraction", "finite"),
+    ({"transducer.failed_elements": [257]}, "transducer.failed_elements", "1 to 256"),
+    ({"transducer.apodisation": [1, 1]}, "transducer.apodisation", "256 elements"),
+    ({"transducer.failed_elements": [*range(1, 231)]}, "prescription.max_power_w", "at most 10.1"),
+    ({"transducer.name": "./own.yaml"}, "transducer.name", "random256"),
     ({"foci.plane_offsets_mm": "0"}, "foci.plane_offsets_mm", "a list"),
     ({"foci.planes": [0]}, "foci.planes", "plane_offsets_mm"),
     ({"foci.explicit_mm": [[0, 0, 0], [0, 0, 0.0]]}, "foci.explicit_mm", "all different"),
