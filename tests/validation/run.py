@@ -74,9 +74,10 @@ def print_table(checks: list[Check]) -> None:
 def main() -> int:
     import fields
     import patients
+    import planning
 
     checks: list[Check] = []
-    for part in (fields, patients):
+    for part in (fields, patients, planning):
         checks += part.checks()
     print_table(checks)
     off = [check for check in checks if not check.passed]
