@@ -12,9 +12,9 @@ UNITS = {"_mm": "mm", "_m": "m", "_s": "s", "_c": "degC", "_w": "W", "_hz": "Hz"
 INTRODUCTION = """# Configuration
 
 `config.yaml` says which patients are treated. Each patient is one file in `patients/`; it names
-its transducer, a file in `transducers/` or one beside the patient file, and takes tissue values from
-`tissues.yaml`. Every key has a default but the anatomy, its regions and the target. Unknown keys are
-errors. Check a file with
+its transducer, a file in `transducers/` or one beside the patient file, and takes tissue values
+from `tissues.yaml`. Every key has a default but the anatomy, its regions and the target. Unknown
+keys are errors. Check a file with
 
     python -m hifuflow validate config/patients/breast_reference.yaml
 
