@@ -90,13 +90,12 @@ class Reach:
     reached: np.ndarray
 
 
-def reach(foci, apex, axis, device: Transducer, travel: dict, room: float) -> Reach:
+def reach(foci, apex, axis, device: Transducer, travel: dict) -> Reach:
     """Across and along the axis apart: steer where that is enough, else move the whole way.
 
     Parameters
     ----------
     travel : {"lateral", "axial"}, how far the transducer can be moved [m].
-    room : how far it may be moved towards the body before it touches it [m].
     """
     offset = foci - apex - device.radius_of_curvature * axis
     axial = offset @ axis
@@ -105,9 +104,26 @@ def reach(foci, apex, axis, device: Transducer, travel: dict, room: float) -> Re
     aside = lateral > device.max_lateral + TOLERANCE
     along = np.abs(axial) > device.max_axial + TOLERANCE
     shift = np.where(aside[:, None], sideways, 0) + np.where(along, axial, 0)[:, None] * axis
-    moved = ((lateral <= travel["lateral"] + TOLERANCE) | ~aside)
-    moved &= ((np.abs(axial) <= travel["axial"] + TOLERANCE) & (axial <= room + TOLERANCE)) | ~along
-    return Reach(lateral, axial, shift, moved)
+    reached = ((lateral <= travel["lateral"] + TOLERANCE) | ~aside) & (
+        (np.abs(axial) <= travel["axial"] + TOLERANCE) | ~along)
+    return Reach(lateral, axial, shift, reached)
+
+
+def touches(anatomy: Anatomy, apex, shift, device: Transducer, water: float) -> np.ndarray:
+    """(n,) bool: moved by `shift` (n, 3) [m], the transducer has no longer `water` [m] between the
+    plane of its apex and the body."""
+    touching = np.zeros(len(shift), dtype=bool)
+    moved = np.flatnonzero(shift.any(axis=1))
+    if not len(moved):
+        return touching
+    frame = beam_frame(anatomy.axis)
+    skin = anatomy.body_mask & ndimage.binary_dilation(anatomy.coupling)
+    surface = (anatomy.position(np.argwhere(skin)) - apex) @ frame
+    for i in moved:
+        x, y, z = (surface - shift[i] @ frame).T
+        under = z[np.hypot(x, y) < device.aperture / 2]
+        touching[i] = (under[under > -device.aperture] < water).any()
+    return touching
 
 
 def near_skin(anatomy: Anatomy, foci, least: float) -> np.ndarray:

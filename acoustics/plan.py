@@ -20,6 +20,7 @@ from .foci import (
     planes_through,
     reach,
     summary,
+    touches,
 )
 from .frame import beam_frame
 from .transducer import Transducer
@@ -55,16 +56,18 @@ def plan_treatment(anatomy: Anatomy, transducer: dict, config: dict) -> Plan:
     device = Transducer.from_config(transducer)
     speed = config["water"]["speed_of_sound_m_s"]
     centroid = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0)
-    apex, room = _stand(anatomy, device, centroid, speed, config)
+    apex = _stand(anatomy, device, centroid, speed, config)
     width, length = focal_size(device, speed)
     foci, spacing = _wanted(anatomy, centroid, width, length, config)
-    found = reach(foci, apex, anatomy.axis, device, transducer["max_travel_m"], room)
+    found = reach(foci, apex, anatomy.axis, device, transducer["max_travel_m"])
+    touching = touches(anatomy, apex, found.shift, device, device.first_depth(speed))
     wanted, left_out = len(foci), []
     if "explicit_mm" in config["foci"]:
-        _check_explicit(anatomy, device, foci, found, transducer["max_travel_m"], config["file"])
+        _check_explicit(anatomy, device, foci, found, touching, transducer["max_travel_m"],
+                        config["file"])
         keep = np.ones(len(foci), dtype=bool)
     else:
-        reasons = _reasons(anatomy, device, foci, found, config)
+        reasons = _reasons(anatomy, device, foci, found, touching, config)
         keep, left_out = leave_out(foci, reasons, config["foci"]["max_left_out_fraction"],
                                    _limits(device, found, transducer["max_travel_m"]),
                                    config["file"])
@@ -83,8 +86,8 @@ def plan_treatment(anatomy: Anatomy, transducer: dict, config: dict) -> Plan:
 
 
 def _stand(anatomy: Anatomy, device: Transducer, centroid, speed: float,
-           config: dict) -> tuple[np.ndarray, float]:
-    """Apex [m], and how far from there the transducer may still be moved towards the body [m]."""
+           config: dict) -> np.ndarray:
+    """Apex of the transducer, which must not touch the body [m]."""
     axis, pose = anatomy.axis, config["transducer"]
     entry = skin_entry(anatomy, centroid, axis, config["file"])
     water = device.first_depth(speed)
@@ -106,7 +109,7 @@ def _stand(anatomy: Anatomy, device: Transducer, centroid, speed: float,
                          f"mm) needs water up to {water * 1e3:.1f} mm", file=config["file"],
                          key="transducer.standoff_mm", value=pose["standoff_mm"],
                          allowed=f"at least {-room * 1e3:.1f} mm more")
-    return entry - standoff * axis, room
+    return entry - standoff * axis
 
 
 def skin_entry(anatomy: Anatomy, point, axis, file) -> np.ndarray:
@@ -165,7 +168,8 @@ def _wanted(anatomy: Anatomy, centroid, width: float, length: float,
     return foci, spacing
 
 
-def _reasons(anatomy: Anatomy, device: Transducer, foci, found: Reach, config: dict) -> list[str]:
+def _reasons(anatomy: Anatomy, device: Transducer, foci, found: Reach, touching,
+             config: dict) -> list[str]:
     """For each focus why it cannot be treated, "" if it can."""
     least, most = (config["foci"]["skin_distance_mm"] * 1e-3,
                    config["transducer"]["max_blocked_fraction"])
@@ -175,6 +179,8 @@ def _reasons(anatomy: Anatomy, device: Transducer, foci, found: Reach, config: d
     for i in range(len(foci)):
         if not found.reached[i]:
             reasons.append(f"out of reach: {_needs(found, i)}")
+        elif touching[i]:
+            reasons.append("for which the transducer would touch the body")
         elif shallow[i]:
             reasons.append(f"nearer than {least * 1e3:g} mm to the skin")
         elif blocked[i] > most:
@@ -189,8 +195,8 @@ def _needs(found: Reach, i: int) -> str:
             f"{found.axial[i] * 1e3:+.1f} mm of axial steering")
 
 
-def _check_explicit(anatomy: Anatomy, device: Transducer, foci, found: Reach, travel: dict,
-                    file) -> None:
+def _check_explicit(anatomy: Anatomy, device: Transducer, foci, found: Reach, touching,
+                    travel: dict, file) -> None:
     """Foci that a person asks for are refused, not left out."""
     index = np.rint(anatomy.index(foci)).astype(int)
     inside = ((index >= 0) & (index < anatomy.labels.shape)).all(axis=1)
@@ -199,9 +205,10 @@ def _check_explicit(anatomy: Anatomy, device: Transducer, foci, found: Reach, tr
         raise InputError(f"focus {number + 1} does not lie in the body", file=file,
                          key="foci.explicit_mm", value=(foci[number] * 1e3).round(2).tolist(),
                          allowed="inside the body")
-    for number in np.flatnonzero(~found.reached)[:1]:
+    missed = ~found.reached | touching
+    for number in np.flatnonzero(missed)[:1]:
         raise InputError(f"focus {number + 1} of {len(foci)}: {_needs(found, number)} "
-                         f"({(~found.reached).sum()} foci are out of reach)", file=file,
+                         f"({missed.sum()} foci are out of reach)", file=file,
                          key="foci.explicit_mm", value=(foci[number] * 1e3).round(2).tolist(),
                          allowed=_limits(device, found, travel))
 

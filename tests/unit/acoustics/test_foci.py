@@ -6,7 +6,7 @@ from cube_patient import plan_config
 from scipy.spatial.distance import pdist
 
 from acoustics.focal_zone import coverage, focal_size
-from acoustics.foci import automatic_spacing, planes_through, reach
+from acoustics.foci import automatic_spacing, planes_through, reach, touches
 from acoustics.plan import plan_treatment
 from acoustics.transducer import Transducer
 from hifuflow.devices import TRANSDUCERS, load_device
@@ -133,21 +133,28 @@ def test_bowl_without_steering_is_moved_to_every_focus(cube):
     assert plan.move_time_s == 2 and plan.switch_time_s == 0
 
 
-def test_bowl_is_not_moved_into_the_body():
+def test_bowl_is_moved_as_far_as_it_travels():
     bowl = Transducer.from_config(shipped("jc200"))
-    axis, apex = np.array([0, 0, 1.0]), np.zeros(3)
-    foci = np.array([[0, 0, 0.165], [0, 0, 0.17], [0.05, 0, 0.165], [0.15, 0, 0.165],
-                     [0, 0, 0.06]])
-    found = reach(foci, apex, axis, bowl, {"lateral": 0.1, "axial": 0.1}, room=0.004)
-    assert found.reached.tolist() == [True, False, True, False, False]
+    foci = np.array([[0, 0, 0.165], [0, 0, 0.27], [0.05, 0, 0.165], [0.15, 0, 0.165]])
+    found = reach(foci, np.zeros(3), np.array([0, 0, 1.0]), bowl, {"lateral": 0.1, "axial": 0.1})
+    assert found.reached.tolist() == [True, False, True, False]
     np.testing.assert_allclose(found.shift[2], [0.05, 0, 0])
+
+
+def test_bowl_is_not_moved_into_the_body(cube):
+    bowl, anatomy = Transducer.from_config(shipped("jc200")), cube()
+    front = anatomy.affine[2, 3] + 5 * 2e-3  # centre of the first voxels of the body
+    water = bowl.first_depth(SPEED)
+    apex = np.array([0, 0, front - water - 0.01])
+    shift = np.array([[0, 0, 0], [0, 0, 0.009], [0, 0, 0.011], [0.09, 0, 0.011], [0.2, 0, 0.011]])
+    assert touches(anatomy, apex, shift, bowl, water).tolist() == [False, False, True, True, False]
 
 
 def test_array_is_steered_where_it_can_and_moved_where_it_cannot(device):
     array = Transducer.from_config(device)  # steers 15 mm sideways, 20 mm in depth
     foci = np.array([[0.014, 0, 0.149], [0.02, 0, 0.149], [0, 0.02, 0.08]])
     found = reach(foci, np.zeros(3), np.array([0, 0, 1.0]), array,
-                  {"lateral": 0.03, "axial": 0.0}, room=1.0)
+                  {"lateral": 0.03, "axial": 0.0})
     assert found.reached.tolist() == [True, True, False]
     np.testing.assert_allclose(found.shift[:2], [[0, 0, 0], [0.02, 0, 0]], atol=1e-12)
 
