@@ -67,11 +67,13 @@ def test_transducer_that_would_touch_the_body_finds_no_axis():
 
 def section(path, axis, most=0.5, **changes):
     return {**REFERENCE.section("anatomy"),
-            "anatomy": {"labels": str(path), "crop_margin_mm": 40}, "cut_regions": [],
+            "anatomy": {"labels": str(path), "outside": [], "crop_margin_mm": 40},
+            "cut_regions": [],
             "regions": {"tumour": {"labels": [1], "tissue": "soft_tissue"},
                         "body": {"labels": [2], "tissue": "soft_tissue"},
                         "shell": {"labels": [3], "tissue": "bone"}},
-            "target": {"region": "tumour", "margin_mm": 0}, "tissues": TISSUES,
+            "target": {"region": "tumour", "margin_mm": 0, "largest_component": False},
+            "tissues": TISSUES,
             "transducer": {"axis": axis, "max_blocked_fraction": most}, **changes}
 
 
