@@ -240,6 +240,9 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
     if order != "auto" and order > most:
         fault("is more states than the control model has unknowns", "reduction.order", order,
               f"auto, or at most about {most} for {cells} cells (mesh.control.cells)")
+    if order != "auto" and config["reduction"]["tolerance_k"] is not None:
+        fault("give one of order and tolerance_k", "reduction.tolerance_k",
+              config["reduction"]["tolerance_k"], f"none beside an order ({order})")
     if config["mesh"]["plant"]["cells"] <= config["mesh"]["control"]["cells"]:
         fault("the plant must be finer than the control model", "mesh.plant.cells",
               config["mesh"]["plant"]["cells"], f"above {config['mesh']['control']['cells']}")

@@ -11,6 +11,7 @@ from hifuflow.errors import InputError, NumericalError
 from hifuflow.isolated import run_isolated
 from hifuflow.job import log
 
+from .checks import check_order
 from .slicot import ab09ax
 
 
@@ -104,14 +105,6 @@ def check_stable(schur) -> None:
         raise NumericalError(f"the model to balance is not stable: {np.sum(rates >= 0)} of "
                              f"{len(rates)} eigenvalues do not decay, the largest is "
                              f"{rates.max():.3e} 1/s")
-
-
-def check_order(order, file=None) -> None:
-    """Refuse what is neither "auto" nor a whole number of at least 1."""
-    whole = isinstance(order, int | np.integer) and not isinstance(order, bool)
-    if order != "auto" and not (whole and order >= 1):
-        raise InputError("not a number of states", file=file, key="reduction.order", value=order,
-                         allowed="auto or a whole number of at least 1")
 
 
 def truncation_bound(hsv: np.ndarray) -> np.ndarray:

@@ -11,11 +11,12 @@ import scipy.sparse as sp
 from hifuflow.errors import NumericalError
 from hifuflow.job import Progress
 
-from .shifts import interleaved, wachspress_shifts
+from .shifts import REPEATS, interleaved, wachspress_shifts
 
 # Directions of the Gramian's factor below this, times the root of the residual's tolerance, are
 # dropped: they count for less than what ADI leaves out.
 DIRECTION_CUT = 1e-5
+PANEL = 128  # columns made orthonormal at a time: wide enough for matrix products at full speed
 
 
 @dataclass
@@ -25,13 +26,15 @@ class ReachableSpace:
     Attributes
     ----------
     basis : (n, k) V with V' E V = I.
-    residual : ||W'W|| / ||B'B||, relative residual of the Lyapunov equation, per shift used.
-    shifts : (j,) shifts used [1/s].
+    residual : ||W'W|| / ||B'B||, relative residual of the Lyapunov equation, after each shift.
+    shifts : (j,) shifts [1/s], each used REPEATS times.
+    rest : (n, m) W, whose product W W' is the residual that was left.
     """
 
     basis: np.ndarray
     residual: np.ndarray
     shifts: np.ndarray
+    rest: np.ndarray
 
 
 def unit_capacity(capacity, stiffness, inputs, outputs):
@@ -48,16 +51,22 @@ def unit_capacity(capacity, stiffness, inputs, outputs):
             scale[:, None] * inputs, sp.csr_array(outputs @ diagonal))
 
 
+def most_states(inputs, interval, tolerance) -> int:
+    """Columns that `reachable_space` computes; what is kept of them is at most as many."""
+    n, m = inputs.shape
+    return min(n, m * REPEATS * len(wachspress_shifts(*interval, tolerance, REPEATS)))
+
+
 def reachable_space(capacity, solver, inputs, interval, tolerance) -> ReachableSpace:
     """E-orthonormal basis of the states reachable in E x' = -K x + B u, by low-rank ADI.
 
     The factor Z of the reachability Gramian P = Z Z', K P E + E P K = B B', grows by one block
-    for each real shift s_j:
+    with every use of a real shift s_j:
 
         (K + s_j E) V_j = W_(j-1),   Z_j = sqrt(2 s_j) V_j,   W_j = W_(j-1) - 2 s_j E V_j,
 
-    W_0 = B. W_j W_j' is the residual of the equation. The blocks are made orthonormal in E as
-    they come; what a block adds below DIRECTION_CUT sqrt(tolerance) times the largest is dropped.
+    W_0 = B. W_j W_j' is the residual of the equation. The blocks are made orthonormal in E, a
+    few at a time; what they add below DIRECTION_CUT sqrt(tolerance) times the largest is dropped.
 
     Parameters
     ----------
@@ -72,32 +81,38 @@ def reachable_space(capacity, solver, inputs, interval, tolerance) -> ReachableS
     Source: J.-R. Li, J. White, "Low rank solution of Lyapunov equations", SIAM J. Matrix Anal.
     Appl. 24 (2002) 260-280.
     """
-    shifts = interleaved(wachspress_shifts(*interval, tolerance))
-    n, m = inputs.shape
-    basis = np.empty((n, min(n, m * len(shifts))), order="F")
-    size, largest = 0, 0.0
-    rest, residual = inputs, []
-    scale = np.linalg.norm(inputs, 2) ** 2
+    shifts = interleaved(wachspress_shifts(*interval, tolerance, REPEATS))
+    m = inputs.shape[1]
+    basis = np.empty((len(inputs), most_states(inputs, interval, tolerance)), order="F")
+    size, largest, waiting = 0, 0.0, []
+    rest, residual, used = inputs, [], []
+    scale = squared_norm(inputs)
     cut = DIRECTION_CUT * np.sqrt(tolerance)
     with Progress("reachable space", total=len(shifts), unit="shifts") as progress:
         for shift in shifts:
-            block = solver.factor(1.0, shift).solve(rest)
-            rest = rest - 2 * shift * (capacity @ block)
-            block *= np.sqrt(2 * shift)
-            largest = max(largest, np.linalg.norm(block, 2))
-            new = orthonormal_part(block, basis[:, :size], capacity, cut * largest)
-            new = new[:, : basis.shape[1] - size]
-            basis[:, size : size + new.shape[1]] = new
-            size += new.shape[1]
-            residual.append(np.linalg.norm(rest, 2) ** 2 / scale)
+            solver.factor(1.0, shift)
+            for _ in range(REPEATS):
+                block = solver.solve(rest)
+                rest = rest - 2 * shift * (capacity @ block)
+                waiting.append(np.sqrt(2 * shift) * block)
+            used.append(shift)
+            residual.append(squared_norm(rest) / scale)
+            done = residual[-1] <= tolerance or len(used) == len(shifts)
+            if done or m * len(waiting) >= PANEL:
+                panel, waiting = np.hstack(waiting), []
+                largest = max(largest, np.sqrt(squared_norm(panel)))
+                new = orthonormal_part(panel, basis[:, :size], capacity, cut * largest)
+                new = new[:, : basis.shape[1] - size]
+                basis[:, size : size + new.shape[1]] = new
+                size += new.shape[1]
             progress.advance(1, f"{size} states, residual {residual[-1]:.1e}")
-            if residual[-1] <= tolerance:
+            if done:
                 break
     if not residual[-1] <= 10 * tolerance:
         raise NumericalError(f"low-rank ADI stopped at a relative residual of {residual[-1]:.2e} "
                              f"after {len(shifts)} shifts on [{interval[0]:.3g}, "
                              f"{interval[1]:.3g}] 1/s; {tolerance:.0e} was asked for")
-    return ReachableSpace(basis[:, :size], np.array(residual), shifts[: len(residual)])
+    return ReachableSpace(basis[:, :size], np.array(residual), np.array(used), rest)
 
 
 def orthonormal_part(block, basis, capacity, cut: float) -> np.ndarray:
@@ -115,20 +130,31 @@ def orthonormal_part(block, basis, capacity, cut: float) -> np.ndarray:
     return la.solve_triangular(la.cholesky(gram, lower=True), frame.T, lower=True).T
 
 
+def squared_norm(block) -> float:
+    """Square of the spectral norm of a tall matrix, from its small Gram matrix."""
+    return float(np.linalg.eigvalsh(block.T @ block)[-1])
+
+
 @dataclass
 class ModalModel:
-    """z' = -diag(rates) z + B u, y = C z: a projected model in its eigenvectors.
+    """z' = -diag(rates) z + B u, y = C z: a projected model in its eigenvectors, x = V Y z.
 
     Attributes
     ----------
     rates : (k,) decay rates [1/s], ascending, positive.
-    inputs : (k, m) B.  outputs : (p, k) C.  basis : (n, k) V with V' E V = I, V' K V diagonal.
+    inputs : (k, m) B.  outputs : (p, k) C.
+    basis : (n, k) V with V' E V = I.  vectors : (k, k) orthogonal Y, Y' V' K V Y diagonal.
     """
 
     rates: np.ndarray
     inputs: np.ndarray
     outputs: np.ndarray
     basis: np.ndarray
+    vectors: np.ndarray
+
+    def states(self, coordinates) -> np.ndarray:
+        """Unknowns (n, ...) of the full model at modal coordinates (k, ...), real."""
+        return self.basis @ (self.vectors @ coordinates)
 
 
 def project(stiffness, inputs, outputs, basis) -> ModalModel:
@@ -137,10 +163,14 @@ def project(stiffness, inputs, outputs, basis) -> ModalModel:
     The projection is symmetric, so its decay rates lie inside the spectrum of the full model:
     it is stable whatever the basis.
     """
-    projected = basis.T @ (stiffness @ basis)
+    k = basis.shape[1]
+    projected = np.empty((k, k))
+    for start in range(0, k, PANEL):  # K V by panels: at 500,000 unknowns all of it is 5 GB
+        part = slice(start, start + PANEL)
+        projected[:, part] = basis.T @ (stiffness @ basis[:, part])
     rates, vectors = np.linalg.eigh((projected + projected.T) / 2)
     if not rates[0] > 0:
         raise NumericalError(f"the projected model has the decay rate {rates[0]:.3e} 1/s: K is "
                              "not positive definite")
     return ModalModel(rates, vectors.T @ (basis.T @ inputs), (outputs @ basis) @ vectors,
-                      basis @ vectors)
+                      basis, vectors)

@@ -8,9 +8,13 @@ from scipy.special import ellipj, ellipk, ellipkm1
 
 from hifuflow.errors import NumericalError
 
+# Uses of each shift in a row. The factorization is then shared; the residual after J shifts of
+# which each is used R times is only 4^(R - 1) times that after J R different ones.
+REPEATS = 2
+
 
 def spectral_interval(capacity, stiffness, solver) -> tuple[float, float]:
-    """Smallest and largest eigenvalue [1/s] of K v = w E v, by Lanczos, widened by 1 %.
+    """Smallest and largest eigenvalue [1/s] of K v = w E v, by Lanczos, widened by 2 %.
 
     Raises
     ------
@@ -25,17 +29,17 @@ def spectral_interval(capacity, stiffness, solver) -> tuple[float, float]:
         inverse = LinearOperator((n, n), matvec=solver.solve, dtype=float)
         metric = stiffness if applied is capacity else capacity
         try:
-            ends.append(eigsh(applied, k=1, M=metric, Minv=inverse, which="LM", tol=1e-3,
-                              v0=start, return_eigenvectors=False)[0])
+            ends.append(eigsh(applied, k=1, M=metric, Minv=inverse, which="LM", tol=1e-2,
+                              ncv=min(10, n), v0=start, return_eigenvectors=False)[0])
         except ArpackError as error:
             raise NumericalError(f"the ends of the spectrum were not found: {error}") from error
-    low, high = 0.99 / ends[0], 1.01 * ends[1]
+    low, high = 0.98 / ends[0], 1.02 * ends[1]
     if not 0 < low <= high < np.inf:
         raise NumericalError(f"the spectrum [{low:g}, {high:g}] 1/s is not positive")
     return low, high
 
 
-def wachspress_shifts(low: float, high: float, tolerance: float) -> np.ndarray:
+def wachspress_shifts(low: float, high: float, tolerance: float, repeats: int = 1) -> np.ndarray:
     """The real shifts with which ADI converges fastest on the spectrum [low, high].
 
     J shifts s_j leave the error factor rho = max |prod_j (w - s_j) / (w + s_j)|, the maximum
@@ -44,8 +48,8 @@ def wachspress_shifts(low: float, high: float, tolerance: float) -> np.ndarray:
         s_j = high dn((2j - 1) K(k') / (2J), k'),   k = low / high,   k'^2 = 1 - k^2,
 
     where rho = 2 exp(-pi J K(k) / K(k')) up to a factor 1 + O(rho^2); K is the complete elliptic
-    integral, dn Jacobi's function. J is the smallest number with rho^2 <= `tolerance`: the
-    residual of the Lyapunov equation is reduced by rho^2.
+    integral, dn Jacobi's function. J is the smallest number with rho^(2R) <= `tolerance`: the
+    residual of the Lyapunov equation is reduced by rho^2 with every one of R uses of the set.
 
     Returns
     -------
@@ -55,13 +59,26 @@ def wachspress_shifts(low: float, high: float, tolerance: float) -> np.ndarray:
     """
     k2 = (low / high) ** 2
     quarter = ellipkm1(k2)
-    count = max(1, int(np.ceil(quarter / (np.pi * ellipk(k2)) * np.log(4 / tolerance) / 2)))
+    needed = np.log(4 / tolerance ** (1 / repeats)) / 2 / decay_per_shift(low, high)
+    count = max(1, int(np.ceil(needed * (1 - 1e-12))))
     # dn is evaluated in the first half of its quarter period only, where it is not small; the
     # other half follows from the symmetry s_j s_(J + 1 - j) = low high.
     first = np.arange(1, (count + 1) // 2 + 1)
     upper = high * ellipj((2 * first - 1) * quarter / (2 * count), 1 - k2)[2]
     lower = low * high / upper[: count // 2]
     return np.concatenate([upper, lower[::-1]])
+
+
+def decay_per_shift(low: float, high: float) -> float:
+    """pi K(k) / K(k'): the natural logarithm by which each further shift lowers rho."""
+    k2 = (low / high) ** 2
+    return float(np.pi * ellipk(k2) / ellipkm1(k2))
+
+
+def tolerance_of_blocks(low: float, high: float, blocks: int) -> float:
+    """Relative residual of the Lyapunov equation that `blocks` solves reach (REPEATS a shift)."""
+    count = -(-blocks // REPEATS)
+    return float((2 * np.exp(-count * decay_per_shift(low, high))) ** (2 * REPEATS))
 
 
 def interleaved(shifts: np.ndarray) -> np.ndarray:

@@ -11,12 +11,18 @@ import scipy.sparse as sp
 
 from hifuflow.artifacts import ReducedModel
 from hifuflow.errors import InputError, NumericalError
+from hifuflow.modal import HeldModel
 from reduction.reduce import FREQUENCIES, reduce_model
+
+
+def settings(order="auto", tolerance_k=None):
+    return {"order": order, "tolerance_k": tolerance_k, "solver": "auto", "max_power_w": 22,
+            "file": "patient.yaml"}
 
 
 @pytest.mark.parametrize("order", ["auto", 30])
 def test_certificate_holds_against_dense_transfer_functions(cube, order, tmp_path):
-    reduced, certificate = reduce_model(cube, {"order": order, "max_power_w": 22}, threads=1)
+    reduced, certificate = reduce_model(cube, settings(order), threads=1)
     json.dumps(certificate, allow_nan=False)
     assert reduced.order == certificate["order"] == (certificate["minimal_order"]
                                                      if order == "auto" else order)
@@ -47,8 +53,8 @@ def test_certificate_holds_against_dense_transfer_functions(cube, order, tmp_pat
 
 
 def test_repeated_runs_agree(cube):
-    first, _ = reduce_model(cube, {"order": 20}, threads=1)
-    second, _ = reduce_model(cube, {"order": 20}, threads=1)
+    first, _ = reduce_model(cube, settings(20), threads=1)
+    second, _ = reduce_model(cube, settings(20), threads=1)
     np.testing.assert_allclose(first.hsv[:20], second.hsv[:20], rtol=1e-10)
     static = [m.C @ np.linalg.solve(m.A, m.B) for m in (first, second)]
     np.testing.assert_allclose(*static, rtol=1e-10, atol=1e-10 * np.abs(static[0]).max())
@@ -57,16 +63,50 @@ def test_repeated_runs_agree(cube):
 def test_dependent_inputs_are_fine(cube):
     cube.B[:, 1] = 2 * cube.B[:, 0]
     cube.B[:, 2] = 0
-    _, certificate = reduce_model(cube, {"order": 20}, threads=1)
+    _, certificate = reduce_model(cube, settings(20), threads=1)
     assert certificate["stable"] and certificate["hinf_error_relative"] < 1e-3
 
 
 def test_stored_hankel_values_are_those_of_the_stored_matrices(cube):
-    reduced, _ = reduce_model(cube, {"order": 20}, threads=1)
+    reduced, _ = reduce_model(cube, settings(), threads=1)
     reach = la.solve_continuous_lyapunov(reduced.A, -reduced.B @ reduced.B.T)
     see = la.solve_continuous_lyapunov(reduced.A.T, -reduced.C.T @ reduced.C)
-    found = np.sqrt(np.sort(la.eigvals(reach @ see).real)[::-1])
-    np.testing.assert_allclose(found, reduced.hsv[:20], rtol=1e-5, atol=1e-9 * found[0])
+    found = np.sqrt(np.sort(la.eigvals(reach @ see).real)[:-21:-1])
+    np.testing.assert_allclose(found[:20], reduced.hsv[:20], rtol=1e-5, atol=1e-9 * found[0])
+
+
+def test_reduced_model_is_in_modal_form_and_steps_exactly(cube):
+    reduced, _ = reduce_model(cube, settings(40), threads=1)
+    assert np.count_nonzero(reduced.A, axis=1).max() <= 2
+    power = np.random.default_rng(5).random((6, 5))
+    for interval in (0.3, 2.0, 40.0):
+        held = HeldModel.sampled(reduced, interval)
+        block = np.zeros((45, 45))
+        block[:40, :40], block[:40, 40:] = interval * reduced.A, interval * reduced.B
+        exact, x, y = la.expm(block), np.zeros(40), np.zeros(40)
+        for u in power:
+            x, y = held(x, u), exact[:40, :40] @ y + exact[:40, 40:] @ u
+        np.testing.assert_allclose(reduced.C @ x, reduced.C @ y, rtol=1e-10)
+
+
+def test_tolerance_in_kelvin_gives_the_fewest_states_that_keep_it(cube):
+    reduced, certificate = reduce_model(cube, settings(tolerance_k=0.01), threads=1)
+    assert 0.001 < max(certificate["max_output_error_k"].values()) <= 0.01
+    fewer, _ = reduce_model(cube, settings(tolerance_k=0.1), threads=1)
+    assert 5 < fewer.order < reduced.order < certificate["minimal_order"]
+    with pytest.raises(InputError, match=r"^patient\.yaml: reduction\.tolerance_k = 1e-18"):
+        reduce_model(cube, settings(tolerance_k=1e-18), threads=1)
+
+
+def test_weights_lower_the_largest_error_and_the_bound_still_holds(cube, monkeypatch):
+    weighted = reduce_model(cube, settings(30), threads=1)
+    monkeypatch.setattr("reduction.order.ROUNDS", 0)
+    plain = reduce_model(cube, settings(30), threads=1)
+    worst = [max(found["max_output_error_k"].values()) for _, found in (weighted, plain)]
+    assert worst[0] < 0.8 * worst[1]
+    assert weighted[1]["smallest_output_weight"] < 1 == plain[1]["smallest_output_weight"]
+    for _, certificate in (weighted, plain):
+        assert certificate["hinf_error_relative"] <= certificate["hinf_bound_relative"]
 
 
 @pytest.mark.parametrize(("name", "message"), [
@@ -74,19 +114,19 @@ def test_stored_hankel_values_are_those_of_the_stored_matrices(cube):
 def test_not_a_number_is_refused(cube, name, message):
     getattr(cube, name).data[3] = np.nan
     with pytest.raises(InputError, match=f"{name}: {message}"):
-        reduce_model(cube, {}, threads=1)
+        reduce_model(cube, settings(), threads=1)
 
 
 def test_bad_inputs_are_refused(cube):
     cube.B[5, 2] = np.inf
     with pytest.raises(InputError, match="B: 1 of 1715 values are not finite"):
-        reduce_model(cube, {}, threads=1)
+        reduce_model(cube, settings(), threads=1)
     cube.B[:] = 0
     with pytest.raises(InputError, match="B: is zero"):
-        reduce_model(cube, {}, threads=1)
+        reduce_model(cube, settings(), threads=1)
     cube.B = cube.B[:-1]
     with pytest.raises(InputError, match=r"B = .*wrong shape"):
-        reduce_model(cube, {}, threads=1)
+        reduce_model(cube, settings(), threads=1)
 
 
 @pytest.mark.parametrize("name", ["E", "K"])
@@ -95,33 +135,33 @@ def test_unsymmetric_matrices_are_refused(cube, name):
     matrix[0, 1] += 0.1 * abs(getattr(cube, name)).max()
     setattr(cube, name, sp.csr_array(matrix))
     with pytest.raises(InputError, match=f"{name}: is not symmetric"):
-        reduce_model(cube, {}, threads=1)
+        reduce_model(cube, settings(), threads=1)
 
 
 def test_unstable_and_singular_pencils_are_refused(cube):
     stiffness = cube.K
     cube.K = sp.csr_array(stiffness - 0.1 * cube.E)
     with pytest.raises(NumericalError, match=r"K .* not positive definite"):
-        reduce_model(cube, {}, threads=1)
+        reduce_model(cube, settings(), threads=1)
     cube.K = stiffness
     cube.E = sp.csr_array(cube.E - 0.9 * sp.diags_array(cube.E.diagonal()))
     with pytest.raises(NumericalError, match=r"E is not positive definite"):
-        reduce_model(cube, {}, threads=1)
+        reduce_model(cube, settings(), threads=1)
     cube.E = sp.csr_array(cube.E - 2 * sp.diags_array(cube.E.diagonal()))
     with pytest.raises(InputError, match="343 of 343 diagonal entries"):
-        reduce_model(cube, {}, threads=1)
+        reduce_model(cube, settings(), threads=1)
 
 
 @pytest.mark.parametrize("order", [0, -1, 1.5, "many", 344])
 def test_orders_out_of_range_are_refused(cube, order):
     with pytest.raises(InputError, match=r"^patient\.yaml: reduction\.order = .* \(allowed: auto"):
-        reduce_model(cube, {"order": order, "file": "patient.yaml"}, threads=1)
+        reduce_model(cube, settings(order), threads=1)
 
 
 def test_order_above_the_reachable_one_names_what_is_available(cube):
-    with pytest.raises(InputError, match=r"^patient\.yaml: reduction\.order = 340: only \d+ "
-                       r"states.*\(allowed: auto or 1 to \d+\)"):
-        reduce_model(cube, {"order": 340, "file": "patient.yaml"}, threads=1)
+    with pytest.raises(InputError, match=r"^patient\.yaml: reduction\.order = 340: .* "
+                       r"only \d+ states \(allowed: auto or 1 to \d+\)"):
+        reduce_model(cube, settings(340), threads=1)
 
 
 def test_import_stays_light():

@@ -1,21 +1,26 @@
-"""The certificate's parts against exact solutions and dense algebra."""
+"""Errors over frequency and over a treatment, against exact solutions and dense algebra."""
 
 import numpy as np
 import pytest
 import scipy.linalg as la
 
 from hifuflow.cholesky import ShiftedSolver
-from reduction.balance import balanced_truncation
-from reduction.certificate import (
-    DenseStepper,
-    FullStepper,
+from reduction.balance import Balanced, balanced_truncation
+from reduction.frequency import (
     frequency_sweep,
     largest_eigenvalue,
     projection_bound,
-    replay_error,
-    switching_treatment,
+    projection_error,
 )
-from reduction.low_rank import ModalModel, orthonormal_part, project, unit_capacity
+from reduction.low_rank import (
+    ModalModel,
+    orthonormal_part,
+    project,
+    reachable_space,
+    unit_capacity,
+)
+from reduction.replay import DenseStepper, FullStepper, replay_error, replayed, switching_treatment
+from reduction.shifts import spectral_interval
 
 
 @pytest.fixture
@@ -33,11 +38,11 @@ def transfer(e, k, b, c, frequency):
 
 
 @pytest.mark.parametrize("frequency", [0.0, 1e-3, 3e-2, 1.0])
-def test_projection_bound_holds_and_is_close(parts, frequency):
+def test_projection_error_holds_and_is_close(parts, frequency):
     e, k, b, c, solver, modal = parts
     seen = modal.outputs @ (modal.inputs / (1j * frequency + modal.rates)[:, None])
     exact = np.linalg.norm(transfer(e, k, b, c, frequency) - seen, 2)
-    bound = projection_bound(e, k, solver, b, c, modal, frequency)
+    bound = projection_error(e, k, solver, b, c, modal, frequency)
     assert exact <= bound < 100 * exact
 
 
@@ -55,15 +60,33 @@ def test_sweep_adds_both_errors_up(parts):
     reduced = balanced_truncation(np.diag(-modal.rates), modal.inputs, modal.outputs,
                                   6)
     frequencies = np.array([0.0, 0.003, 0.05])
-    peak = frequency_sweep(e, k, solver, b, c, modal, reduced, frequencies)
+    sweep = frequency_sweep(e, k, solver, b, c, modal, reduced, frequencies)
     full = [transfer(e, k, b, c, w) for w in frequencies]
     small = [reduced.C @ np.linalg.solve(1j * w * np.eye(6) - reduced.A, reduced.B)
              for w in frequencies]
-    gain = max(np.linalg.norm(g, 2) for g in full)
-    error = max(np.linalg.norm(g - s, 2) for g, s in zip(full, small, strict=True))
-    assert gain * (1 - 1e-12) <= peak["gain"] <= 1.01 * gain + peak["projection"]
-    # Never below the true error, and no further above it than the projection's bound.
-    assert error <= peak["error"] * (1 + 1e-9) <= error + 2 * peak["projection"]
+    gain = np.array([np.linalg.norm(g, 2) for g in full])
+    error = np.array([np.linalg.norm(g - s, 2) for g, s in zip(full, small, strict=True)])
+    assert (gain * (1 - 1e-12) <= sweep.gain).all()
+    assert (sweep.gain <= gain + 2 * sweep.projection).all()
+    # Never below the true error, and no further above it than the projection's part.
+    assert (error <= sweep.error * (1 + 1e-9)).all()
+    assert (sweep.error <= error + 2 * sweep.projection).all()
+
+
+@pytest.mark.parametrize("tolerance", [1e-1, 1e-3, 1e-6])
+def test_bound_on_the_projection_holds_at_every_frequency(cube, tolerance):
+    e, k, b, c = unit_capacity(cube.E, cube.K, cube.B, cube.C)
+    solver = ShiftedSolver(e, k)
+    space = reachable_space(e, solver, b, spectral_interval(e, k, solver), tolerance)
+    modal = project(k, b, c, space.basis)
+    bound = projection_bound(solver, c, space.rest)
+    errors = []
+    for frequency in np.append(0.0, np.geomspace(1e-5, 1e3, 60)):
+        seen = modal.outputs @ (modal.inputs / (1j * frequency + modal.rates)[:, None])
+        errors.append(np.linalg.norm(transfer(e, k, b, c, frequency) - seen, 2))
+    gain = np.linalg.norm(transfer(e, k, b, c, 0.0), 2)
+    assert max(errors) <= bound <= 10 * np.sqrt(tolerance) * gain
+    assert max(errors) > 1e-12 * gain
 
 
 def test_both_steppers_are_one_method(parts):
@@ -72,11 +95,14 @@ def test_both_steppers_are_one_method(parts):
     full = FullStepper(e, solver, b, 0.5)
     dense = DenseStepper(np.diag(-rates), modes.T @ b, 0.5)
     powers = switching_treatment(b.shape[1], 22.0, 30)
-    worst = replay_error(full, c, dense, c @ modes, powers, substeps=2)
-    x = np.zeros(len(rates))
-    for power in powers:
-        x = dense(dense(x, power), power)
-    assert worst.max() < 1e-10 * np.abs(c @ modes @ x).max()
+    truth = replayed(full, c, powers)
+    np.testing.assert_allclose(replayed(dense, c @ modes, powers), truth,
+                               atol=1e-10 * np.abs(truth).max())
+    reduced = Balanced(np.diag(-rates), modes.T @ b, c @ modes, np.ones(1))
+    assert replay_error(truth, reduced, powers, 0.5).max() < 1e-10 * np.abs(truth).max()
+    off = Balanced(reduced.A, reduced.B, 1.01 * reduced.C, np.ones(1))
+    np.testing.assert_allclose(replay_error(truth, off, powers, 0.5),
+                               0.01 * np.abs(truth).max(axis=0), rtol=1e-6)
 
 
 def test_time_stepping_is_of_second_order():
@@ -102,6 +128,6 @@ def test_treatment_is_reproducible_full_power_one_focus_at_a_time():
 def test_modal_model_without_projection_has_no_error(parts):
     e, k, b, c, solver, _ = parts
     rates, modes = la.eigh(k.toarray(), e.toarray())
-    whole = ModalModel(rates, modes.T @ b, c @ modes, modes)
+    whole = ModalModel(rates, modes.T @ b, c @ modes, modes, np.eye(len(rates)))
     size = np.linalg.norm(transfer(e, k, b, c, 0.01), 2)
-    assert projection_bound(e, k, solver, b, c, whole, 0.01) < 1e-10 * size
+    assert projection_error(e, k, solver, b, c, whole, 0.01) < 1e-10 * size

@@ -1,0 +1,109 @@
+"""What a model must be to be reduced: every refusal comes before anything long, with numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from hifuflow.artifacts import BioheatModel
+from hifuflow.errors import InputError
+from hifuflow.job import log
+
+from .shifts import REPEATS
+
+SYMMETRY = 1e-10
+# Solves that a relative residual of 1e-12 took on spectra of four to five decades.
+BLOCKS = 36
+
+
+def check_order(order, file=None) -> None:
+    """Refuse what is neither "auto" nor a whole number of at least 1."""
+    whole = isinstance(order, int | np.integer) and not isinstance(order, bool)
+    if order != "auto" and not (whole and order >= 1):
+        raise InputError("not a number of states", file=file, key="reduction.order", value=order,
+                         allowed="auto or a whole number of at least 1")
+
+
+def check_matrices(matrices: dict) -> None:
+    """Refuse E, K or A, B, C of wrong shape, not finite, or zero.
+
+    Parameters
+    ----------
+    matrices : name -> (matrix, shape it must have).
+    """
+    for name, (matrix, shape) in matrices.items():
+        if matrix.shape != shape:
+            raise InputError("has the wrong shape", key=name, value=matrix.shape, allowed=shape)
+        values = matrix.data if sp.issparse(matrix) else matrix
+        bad = np.count_nonzero(~np.isfinite(values))
+        if bad:
+            raise InputError(f"{bad} of {values.size} values are not finite", key=name)
+        if not np.any(values):
+            raise InputError("is zero: there is nothing to reduce", key=name)
+
+
+def check_model(model: BioheatModel, order, file=None) -> None:
+    """Refuse a model that is not what symmetric reduction needs, with the numbers."""
+    n = model.E.shape[0]
+    m, p = len(model.foci), len(model.outputs.kind)
+    check_matrices({"E": (model.E, (n, n)), "K": (model.K, (n, n)), "B": (model.B, (n, m)),
+                    "C": (model.C, (p, n))})
+    for name, matrix in (("E", model.E), ("K", model.K)):
+        skew = asymmetry(matrix)
+        if skew > SYMMETRY:
+            raise InputError(f"is not symmetric: {skew:.1e} of its largest entry", key=name,
+                             allowed=f"{SYMMETRY:g}")
+    diagonal = model.E.diagonal()
+    if not (diagonal > 0).all():
+        raise InputError(f"{np.count_nonzero(diagonal <= 0)} of {n} diagonal entries are not "
+                         "positive", key="E", allowed="a positive definite matrix")
+    if order != "auto" and order > n:
+        raise InputError("more states than the full model has", file=file,
+                         key="reduction.order", value=order, allowed=f"auto or at most {n}")
+    rank = np.linalg.matrix_rank(model.B.T @ model.B, hermitian=True)
+    if rank < m:
+        log.info("B has rank %d: %d of the %d inputs add nothing", rank, m - rank, m)
+
+
+def asymmetry(matrix) -> float:
+    """Largest entry of A - A' over the largest of A."""
+    return float(abs(matrix - matrix.T).max() / abs(matrix).max())
+
+
+def check_memory(model: BioheatModel, config: dict) -> None:
+    """Refuse a reduction that the machine's free memory cannot hold.
+
+    Counted: the basis of the reachable space (columns: BLOCKS solves with all inputs, or what
+    the order asks for) and, for direct solves, the factor.
+    """
+    n, m = model.B.shape
+    columns = min(n, BLOCKS * m)
+    if config["order"] != "auto":
+        columns = min(columns, config["order"] + (8 + REPEATS) * m)
+    needed = 8 * n * columns * 1.3 + (0 if config["solver"] == "iterative" else factor_bytes(n))
+    free = free_memory()
+    if needed > free:
+        raise InputError(f"needs about {needed / 1e9:.1f} GB for a basis of {columns} states of "
+                         f"{n} unknowns and the factor; {free / 1e9:.1f} GB are free",
+                         file=config["file"], key="reduction.order", value=config["order"],
+                         allowed="a smaller order, solver: iterative, or a coarser mesh")
+
+
+def factor_bytes(n: int) -> float:
+    """Estimated size of a Cholesky factor of n unknowns in quadratic tetrahedra.
+
+    Nested dissection in three dimensions needs a multiple of n^(4/3) entries (A. George, "Nested
+    dissection of a regular finite element mesh", SIAM J. Numer. Anal. 10 (1973) 345-363, for two
+    dimensions); the multiple is measured.
+    """
+    return 8 * 14.0 * n ** (4 / 3)
+
+
+def free_memory() -> float:
+    """Bytes that the machine can still give."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return 1024.0 * int(line.split()[1])
+    return np.inf
