@@ -1,4 +1,4 @@
-"""Command line: `python -m hifuflow validate PATIENT.yaml`, `... inspect FILE`, `... summary`."""
+"""Command line: `python -m hifuflow validate PATIENT.yaml`, `inspect FILE`, `reduce MODEL`, ..."""
 
 from __future__ import annotations
 
@@ -85,6 +85,23 @@ def summary(arguments) -> int:
     return 0
 
 
+def reduce(arguments) -> int:
+    """Reduce a model file made here or elsewhere; 2 if it cannot be used."""
+    from reduction.external import reduce_file
+
+    from .job import job
+
+    with job("reduce", None, arguments.threads):
+        for path in reduce_file(arguments.model, arguments.order, arguments.output,
+                                arguments.tolerance_k, arguments.threads):
+            print(path)
+    return 0
+
+
+def _order(text: str):
+    return text if text == "auto" else int(text)
+
+
 def document(arguments) -> int:
     """Write config/README.md from the schemas."""
     page = ROOT / "config" / "README.md"
@@ -105,6 +122,16 @@ def main(argv=None) -> int:
     command.add_argument("results")
     command.add_argument("patients", nargs="+")
     command.set_defaults(function=summary)
+    command = commands.add_parser("reduce", help=reduce.__doc__)
+    command.add_argument("model", metavar="MODEL",
+                         help="fem/*.h5, a .mat file, or Matrix Market files with E, A, B, C")
+    states = command.add_mutually_exclusive_group()
+    states.add_argument("--order", type=_order, default="auto", help="number of states, or auto")
+    states.add_argument("--tolerance-k", type=float,
+                        help="largest error in a replayed treatment instead of an order")
+    command.add_argument("--output", help="NAME.h5 or NAME.mat; default MODEL_reduced.h5")
+    command.add_argument("--threads", type=int, default=2)
+    command.set_defaults(function=reduce)
     commands.add_parser("document", help=document.__doc__).set_defaults(function=document)
     arguments = parser.parse_args(argv)
     return arguments.function(arguments)

@@ -105,8 +105,8 @@ def certificate(found: Findings) -> dict:
         "gramian_residual": float(found.space.residual[-1]),
         "n_shifts": len(found.space.shifts),
         "spectrum_per_s": [float(end) for end in found.interval],
-        "max_output_error_k": {name: float(found.truncation.error[kind == name].max(initial=0.0))
-                               for name in ("constraint", "target")},
+        "max_output_error_k": {str(name): float(found.truncation.error[kind == name].max())
+                               for name in np.unique(kind)},
         "smallest_output_weight": float(found.truncation.weights.min()),
         "replay_power_w": float(found.config["max_power_w"]),
         "stable": True,
