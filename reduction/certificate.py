@@ -44,6 +44,7 @@ class Findings:
     ----------
     interval : ends of the spectrum [1/s].  space, modal, truncation, sweep : see there.
     projection : `frequency.projection_bound` [K/W].
+    comparison : `comparison.error_against_order`.
     slowest : largest real part of the reduced model's eigenvalues [1/s].
     """
 
@@ -55,6 +56,7 @@ class Findings:
     modal: ModalModel = field(init=False)
     truncation: Truncation = field(init=False)
     projection: float = field(init=False)
+    comparison: dict = field(init=False)
     sweep: Sweep = field(init=False)
     slowest: float = field(init=False)
 
@@ -107,6 +109,7 @@ def certificate(found: Findings) -> dict:
         "spectrum_per_s": [float(end) for end in found.interval],
         "max_output_error_k": {str(name): float(found.truncation.error[kind == name].max())
                                for name in np.unique(kind)},
+        "error_against_order": found.comparison,
         "smallest_output_weight": float(found.truncation.weights.min()),
         "replay_power_w": float(found.config["max_power_w"]),
         "stable": True,

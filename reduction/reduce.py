@@ -15,6 +15,7 @@ from hifuflow.modal import modal_realization
 from .balance import Balanced, balanced_truncation
 from .certificate import Clock, Findings, certificate, error_bound
 from .checks import check_memory, check_model, check_order
+from .comparison import error_against_order
 from .frequency import frequency_sweep, projection_bound, sweep_frequencies
 from .low_rank import most_states, project, reachable_space, unit_capacity
 from .order import Truncation, equalized, smallest_order
@@ -136,6 +137,8 @@ def truncate(found: Findings, full, solver, powers, threads: int) -> Truncation:
         with found.clock("replay"):
             truth = replayed(FullStepper(capacity, solver, inputs, SAMPLE), outputs, powers)
         balanced = waiting.result()
+    with found.clock("comparison"), threadpool_limits(limits=threads):
+        found.comparison = error_against_order(modal, balanced, truth, powers, SAMPLE)
     with found.clock("order"):
         if config["tolerance_k"] is not None:
             balanced = smallest_order(balanced, truth, powers, SAMPLE, config["tolerance_k"],

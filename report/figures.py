@@ -12,7 +12,7 @@ from .acoustic_figures import central_heating, heating_pattern
 from .anatomy_figures import geometry, planned_foci
 from .facts import untreated
 from .inputs import ReportInputs
-from .model_figures import hankel, mesh_cuts
+from .model_figures import hankel, mesh_cuts, truncation_errors
 from .treatment_figures import (
     compare_controllers,
     dose_histogram,
@@ -122,3 +122,9 @@ def _model_figures(inputs):
             "cut after so many states; the dotted line is the order in use.",
             hankel(inputs.hsv, inputs.error_bound, inputs.rom_order,
                    inputs.certificate.get("full_order")))
+    if "error_against_order" in inputs.certificate:
+        yield Drawn(
+            "truncation", "models", "Error against order",
+            "Largest difference of any output from the full control model in a replayed treatment, "
+            "for three ways to choose the states; the dotted line is the order in use.",
+            truncation_errors(inputs.certificate["error_against_order"], inputs.rom_order))

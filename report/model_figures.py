@@ -12,8 +12,10 @@ from hifuflow.errors import InputError
 from .anatomy_figures import beam_arrow, depth_axis
 from .style import (
     BLUE,
+    GREEN,
     INK,
     LIMIT,
+    ORANGE,
     VERMILION,
     image_axes,
     label_image,
@@ -152,4 +154,24 @@ def hankel(hsv, error_bound, order: int, full_order: int | None = None):
                xlim=(1, max(len(hsv), order) * 1.02))
         ax.set_ylim(bottom=max((hsv[hsv > 0] / hsv[0]).min(), 1e-17) * 0.3)
         ax.legend(loc="upper right")
+        return figure
+
+
+def truncation_errors(record: dict, order: int):
+    """Largest error of any output in a replayed treatment against the order, by method.
+
+    `record` is `error_against_order` of the certificate.
+    """
+    kinds = (("balanced_k", "balanced truncation", BLUE, "o"),
+             ("reachable_space_k", "reachable-space truncation", GREEN, "s"),
+             ("modal_k", "modal truncation", ORANGE, "^"))
+    with style():
+        figure = new_figure(2.9, 4.8)
+        ax = figure.subplots()
+        for key, label, colour, marker in kinds:
+            ax.loglog(record["order"], record[key], color=colour, marker=marker, ms=3.5,
+                      label=label, gid=key)
+        ax.axvline(order, color=LIMIT, lw=0.8, ls=":")
+        ax.set(xlabel="states", ylabel="largest error of any output [K]")
+        ax.legend(loc="lower left")
         return figure

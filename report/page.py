@@ -143,7 +143,8 @@ def mesh_table(inputs: ReportInputs) -> dict:
 def certificate_table(certificate: dict) -> list[tuple[str, str]]:
     """The reduction's certificate, known entries first; nested entries are spread out."""
     known = [key for key in CERTIFICATE if key in certificate]
-    others = [key for key in certificate if key not in CERTIFICATE]
+    drawn = ("error_against_order",)  # shown as a figure
+    others = [key for key in certificate if key not in CERTIFICATE and key not in drawn]
     rows = []
     for key in known + others:
         label, value = CERTIFICATE.get(key, key), certificate[key]

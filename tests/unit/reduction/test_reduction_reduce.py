@@ -169,3 +169,13 @@ def test_import_stays_light():
             "print([m for m in ('mpi4py', 'dolfinx', 'petsc4py', 'gmsh') if m in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_balanced_truncation_beats_modal_truncation_at_equal_order(cube):
+    _, certificate = reduce_model(cube, settings(40), threads=1)
+    found = certificate["error_against_order"]
+    assert found["order"][-1] == 40
+    balanced, modal, reachable = (np.array(found[f"{name}_k"])
+                                  for name in ("balanced", "modal", "reachable_space"))
+    assert (balanced < modal).all() and (reachable < modal).all()
+    assert balanced[-1] < 0.01 * balanced[0]

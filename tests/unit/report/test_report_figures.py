@@ -6,7 +6,13 @@ from matplotlib.collections import PolyCollection
 
 from report.acoustic_figures import central_heating, full_width, heating_pattern
 from report.anatomy_figures import ellipsoid_mesh, geometry, planned_foci
-from report.model_figures import cut_tetrahedra, hankel, mesh_cuts, read_tetrahedra
+from report.model_figures import (
+    cut_tetrahedra,
+    hankel,
+    mesh_cuts,
+    read_tetrahedra,
+    truncation_errors,
+)
 from report.treatment_figures import (
     compare_controllers,
     dose_histogram,
@@ -170,6 +176,15 @@ def test_mesh_cuts_are_coloured_by_region(case):
     for ax in figure.axes:
         (cut,) = (c for c in ax.collections if isinstance(c, PolyCollection))
         assert len(np.unique(cut.get_facecolor(), axis=0)) == 2
+
+
+def test_truncation_plot_shows_each_method():
+    record = {"order": [10, 30, 90], "balanced_k": [1.0, 0.1, 1e-3], "modal_k": [9.0, 5.0, 2.0],
+              "reachable_space_k": [2.0, 0.2, 2e-3]}
+    lines = {line.get_gid(): line for line in truncation_errors(record, 90).axes[0].lines}
+    for key in ("balanced_k", "modal_k", "reachable_space_k"):
+        np.testing.assert_array_equal(lines[key].get_xydata(), list(zip(record["order"],
+                                                                        record[key], strict=True)))
 
 
 def test_hankel_plot_shows_values_and_bound():

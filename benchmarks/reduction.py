@@ -1,0 +1,192 @@
+"""How the reduction scales, and what others take for the same model.
+
+    python benchmarks/reduction.py agreement            Hankel values against dense SLICOT
+    python benchmarks/reduction.py compare              this, SLICOT alone and pyMOR, small sizes
+    python benchmarks/reduction.py size CELLS [KIND]    one size: (2 CELLS - 1)^3 unknowns
+    python benchmarks/reduction.py picture              reduction.png of all that was measured
+
+CELLS 19 are 50,653 unknowns, 30 205,379, 40 493,039 and 50 970,299. KIND is auto, direct or
+iterative. Each measurement runs in a process of its own with one BLAS thread and is added to
+benchmarks/reduction.csv: method, unknowns, order, wall and CPU seconds, peak memory. pyMOR is
+measured where it is installed; it is no dependency of this project.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+TABLE, PICTURE = HERE / "reduction.csv", HERE / "reduction.png"
+HEAD = ("method", "unknowns", "order", "wall_s", "cpu_s", "peak_gb", "note")
+ORDER = 400
+SMALL = {"slicot": (4, 5), "pymor": (4, 5, 7), "hifuflow": (4, 5, 7, 8, 12)}
+
+
+def settings(order, solver="auto") -> dict:
+    return {"order": order, "tolerance_k": None, "solver": solver, "max_power_w": 22.0,
+            "file": None}
+
+
+def agreement(cells: int = 7) -> dict:
+    """Hankel values above 1e-9 of the largest, against SLICOT on the whole model."""
+    import numpy as np
+    import scipy.linalg as la
+    from heated_box import heated_box
+
+    import reduction.reduce
+    from reduction.balance import balanced_truncation
+
+    model = heated_box(cells)
+    rates, modes = la.eigh(model.K.toarray(), model.E.toarray())
+    whole = balanced_truncation(np.diag(-rates), modes.T @ model.B, model.C @ modes).hsv
+    found = {}
+    for tolerance in (1e-12, 1e-20):
+        reduction.reduce.TOLERANCE = tolerance
+        ours = reduction.reduce.reduce_model(model, settings("auto"), 1)[0].hsv
+        large = np.flatnonzero(whole > 1e-9 * whole[0])
+        off = np.abs(ours[large] / whole[large] - 1)
+        print(f"{len(rates)} unknowns, residual {tolerance:.0e}: {len(large)} values above 1e-9, "
+              f"largest relative difference {off.max():.1e}; above 1e-6: "
+              f"{off[whole[large] > 1e-6 * whole[0]].max():.1e}", flush=True)
+        found[tolerance] = float(off.max())
+    return found
+
+
+def hifuflow(cells: int, order: int, kind: str = "auto") -> dict:
+    from heated_box import heated_box
+
+    from reduction.reduce import reduce_model
+
+    model = heated_box(cells)
+    start = clock()
+    reduced, certificate = reduce_model(model, settings(order, kind), 1)
+    print(json.dumps(certificate, indent=1), flush=True)
+    worst = max(certificate["max_output_error_k"].values())
+    return row("hifuflow", model, reduced.order, start, f"{worst:.1e} K with certificate")
+
+
+def slicot(cells: int, order: int, kind: str = "") -> dict:
+    """SLICOT's AB09AD on the model with E inverted, as a user would call it."""
+    import scipy.linalg as la
+    from heated_box import heated_box
+    from slycot import ab09ad
+
+    model = heated_box(cells)
+    start = clock()
+    lower = la.cholesky(model.E.toarray(), lower=True)
+    a = -la.solve_triangular(lower, la.solve_triangular(
+        lower, model.K.toarray(), lower=True).T, lower=True)
+    b = la.solve_triangular(lower, model.B, lower=True)
+    c = la.solve_triangular(lower, model.C.toarray().T, lower=True).T
+    found = ab09ad("C", "B", "N", len(a), b.shape[1], len(c), a, b / abs(b).max(),
+                   c / abs(c).max(), nr=order)
+    return row("slicot", model, found[0], start, "")
+
+
+def pymor(cells: int, order: int, kind: str = "") -> dict:
+    """pyMOR's BTReductor with low-rank ADI and its Wachspress shifts."""
+    import scipy.sparse as sp
+    from heated_box import heated_box
+    from pymor.algorithms.lradi import lyap_lrcf_solver_options
+    from pymor.core.logger import set_log_levels
+    from pymor.models.iosys import LTIModel
+    from pymor.reductors.bt import BTReductor
+
+    set_log_levels({"pymor": "ERROR"})
+    model = heated_box(cells)
+    start = clock()
+    options = lyap_lrcf_solver_options(lradi_shifts="wachspress_shifts")["lradi"]
+    full = LTIModel.from_matrices(sp.csc_matrix(-model.K), model.B, model.C.toarray(),
+                                  E=sp.csc_matrix(model.E), solver_options={"lyap_lrcf": options})
+    reduced = BTReductor(full).reduce(order, projection="sr")
+    return row("pymor", model, reduced.order, start, "")
+
+
+def clock() -> tuple:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return time.perf_counter(), sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def row(method, model, order, start, note) -> dict:
+    now = clock()
+    memory = sum(resource.getrusage(who).ru_maxrss
+                 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return dict(zip(HEAD, (method, len(model.baseline), int(order), f"{now[0] - start[0]:.1f}",
+                           f"{now[1] - start[1]:.1f}", f"{memory * 1024 / 1e9:.2f}", note),
+                    strict=True))
+
+
+def measure(method: str, cells: int, kind: str = "auto") -> None:
+    """One measurement in a process of its own, added to the table."""
+    order = min(ORDER, (2 * cells - 1) ** 3 // 4) if cells < 19 else 1000
+    done = subprocess.run([sys.executable, __file__, "one", method, str(cells), str(order), kind],
+                          capture_output=True, text=True)
+    print(done.stdout + done.stderr[-2000:], flush=True)
+    if done.returncode == 0:
+        found = json.loads(done.stdout.splitlines()[-1])
+        new = not TABLE.exists()
+        with TABLE.open("a", newline="") as file:
+            writer = csv.DictWriter(file, HEAD)
+            if new:
+                writer.writeheader()
+            writer.writerow(found)
+
+
+def picture() -> None:
+    """CPU seconds and memory against the number of unknowns, each method as far as it went."""
+    from matplotlib.figure import Figure
+
+    names = {"hifuflow": ("this project, with certificate", "#0072b2", "o"),
+             "slicot": ("SLICOT AB09AD alone", "#d55e00", "s"),
+             "pymor": ("pyMOR BTReductor, low-rank ADI", "#009e73", "^")}
+    with TABLE.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    figure = Figure(figsize=(7.2, 3.0), layout="constrained")
+    for ax, key, label in zip(figure.subplots(1, 2), ("cpu_s", "peak_gb"),
+                              ("CPU seconds", "peak memory [GB]"), strict=True):
+        for method, (name, colour, marker) in names.items():
+            points = sorted((int(r["unknowns"]), float(r[key])) for r in rows
+                            if r["method"] == method)
+            if points:
+                ax.loglog(*zip(*points, strict=True), color=colour, marker=marker, ms=4,
+                          label=name)
+        ax.set(xlabel="unknowns", ylabel=label)
+        ax.grid(color="#d5dae0", lw=0.5)
+        ax.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(fontsize=7, frameon=False)
+    figure.savefig(PICTURE, dpi=150)
+    print(PICTURE)
+
+
+def main(arguments) -> None:
+    match arguments:
+        case ["agreement", *cells]:
+            agreement(*map(int, cells))
+        case ["compare"]:
+            for method, sizes in SMALL.items():
+                for cells in sizes:
+                    measure(method, cells)
+            picture()
+        case ["size", cells, *kind]:
+            measure("hifuflow", int(cells), *kind)
+        case ["one", method, cells, order, kind]:
+            function = {"hifuflow": hifuflow, "slicot": slicot, "pymor": pymor}[method]
+            print(json.dumps(function(int(cells), int(order), kind)))
+        case ["picture"]:
+            picture()
+        case _:
+            print(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
