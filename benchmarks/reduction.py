@@ -97,17 +97,19 @@ def pymor(cells: int, order: int, kind: str = "") -> dict:
     """pyMOR's BTReductor with low-rank ADI and its Wachspress shifts."""
     import scipy.sparse as sp
     from heated_box import heated_box
-    from pymor.algorithms.lradi import lyap_lrcf_solver_options
     from pymor.core.logger import set_log_levels
     from pymor.models.iosys import LTIModel
     from pymor.reductors.bt import BTReductor
+    from pymor.solvers.matrix_equations.adi import ADILyapunovSolver
+    from pymor.solvers.matrix_equations.default import MatrixEquationSolvers
 
     set_log_levels({"pymor": "ERROR"})
     model = heated_box(cells)
     start = clock()
-    options = lyap_lrcf_solver_options(lradi_shifts="wachspress_shifts")["lradi"]
-    full = LTIModel.from_matrices(sp.csc_matrix(-model.K), model.B, model.C.toarray(),
-                                  E=sp.csc_matrix(model.E), solver_options={"lyap_lrcf": options})
+    adi = ADILyapunovSolver(adi_shifts="wachspress_shifts", adi_tol=1e-12)
+    full = LTIModel.from_matrices(
+        sp.csc_matrix(-model.K), model.B, model.C.toarray(), E=sp.csc_matrix(model.E),
+        matrix_equation_solvers=MatrixEquationSolvers(lyapunov_lr=adi))
     reduced = BTReductor(full).reduce(order, projection="sr")
     return row("pymor", model, reduced.order, start, "")
 

@@ -78,19 +78,19 @@ def partners(a) -> np.ndarray:
 class HeldModel:
     """x(k+1) = exp(h A) x(k) + int_0^h exp(s A) ds B u(k), y = C x, of a model in modal form.
 
-    Exact for inputs held over the interval h, in some 3 r multiplications and a product with
-    the inputs in place of r^2.
+    Exact for inputs held over the interval h, in some 3 r multiplications and r more for each
+    input that is on, in place of r^2.
 
     Attributes
     ----------
-    decay, turn : (r,) x+ = decay x + turn x[partner] + G u.  partner : (r,).
-    G : (r, m), columns contiguous.  C : (p, r).  interval : h [s].
+    decay, turn : (r,) x+ = decay x + turn x[partner] + load' u.  partner : (r,).
+    load : (m, r), one row for each input.  C : (p, r).  interval : h [s].
     """
 
     decay: np.ndarray
     turn: np.ndarray
     partner: np.ndarray
-    G: np.ndarray
+    load: np.ndarray
     C: np.ndarray
     interval: float
 
@@ -110,9 +110,11 @@ class HeldModel:
         held = np.divide(np.expm1(interval * rate), rate, out=np.full_like(rate, interval),
                          where=rate != 0)
         load = held.real[:, None] * rom.B + held.imag[:, None] * rom.B[partner]
-        return cls(growth.real.copy(), growth.imag.copy(), partner, np.asfortranarray(load),
+        return cls(growth.real.copy(), growth.imag.copy(), partner, np.ascontiguousarray(load.T),
                    rom.C, interval)
 
     def __call__(self, state, power) -> np.ndarray:
         """(r,) state after one interval of `power` (m,) [W]."""
-        return self.decay * state + self.turn * state[self.partner] + self.G @ power
+        on = np.flatnonzero(power)  # mostly one focus: the others' rows are not read
+        return (self.decay * state + self.turn * state.take(self.partner)
+                + power[on] @ self.load[on])

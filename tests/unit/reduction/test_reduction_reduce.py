@@ -179,3 +179,9 @@ def test_balanced_truncation_beats_modal_truncation_at_equal_order(cube):
                                   for name in ("balanced", "modal", "reachable_space"))
     assert (balanced < modal).all() and (reachable < modal).all()
     assert balanced[-1] < 0.01 * balanced[0]
+
+
+def test_too_little_memory_is_refused_with_the_numbers(cube, monkeypatch):
+    monkeypatch.setattr("reduction.checks.free_memory", lambda: 1e5)
+    with pytest.raises(InputError, match=r"needs about .* GB for a basis of \d+ states of 343"):
+        reduce_model(cube, settings(20), threads=1)
