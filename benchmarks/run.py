@@ -30,7 +30,7 @@ from controller.settings import EstimatorSettings, Prescription  # noqa: E402
 from hifuflow.artifacts import BioheatModel, ReducedModel  # noqa: E402
 from hifuflow.cholesky import ShiftedSolver  # noqa: E402
 from hifuflow.config import load_patient  # noqa: E402
-from reduction.certificate import FullStepper  # noqa: E402
+from reduction.replay import FullStepper  # noqa: E402
 
 PATIENT = "breast_reference"
 SAMPLE, FOCI = 2.0, 4

@@ -35,7 +35,7 @@ MORE_BLOCKS, FEWEST_COLUMNS = 7, 540
 RESIDUAL_PER_KELVIN = 0.1
 # The replayed treatment: ten minutes in samples of 2 s, one time step each.
 SAMPLE, SAMPLES = 2.0, 300
-FREQUENCIES = 16
+FREQUENCIES = 12
 METHOD = ("low-rank ADI with Wachspress shifts, Galerkin projection in the E inner product, "
           "balanced truncation by SLICOT AB09AX, real modal form")
 

@@ -11,9 +11,10 @@ import scipy.io
 import scipy.linalg as la
 import scipy.sparse as sp
 
+from hifuflow.artifacts import ReducedModel
 from hifuflow.errors import InputError, NumericalError
 from reduction.balance import balanced_truncation
-from reduction.exchange import as_full_model, read_matrices
+from reduction.exchange import as_full_model, read_matrices, to_control, to_pymor
 from reduction.external import reduce_file
 from reduction.reduce import reduce_model
 
@@ -164,3 +165,15 @@ def test_command(tmp_path):
     done = subprocess.run([*command, "--order", "50"], capture_output=True, text=True)
     assert done.returncode == 1 and "order = 50" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("library", "convert", "evaluate"), [
+    ("control", to_control, lambda system, s: system(s)),
+    ("pymor", to_pymor, lambda system, s: system.transfer_function.eval_tf(s))])
+def test_hand_over_to_other_libraries(library, convert, evaluate):
+    pytest.importorskip(library)
+    a, b, c = heat_equation(20)
+    whole = balanced_truncation(a.toarray(), b, c, 4)
+    rom = ReducedModel(whole.A, whole.B, whole.C, whole.hsv, whole.hsv, "", None, np.zeros((1, 3)))
+    np.testing.assert_allclose(np.atleast_2d(evaluate(convert(rom), 0.5j)),
+                               gain(whole.A, whole.B, whole.C, 0.5), rtol=1e-9)
