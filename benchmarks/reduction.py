@@ -121,7 +121,7 @@ def clock() -> tuple:
 
 def row(method, model, order, start, note) -> dict:
     now = clock()
-    memory = sum(resource.getrusage(who).ru_maxrss
+    memory = max(resource.getrusage(who).ru_maxrss
                  for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return dict(zip(HEAD, (method, len(model.baseline), int(order), f"{now[0] - start[0]:.1f}",
                            f"{now[1] - start[1]:.1f}", f"{memory * 1024 / 1e9:.2f}", note),
