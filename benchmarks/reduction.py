@@ -94,9 +94,14 @@ def slicot(cells: int, order: int, kind: str = "") -> dict:
 
 
 def pymor(cells: int, order: int, kind: str = "") -> dict:
-    """pyMOR's BTReductor with low-rank ADI and its Wachspress shifts."""
+    """pyMOR's BTReductor with low-rank ADI and its Wachspress shifts.
+
+    With the 209 constraint points as its only outputs: it solves for the observability Gramian
+    with as many right-hand sides as there are outputs, and with all 938 it did not finish 343
+    unknowns in 70 CPU seconds and took 4 GB.
+    """
     import scipy.sparse as sp
-    from heated_box import heated_box
+    from heated_box import POINTS, heated_box
     from pymor.core.logger import set_log_levels
     from pymor.models.iosys import LTIModel
     from pymor.reductors.bt import BTReductor
@@ -108,10 +113,10 @@ def pymor(cells: int, order: int, kind: str = "") -> dict:
     start = clock()
     adi = ADILyapunovSolver(adi_shifts="wachspress_shifts", adi_tol=1e-12)
     full = LTIModel.from_matrices(
-        sp.csc_matrix(-model.K), model.B, model.C.toarray(), E=sp.csc_matrix(model.E),
+        sp.csc_matrix(-model.K), model.B, model.C[:POINTS].toarray(), E=sp.csc_matrix(model.E),
         matrix_equation_solvers=MatrixEquationSolvers(lyapunov_lr=adi))
     reduced = BTReductor(full).reduce(order, projection="sr")
-    return row("pymor", model, reduced.order, start, "")
+    return row("pymor", model, reduced.order, start, "209 of the 938 outputs")
 
 
 def clock() -> tuple:
