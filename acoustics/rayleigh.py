@@ -15,8 +15,8 @@ def rayleigh_pressure(transducer: Transducer, focus, points, power: float, densi
                       speed: float, points_per_disc: int = 80) -> np.ndarray:
     """Complex pressure p(r) = -i k p0/(2 pi) sum_j dS_j exp(i k r_j + i phi_j)/r_j.
 
-    Time dependence exp(-i w t). Every disc is cut into `points_per_disc` equal areas; as the
-    arcs between them are a small part of a wavelength, no directivity is assumed.
+    Time dependence exp(-i w t). Every disc is replaced by about `points_per_disc` points of a
+    quadrature rule; no directivity is assumed.
 
     Parameters
     ----------
@@ -29,9 +29,8 @@ def rayleigh_pressure(transducer: Transducer, focus, points, power: float, densi
     (n,) complex pressure [Pa].
     """
     k = transducer.wavenumber(speed)
-    sources = _disc_points(transducer, points_per_disc)
-    area = pi * transducer.radii**2 / points_per_disc
-    drive = np.repeat(area * transducer.drive(focus, speed), points_per_disc)
+    sources, areas = _disc_points(transducer, points_per_disc)
+    drive = areas * np.repeat(transducer.drive(focus, speed), len(areas) // len(transducer.radii))
     scale = -1j * k / (2 * pi) * transducer.surface_pressure(power, density, speed)
     points = np.asarray(points, dtype=float)
     pressure = np.empty(len(points), dtype=complex)
@@ -43,11 +42,18 @@ def rayleigh_pressure(transducer: Transducer, focus, points, power: float, densi
     return scale * pressure
 
 
-def _disc_points(transducer: Transducer, count: int) -> np.ndarray:
-    """Sunflower points on every disc: (n_discs * count, 3), of equal area on a disc."""
-    order = np.arange(count) + 0.5
-    radius = np.sqrt(order / count)
-    angle = order * pi * (3 - sqrt(5))
+def _disc_points(transducer: Transducer, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Quadrature on every disc: points (n_discs * n, 3) and their areas (n_discs * n,).
+
+    n is about `count`: rings at Gauss-Legendre nodes of the squared radius, with equally spaced
+    points on each, which converges exponentially; one point is the disc's centre.
+    """
+    rings = max(1, round(sqrt(count) / 2))
+    on_ring = max(1, count // rings)
+    nodes, weights = np.polynomial.legendre.leggauss(rings)
+    radius = np.repeat(np.sqrt((nodes + 1) / 2), on_ring) * (count > 1)
+    share = np.repeat(weights / 2 / on_ring, on_ring)
+    angle = np.tile(2 * pi / on_ring * np.arange(on_ring), rings)
     flat = np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])
     normal = transducer.normals
     first = np.cross(normal, np.eye(3)[np.abs(normal).argmin(axis=1)])
@@ -55,4 +61,5 @@ def _disc_points(transducer: Transducer, count: int) -> np.ndarray:
     second = np.cross(normal, first)
     on_discs = flat[:, 0, None] * first[:, None] + flat[:, 1, None] * second[:, None]
     on_discs *= transducer.radii[:, None, None]
-    return (transducer.positions[:, None] + on_discs).reshape(-1, 3)
+    areas = pi * transducer.radii[:, None] ** 2 * share
+    return (transducer.positions[:, None] + on_discs).reshape(-1, 3), areas.ravel()

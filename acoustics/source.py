@@ -1,26 +1,22 @@
-"""Pressure of the array on a plane in the water before the body."""
+"""Pressure of the transducer on a plane in the water before the body."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import ceil, pi, sqrt
+
 import numpy as np
-from scipy.special import j1
 
 from .transducer import Transducer
 
-DISCS_AT_ONCE = 16
+TABLE_ERROR = 2e-5  # of linear interpolation in the table of a disc's field, over its peak
+QUADRATURE_POINTS = 48  # for a disc that is small against the wavelength; more for larger ones
 
 
 def source_plane(transducer: Transducer, foci, x, y, depth: float, power: float, density: float,
                  speed: float) -> np.ndarray:
-    """Complex pressure of the array on the plane z = depth, one layer per focus [Pa].
-
-    Superposes the closed far field of every disc of radius a, with r and theta taken from its
-    centre and its normal (time dependence exp(-i w t)):
-
-        p = -i p0 k a^2/(2 r) 2 J1(k a sin)/(k a sin) exp(i k r + i k a^2/(4 r) (1 - sin^2/2))
-
-    The last term is the Fresnel phase, the mean path difference over the disc's face; it keeps
-    the form exact enough from about two Rayleigh distances a^2/lambda on.
+    """Complex pressure on the plane z = depth with geometric phases, one layer per focus [Pa].
 
     Parameters
     ----------
@@ -31,24 +27,133 @@ def source_plane(transducer: Transducer, foci, x, y, depth: float, power: float,
     -------
     (n_foci, len(x), len(y)) complex64.
     """
-    k, radii = transducer.wavenumber(speed), transducer.radii
-    scale = -0.5j * transducer.surface_pressure(power, density, speed) * k * radii**2
-    drive = (scale * transducer.drive(foci, speed)).astype(np.complex64)
-    pressure = np.zeros((len(drive), len(x) * len(y)), dtype=np.complex64)
-    points = np.stack(np.broadcast_arrays(x[:, None], y[None, :], depth), axis=-1).reshape(-1, 3)
-    for start in range(0, len(transducer.positions), DISCS_AT_ONCE):
-        part = slice(start, start + DISCS_AT_ONCE)
-        fields = [_disc_field(points - position, normal, k, a) for position, normal, a in
-                  zip(transducer.positions[part], transducer.normals[part], radii[part],
-                      strict=True)]
-        pressure += drive[:, part] @ np.array(fields)
-    return pressure.reshape(len(drive), len(x), len(y))
+    planes = element_planes(transducer, x, y, depth, speed)
+    drive = transducer.surface_pressure(power, density, speed) * (
+        transducer.weights * np.exp(1j * transducer.phases(foci, speed)))
+    return np.tensordot(drive.astype(np.complex64), planes, 1)
 
 
-def _disc_field(offset, normal, k, a) -> np.ndarray:
-    distance = np.sqrt(np.einsum("ij,ij->i", offset, offset))
-    sine_squared = 1 - np.minimum((offset @ normal / distance) ** 2, 1)
-    argument = np.maximum(k * a * np.sqrt(sine_squared), 1e-6)
-    phase = k * distance + k * a**2 / (4 * distance) * (1 - sine_squared / 2)
-    amplitude = 2 * j1(argument) / (argument * distance)
-    return (amplitude * np.exp(1j * phase)).astype(np.complex64)
+def element_planes(transducer: Transducer, x, y, depth: float, speed: float,
+                   attenuation: float = 0.0, threads: int = 1) -> np.ndarray:
+    """(n_elements, len(x), len(y)) complex64: pressure on z = depth of each element at p0 = 1 Pa.
+
+    The sum of the fields of its discs (time dependence exp(-i w t)); any phasing of the
+    transducer is a linear combination of these planes. See `DiscField`.
+
+    Parameters
+    ----------
+    speed, attenuation : of sound in the water [m/s], [Np/m].  threads : used at the same time.
+    """
+    distance = np.sqrt(_range(transducer.positions[:, 0], x) + _range(transducer.positions[:, 1], y)
+                       + (depth - transducer.positions[:, 2, None]) ** 2)
+    reach = distance.min(), distance.max()
+    tables = {radius: DiscField.tabulated(transducer.wavenumber(speed), radius, *reach)
+              for radius in np.unique(transducer.radii)}
+    parts = [part for part in np.array_split(np.arange(len(transducer.radii)), threads)
+             if len(part)]
+
+    def sum_discs(discs):
+        first = transducer.element[discs[0]]
+        count = transducer.element[discs[-1]] - first + 1
+        total = np.zeros((count, len(x), len(y)), dtype=np.complex64)
+        for i in discs:
+            px, py, pz = transducer.positions[i]
+            total[transducer.element[i] - first] += tables[transducer.radii[i]].on_plane(
+                x - px, y - py, depth - pz, transducer.normals[i], attenuation)
+        return first, total
+
+    planes = np.zeros((transducer.n_elements, len(x), len(y)), dtype=np.complex64)
+    with ThreadPoolExecutor(threads) as pool:
+        for first, total in pool.map(sum_discs, parts):
+            planes[first:first + len(total)] += total
+    return planes
+
+
+def _range(centres, axis) -> np.ndarray:
+    """(n, 2) smallest and largest squared distance of each centre from the points of an axis."""
+    nearest = np.maximum(0, np.maximum(axis.min() - centres, centres - axis.max()))
+    farthest = np.maximum(np.abs(axis.min() - centres), np.abs(axis.max() - centres))
+    return np.column_stack([nearest, farthest]) ** 2
+
+
+@dataclass(frozen=True)
+class DiscField:
+    """Field of a baffled disc of radius a, tabulated once and read off anywhere.
+
+    p = -i p0 k a^2/(2 r) G exp(i k r), r the distance from the centre. G = 1 far away on the
+    axis and varies slowly with u = 1/r and t = sin^2 of the angle off the normal, so a table with
+    linear interpolation holds the exact field, the Rayleigh integral over the disc, to a few 1e-5.
+
+    Attributes
+    ----------
+    k, radius : [1/m], [m].  start, step : of the table along u [1/m] and t.
+    table : (n_u, n_t) complex64 values of G.
+    """
+
+    k: float
+    radius: float
+    start: tuple[float, float]
+    step: tuple[float, float]
+    table: np.ndarray
+
+    @classmethod
+    def tabulated(cls, k: float, radius: float, nearest: float, farthest: float) -> DiscField:
+        """Table for distances from `nearest` to `farthest` [m] and all angles.
+
+        The pressure is the single integral of R. J. McGough, T. V. Samulski and J. F. Kelly,
+        "An efficient grid sectoring method for calculations of the near-field pressure generated
+        by a circular piston", J. Acoust. Soc. Am. 115(5), 2004, in cylindrical coordinates:
+
+            p/p0 = a/pi int_0^pi (s cos v - a)/(s^2 + a^2 - 2 a s cos v)
+                   (exp(i k sqrt(s^2 + z^2 + a^2 - 2 a s cos v)) - exp(i k z)) dv
+        """
+        # Interpolation errs by (spacing)^2/8 of the second derivative: (k a^2/4)^2 along u,
+        # (k a)^4/96 along t.
+        phase = k * radius**2 / 4 * (1 / nearest - 1 / farthest)
+        n_u = 4 + ceil(phase / sqrt(8 * TABLE_ERROR))
+        n_t = 4 + ceil((k * radius) ** 2 / sqrt(768 * TABLE_ERROR))
+        u, t = np.linspace(1 / farthest, 1 / nearest, n_u), np.linspace(0, 1, n_t)
+        nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_POINTS
+                                                         + ceil(2 * k * radius))
+        cosine = np.cos(pi / 2 * (nodes + 1))
+        table = np.empty((n_u, n_t), dtype=np.complex64)
+        for row, r in zip(table, 1 / u, strict=True):
+            s, z = r * np.sqrt(t)[:, None], r * np.sqrt(1 - t)[:, None]
+            gap = s**2 + radius**2 - 2 * radius * s * cosine  # squared, from point to rim, across
+            wave = np.exp(1j * k * np.sqrt(gap + z**2)) - np.exp(1j * k * z)
+            pressure = radius / 2 * ((s * cosine - radius) / gap * wave) @ weights
+            row[:] = pressure * np.exp(-1j * k * r) * 2 * r / (-1j * k * radius**2)
+        return cls(k, radius, (u[0], t[0]), (u[1] - u[0], t[1] - t[0]), table)
+
+    def on_plane(self, x, y, z: float, normal, attenuation: float) -> np.ndarray:
+        """(len(x), len(y)) complex64 pressure at p0 = 1 Pa; offsets from the disc's centre [m].
+
+        The Rayleigh integral is even about the disc's own plane, so `normal` may point anywhere.
+        """
+        r = np.sqrt((x**2)[:, None] + (y**2)[None, :] + z**2)
+        inverse = (1 / r).astype(np.float32)
+        cosine = (normal[0] * x)[:, None] + (normal[1] * y + normal[2] * z)[None, :]
+        sine_squared = 1 - np.square(cosine.astype(np.float32) * inverse)
+        phase = np.remainder(self.k * r, 2 * pi).astype(np.float32)
+        wave = np.empty(r.shape, dtype=np.complex64)
+        wave.real, wave.imag = np.sin(phase), -np.cos(phase)  # -i exp(i phase)
+        amplitude = np.float32(self.k * self.radius**2 / 2) * inverse
+        if attenuation:
+            amplitude *= np.exp(-attenuation * r).astype(np.float32)
+        wave *= amplitude
+        return wave * self._read(inverse, sine_squared)
+
+    def _read(self, u, t) -> np.ndarray:
+        """G by linear interpolation."""
+        i, u = self._cell(u, 0)
+        j, t = self._cell(t, 1)
+        flat, index, right = self.table.ravel(), i * self.table.shape[1] + j, self.table.shape[1]
+        low = flat[index] * (1 - t) + flat[index + 1] * t
+        high = flat[index + right] * (1 - t) + flat[index + right + 1] * t
+        return low * (1 - u) + high * u
+
+    def _cell(self, value, axis: int) -> tuple[np.ndarray, np.ndarray]:
+        """Index of the table's cell that holds each value, and the fraction of the way across."""
+        scaled = (value - np.float32(self.start[axis])) * np.float32(1 / self.step[axis])
+        index = np.clip(scaled.astype(np.int32), 0, self.table.shape[axis] - 2)
+        return index, scaled - index.astype(np.float32)
