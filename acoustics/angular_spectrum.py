@@ -1,19 +1,28 @@
 """Hybrid angular spectrum: steady sound through voxel planes of differing speed and density.
 
-The method of U. Vyas and D. Christensen, "Ultrasound beam simulations in inhomogeneous tissue
-geometries using the hybrid angular spectrum method", IEEE Trans. Ultrason. Ferroelectr. Freq.
-Control 59(6), 2012. One step of length d from plane to plane, time dependence exp(-i w t):
+After U. Vyas and D. Christensen, "Ultrasound beam simulations in inhomogeneous tissue geometries
+using the hybrid angular spectrum method", IEEE Trans. Ultrason. Ferroelectr. Freq. Control 59(6),
+2012, with a field that is normalised to its power: the spectrum F of p/sqrt(2 Z) times the square
+root of each plane wave's cosine, so that the sum of |F|^2 is the power through the plane and no
+step gains or loses any but where it should. One step of length d from plane to plane, time
+dependence exp(-i w t), k = w/c, a = attenuation [Np/m], Z = rho c:
 
-1. In the spatial-frequency domain every plane wave travels through the layer's mean medium,
-   F *= exp(i d sqrt((k0 + i a0)^2 - kx^2 - ky^2)): refraction, obliquity and mean attenuation
-   are exact, waves beyond k0 decay.
-2. In space each voxel adds what it differs from the mean, along the oblique path s d,
-   p *= exp((i (k - k0) - (a - a0)) s d), and transmits t = 2 Z2/(Z1 + Z2) of the pressure into
-   the next voxel.
+1. For half the step every plane wave travels through the layer's mean medium,
+   F *= exp(i kz d/2), kz = sqrt((k0 + i a0)^2 - kx^2 - ky^2): refraction, obliquity and mean
+   attenuation are exact, and what the tissue has turned beyond 90 degrees fades.
+2. In space each voxel adds what it differs from the mean,
+   exp(i d (sqrt((k + i a)^2 - q^2) - sqrt((k0 + i a0)^2 - q^2))), for waves of the beam's mean
+   obliquity, q its transverse wavenumber.
+3. Into the next voxel passes what the interface transmits, 2 sqrt(N1 N2)/(N1 + N2) with
+   N = Z/cos(angle) on either side. The angle is each plane wave's own between the layers' mean
+   media, and the mean one for what a voxel differs from them.
+4. Half the step again as in 1.
 
-k = w/c, a = attenuation [Np/m], Z = rho c. The mean k0, a0 of a layer is weighted with |p|^2,
-and s is the mean of 1/cos(angle) over the beam's spectrum. Both come from one reference beam and
-then stay fixed, so that the pressures of different foci superpose exactly. Reflections are lost.
+Density scatters through k^2 = (w/c)^2 - sqrt(rho) laplacian(1/sqrt(rho)), the wavenumber that
+p/sqrt(rho) feels in a fluid of varying density. For layers normal to the beam all this is the exact
+solution but for multiple reflections. k0, a0 and q are weighted with the intensity of one
+reference beam and then stay fixed, so that the fields of different foci and elements superpose
+exactly.
 """
 
 from __future__ import annotations
@@ -25,7 +34,8 @@ import numpy as np
 from scipy import fft
 
 EDGE = 0.08  # part of the plane's width, on each side, over which outgoing waves are absorbed
-WIDEST_SINE = 0.95  # plane waves flatter than this do not count in the mean obliquity
+LEAST_COSINE = 0.2  # plane waves flatter than this count as if they had it
+SLOWEST = 0.5  # least effective over true wavenumber, where density jumps within a cell
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,31 @@ class Medium:
     impedance: np.ndarray
     attenuation: np.ndarray
     absorption: np.ndarray
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Where the power of a beam goes [W]: what enters the grid is the sum of the others.
+
+    entered : through the first plane.  absorbed : as heat in the body.
+    scattered : taken by attenuation but not by absorption, or outside the body.
+    reflected : at interfaces, or turned beyond 90 degrees.  sideways : into the absorbing edge.
+    transmitted : through the last plane.
+    """
+
+    entered: float
+    absorbed: float
+    scattered: float
+    reflected: float
+    sideways: float
+    transmitted: float
+
+    @property
+    def missing(self) -> float:
+        """Part of the entered power that none of the others accounts for."""
+        found = (self.absorbed + self.scattered + self.reflected + self.sideways
+                 + self.transmitted)
+        return 1 - found / self.entered
 
 
 class HybridAngularSpectrum:
@@ -59,65 +94,191 @@ class HybridAngularSpectrum:
         shape = reference.shape
         kx, ky = (2 * pi * fft.fftfreq(n, d) for n, d in zip(shape, self.spacing, strict=False))
         self._transverse = kx[:, None] ** 2 + ky[None, :] ** 2
-        self._edge = edge_taper(shape[0])[:, None] * edge_taper(shape[1])[None, :]
+        self._edge = (edge_taper(shape[0])[:, None] * edge_taper(shape[1])).astype(np.float32)
+        self._edge_loss = 1 - self._edge**2
         steps = len(medium.wavenumber) - 1
-        self._propagators = np.empty((steps, *shape), dtype=np.complex64)
-        self._screens = np.empty((steps, *shape), dtype=np.complex64)
-        pressure = reference * self._edge.astype(np.float32)
+        # Half a step in the mean medium; 1/sqrt(cos) of every plane wave on every plane; what
+        # voxels differ from the mean; what they reflect of the power that comes to them.
+        self._half = np.empty((steps, *shape), dtype=np.complex64)
+        self._stretch = np.empty((steps + 1, *shape), dtype=np.float32)
+        self._screen = np.empty((steps, *shape), dtype=np.complex64)
+        self._reflection = np.empty((steps, *shape), dtype=np.float32)
+        self._k0 = np.empty(steps)
+        self._stretch[0] = self._root_secant(float(medium.wavenumber[0].mean()))
+        spectrum = self._enter(reference)
         for j in range(steps):
-            self._prepare(j, pressure)
-            pressure = self._step(j, pressure)
+            self._prepare(j, spectrum)
+            field = self._to_screen(j, spectrum)
+            spectrum = self._screened(j, field) * self._half[j]
 
-    def _prepare(self, j: int, pressure: np.ndarray) -> None:
-        """Fill in the propagator and the screen of step j for a beam of this pressure."""
+    def _root_secant(self, k: float) -> np.ndarray:
+        cosine = np.sqrt(np.maximum(1 - self._transverse / k**2, LEAST_COSINE**2))
+        return 1 / np.sqrt(cosine)
+
+    def _prepare(self, j: int, spectrum: np.ndarray) -> None:
+        """The step from plane j to j + 1, for a beam with this spectrum on plane j."""
         medium, d = self.medium, self.spacing[2]
-        k = 0.5 * (medium.wavenumber[j] + medium.wavenumber[j + 1])
+        k = 0.5 * (self._wavenumber(j) + self._wavenumber(j + 1))
         a = 0.5 * (medium.attenuation[j] + medium.attenuation[j + 1])
-        weight = (np.abs(pressure) ** 2).astype(float)
+        weight = np.abs(fft.ifft2(spectrum * self._stretch[j])).astype(float) ** 2
         weight /= weight.sum()
-        k0, a0 = float((weight * k).sum()), float((weight * a).sum())
-        kz = np.sqrt((k0 + 1j * a0) ** 2 - self._transverse)
-        self._propagators[j] = np.exp(1j * d * kz)
-        stretch = self._obliquity(pressure, k0)
-        before, after = medium.impedance[j], medium.impedance[j + 1]
-        transmission = 2 * after / (before + after)
-        self._screens[j] = self._edge * transmission * np.exp((1j * (k - k0) - (a - a0))
-                                                              * (stretch * d))
+        k0, a0 = ((weight * values).sum() for values in (k, a))
+        self._k0[j] = k0
+        power = np.abs(spectrum).astype(float) ** 2
+        cosine = power.sum() / (power * self._root_secant(k0) ** 2).sum()
+        oblique = k0**2 * (1 - cosine**2)
+        along = np.sqrt((k0 + 1j * a0) ** 2 - self._transverse)
+        step = np.sqrt((k + 1j * a) ** 2 - oblique) - np.sqrt((k0 + 1j * a0) ** 2 - oblique)
+        sides = [(medium.wavenumber[i], medium.impedance[i]) for i in (j, j + 1)]
+        mean = [((weight * k1).sum(), (weight * z1).sum()) for k1, z1 in sides]
+        voxels = transmission(*sides, oblique)
+        layers = transmission(*mean, self._transverse) / transmission(*mean, oblique)
+        self._half[j] = np.exp(0.5j * d * along) * np.sqrt(layers)
+        self._stretch[j + 1] = self._root_secant(mean[1][0])
+        self._screen[j] = self._edge * voxels * np.exp(1j * d * step)
+        self._reflection[j] = np.abs(self._screen[j]) ** 2 * (1 / voxels**2 - 1)
 
-    def _obliquity(self, pressure: np.ndarray, k0: float) -> float:
-        """Mean of 1/cos(angle) over the power of a beam's plane waves."""
-        power = np.abs(fft.fft2(pressure)) ** 2
-        within = self._transverse < (WIDEST_SINE * k0) ** 2
-        secant = 1 / np.sqrt(1 - self._transverse[within] / k0**2)
-        return float((power[within] * secant).sum() / power[within].sum())
+    def _wavenumber(self, plane: int) -> np.ndarray:
+        """(nx, ny) wavenumber that p/sqrt(rho) feels, from central differences of ln rho."""
+        near = np.clip([plane - 1, plane, plane + 1], 0, len(self.medium.wavenumber) - 1)
+        log_density = np.log(self.medium.impedance[near] * self.medium.wavenumber[near])
+        k, second, first = self.medium.wavenumber[plane], 0.0, 0.0
+        padded = np.pad(log_density, ((0, 0), (1, 1), (1, 1)), mode="edge")
+        middle = padded[1, 1:-1, 1:-1]
+        for after, before, step in ((padded[1, 2:, 1:-1], padded[1, :-2, 1:-1], self.spacing[0]),
+                                    (padded[1, 1:-1, 2:], padded[1, 1:-1, :-2], self.spacing[1]),
+                                    (log_density[2], log_density[0], self.spacing[2])):
+            second = second + (after - 2 * middle + before) / step**2
+            first = first + ((after - before) / (2 * step)) ** 2
+        return np.sqrt(np.maximum(k**2 + second / 2 - first / 4, (SLOWEST * k) ** 2))
 
-    def _step(self, j: int, pressure: np.ndarray) -> np.ndarray:
-        spectrum = fft.fft2(pressure, overwrite_x=True)
-        spectrum *= self._propagators[j]
-        pressure = fft.ifft2(spectrum, overwrite_x=True)
-        pressure *= self._screens[j]
-        return pressure
+    def _enter(self, source: np.ndarray) -> np.ndarray:
+        """Spectrum on the first plane for a pressure `source` (..., nx, ny) on it."""
+        field = (source * self._edge / np.sqrt(2 * self.medium.impedance[0])).astype(np.complex64)
+        return fft.fft2(field, overwrite_x=True) / self._stretch[0]
 
-    def squared_amplitude(self, source: np.ndarray) -> np.ndarray:
-        """(nz, nx, ny) float32: |p|^2 of the beam with pressure `source` on the first plane."""
-        out = np.empty(self.medium.wavenumber.shape, dtype=np.float32)
-        for plane, pressure in enumerate(self.planes(source)):
-            out[plane] = pressure.real**2 + pressure.imag**2
-        return out
+    def _to_screen(self, j: int, spectrum: np.ndarray) -> np.ndarray:
+        """Field in the middle of step j, before its screen."""
+        return fft.ifft2(spectrum * self._half[j], overwrite_x=True)
 
-    def power(self, source: np.ndarray) -> float:
-        """Acoustic power that enters through the first plane [W]."""
-        return plane_power(source * self._edge, float(self.medium.wavenumber[0].mean()),
-                           float(self.medium.impedance[0].mean()), self.spacing)
+    def _screened(self, j: int, field: np.ndarray) -> np.ndarray:
+        """Spectrum behind the screen in the middle of step j; works in place."""
+        field *= self._screen[j]
+        return fft.fft2(field, overwrite_x=True)
 
     def planes(self, source: np.ndarray):
-        """Complex pressure (nx, ny) on one plane after another."""
-        pressure = (source * self._edge).astype(np.complex64)
-        yield pressure
-        for j in range(len(self._screens)):
-            # A copy, as the step works in place and the caller may keep what it was given.
-            pressure = self._step(j, pressure.copy())
-            yield pressure
+        """Complex pressure (nx, ny) on one plane after another, for a pressure on the first."""
+        spectrum = self._enter(source)
+        for j, impedance in enumerate(self.medium.impedance):
+            yield fft.ifft2(spectrum * self._stretch[j]) * np.sqrt(2 * impedance)
+            if j < len(self._screen):
+                spectrum = self._screened(j, self._to_screen(j, spectrum)) * self._half[j]
+
+    def intensity(self, source: np.ndarray) -> tuple[np.ndarray, Balance]:
+        """|p|^2/(2 Z) [W/m2], (nz, nx, ny) float32, for a pressure on the first plane; balance."""
+        out = np.empty(self.medium.wavenumber.shape, dtype=np.float32)
+        (balance,) = self._march(source[None], lambda fields: fields,
+                                 lambda plane, intensity: out.__setitem__(plane, intensity[0]))
+        return out, balance
+
+    def intensities(self, sources: np.ndarray, drives: np.ndarray, receive) -> list[Balance]:
+        """Intensities of many phasings from the fields of the elements, all marched together.
+
+        On every plane the field of phasing i is sum_e drives[i, e] f_e: a matrix product of which
+        only one plane is ever held, so that no field is stored.
+
+        Parameters
+        ----------
+        sources : (n_elements, nx, ny) pressure of each element on the first plane.
+        drives : (n, n_elements) complex factors.
+        receive : called with (plane, (n, nx, ny) float32 intensity [W/m2]) plane by plane.
+
+        Returns
+        -------
+        n balances.
+        """
+        drives = drives.astype(np.complex64)
+        return self._march(sources, lambda fields: np.tensordot(drives, fields, 1), receive)
+
+    def _march(self, sources, phased, receive) -> list[Balance]:
+        """Carry all sources from plane to plane; `phased` makes the wanted fields of them."""
+        medium, last = self.medium, len(self._screen)
+        spectra, area = self._enter(sources), self.spacing[0] * self.spacing[1]
+        scale = area / self._edge.size  # Parseval
+        entered = scale * _sums(_squared(phased(spectra)))
+        absorbed, lost, sideways, reflected = np.zeros((4, len(entered)))
+        for j in range(last + 1):
+            field = fft.ifft2(spectra * self._stretch[j], overwrite_x=True)
+            intensity = _squared(phased(field))
+            receive(j, intensity)
+            share = 2 * area * self.spacing[2] * (0.5 if j in (0, last) else 1)
+            absorbed += share * _sums(intensity, medium.absorption[j])
+            lost += share * _sums(intensity, medium.attenuation[j])
+            if j == last:
+                break
+            field = self._to_screen(j, spectra)
+            power = _squared(phased(field))
+            sideways += area * _sums(power, self._edge_loss)
+            reflected += area * _sums(power, self._reflection[j])
+            spectra = self._screened(j, field)
+            turned = np.flatnonzero(self._transverse > self._k0[j] ** 2)
+            fading = 1 - np.abs(self._half[j].ravel()[turned]) ** 4  # in this and the next half
+            reflected += scale * _sums(
+                _squared(phased(spectra.reshape(len(spectra), -1)[:, turned])), fading)
+            spectra *= self._half[j]
+        left = scale * _sums(_squared(phased(spectra)))
+        return [Balance(*map(float, parts)) for parts in
+                zip(entered, absorbed, lost - absorbed, reflected, sideways, left, strict=True)]
+
+    def sensitivity(self, index) -> np.ndarray:
+        """(nx, ny) complex64 g: the pressure at a point is sum(g * source) for any source.
+
+        The steps backwards from the point, each transposed: what each element brings to a focus,
+        for the price of part of a beam.
+
+        Parameters
+        ----------
+        index : fractional (plane, x, y) index of the point; the fractions are exact shifts of the
+            band-limited field.
+        """
+        plane = int(np.clip(index[0], 0, len(self._screen) - 1))
+        local = round(index[1]), round(index[2])
+        k0 = float(self.medium.wavenumber[plane][local])
+        kx, ky = (2 * pi * fft.fftfreq(n) for n in self._transverse.shape)
+        along = np.sqrt(np.maximum(k0**2 - self._transverse, 0)) * self.spacing[2]
+        phase = (index[0] - plane) * along + kx[:, None] * index[1] + ky * index[2]
+        weights = (np.exp(1j * phase) * self._stretch[plane] * (along > 0)
+                   * np.sqrt(2 * self.medium.impedance[plane][local]) / phase.size)
+        weights = weights.astype(np.complex64)
+        for j in range(plane - 1, -1, -1):
+            field = fft.fft2(weights * self._half[j], overwrite_x=True) * self._screen[j]
+            weights = fft.ifft2(field, overwrite_x=True) * self._half[j]
+        weights = fft.fft2(weights / self._stretch[0])
+        return (weights * self._edge / np.sqrt(2 * self.medium.impedance[0])).astype(np.complex64)
+
+
+def transmission(before, after, oblique):
+    """Square root of the power transmitted by an interface of two fluids.
+
+    2 sqrt(N1 N2)/(N1 + N2), N = Z/cos(angle), for waves of squared transverse wavenumber
+    `oblique` [1/m2]; before, after : (wavenumber [1/m], impedance [Pa s/m]). Waves beyond the
+    critical angle count as if they were at `LEAST_COSINE`.
+    """
+    (k1, z1), (k2, z2) = before, after
+    n1, n2 = (z / np.sqrt(np.maximum(1 - oblique / np.square(k), LEAST_COSINE**2))
+              for k, z in ((k1, z1), (k2, z2)))
+    return 2 * np.sqrt(n1 * n2) / (n1 + n2)
+
+
+def _squared(field: np.ndarray) -> np.ndarray:
+    return np.square(field.real) + np.square(field.imag)
+
+
+def _sums(values: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """(n,) sums over the cells of n planes, weighted."""
+    if weight is None:
+        return values.reshape(len(values), -1).sum(axis=1, dtype=float)
+    return np.array([np.vdot(part, weight) for part in values], dtype=float)
 
 
 def plane_power(pressure: np.ndarray, wavenumber: float, impedance: float, spacing) -> float:
@@ -136,3 +297,4 @@ def edge_taper(count: int) -> np.ndarray:
     width = max(2, round(EDGE * count))
     distance = np.minimum(np.arange(count), np.arange(count)[::-1]) / width
     return 0.5 * (1 - np.cos(pi * np.minimum(distance, 1)))
+

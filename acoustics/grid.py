@@ -10,12 +10,16 @@ import numpy as np
 from scipy import fft, ndimage
 
 from hifuflow.artifacts import Anatomy, Plan
+from hifuflow.errors import InputError
 
 from .angular_spectrum import EDGE, Medium
 from .frame import beam_frame
 from .transducer import Transducer
 
-MARGIN = 0.025  # how far beside the geometric cone the scattered side of the beam is followed [m]
+MARGIN = 17  # wavelengths beside the geometric cone in which the scattered beam is followed
+FINEST, COARSEST = 0.1, 0.6  # spacing, in wavelengths in water
+AUTOMATIC = 0.5
+CELL_LIMIT = 60_000_000
 SUBSAMPLES = 2  # label map read at this many points per cell edge, and averaged
 
 
@@ -51,6 +55,51 @@ class BeamGrid:
         """Patient positions (..., 3) in the transducer's frame [m]."""
         return (np.asarray(position) - self.apex) @ self.rotation
 
+    def index(self, position) -> np.ndarray:
+        """Fractional (plane, x, y) index of positions (..., 3) in the transducer's frame."""
+        return (np.asarray(position)[..., [2, 0, 1]]
+                - [self.z[0], self.x[0], self.y[0]]) / self.spacing
+
+
+def check_grid(anatomy: Anatomy, plan: Plan, transducer: dict, water_speed: float,
+               config: dict) -> BeamGrid:
+    """The beam's grid, once its spacing suits the wave and its size is one to compute with.
+
+    Parameters
+    ----------
+    transducer : what `hifuflow.devices.load_device` returns.  water_speed : [m/s].
+    config : section `acoustics` of the patient file, and "file".
+
+    Raises
+    ------
+    InputError : a spacing that does not suit the wavelength or needs too many cells.
+    """
+    device = Transducer.from_config(transducer)
+    spacing = _spacing(config, water_speed / device.frequency)
+    grid = place_grid(anatomy, plan, device, spacing, water_speed)
+    nz, nx, ny = grid.shape
+    if nx * ny * nz > CELL_LIMIT:
+        raise InputError(f"the beam's grid would have {nx} x {ny} x {nz} cells of "
+                         f"{spacing * 1e3:.3g} mm", file=config["file"],
+                         key="acoustics.spacing_mm", value=config["spacing_mm"],
+                         allowed=f"at most {CELL_LIMIT} cells: a larger spacing, or a smaller "
+                                 "anatomy.crop_margin_mm")
+    return grid
+
+
+def _spacing(config: dict, wavelength: float) -> float:
+    """The grid's spacing [m], which must suit the wavelength."""
+    value = config["spacing_mm"]
+    if value == "auto":
+        return AUTOMATIC * wavelength
+    low, high = (part * wavelength * 1e3 for part in (FINEST, COARSEST))
+    if not low <= value <= high:
+        raise InputError("does not resolve the wave" if value > high else
+                         "is needlessly fine", file=config["file"], key="acoustics.spacing_mm",
+                         value=value, allowed=f"{low:.3g} to {high:.3g}, {FINEST} to "
+                                              f"{COARSEST} wavelengths in water")
+    return value * 1e-3
+
 
 def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: float,
                water_speed: float) -> BeamGrid:
@@ -69,14 +118,16 @@ def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: fl
     foci = (plan.foci - apex) @ rotation
     body = (anatomy.position(np.argwhere(anatomy.body_mask)) - apex) @ rotation
     spread = np.abs(foci[:, :2]).max()
+    margin = MARGIN * water_speed / transducer.frequency
 
     def half_width(depth):
         off_focus = np.maximum(depth - foci[:, 2].min(), foci[:, 2].max() - depth)
-        return off_focus * tan(transducer.half_angle) + spread + MARGIN
+        return off_focus * tan(transducer.half_angle) + spread + margin
 
     crossed = body[np.abs(body[:, :2]).max(axis=1) <= half_width(body[:, 2]), 2]
     reach = anatomy.spacing.max()
-    start = max(crossed.min() - reach, transducer.first_depth(water_speed))
+    moved = (plan.apex_shift @ rotation)[:, 2].max()
+    start = max(crossed.min() - reach, transducer.first_depth(water_speed) + moved)
     n_planes = int(np.ceil((crossed.max() + reach - start) / spacing)) + 1
     z = start + spacing * np.arange(n_planes)
     width = half_width(z[[0, -1]]).max() / (1 - 2 * EDGE)
@@ -88,11 +139,14 @@ def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: fl
 def sample_medium(anatomy: Anatomy, grid: BeamGrid, tissues: dict, frequency: float) -> Medium:
     """Properties of the cells, averaged over the regions that each cell holds.
 
+    The impedance is that of the cell's centre: an interface reflects in one step.
     Coupling voxels are water. Voxels behind a cut, and positions beside the label map, continue
     the nearest body or water voxel, but nothing outside the body counts as absorbing.
     """
     labels = _continued(anatomy)
     table = _property_tables(anatomy, tissues, frequency)
+    impedance = table.pop("impedance")
+    centre = labels.ravel()[_voxel_of_cells(anatomy, grid, np.zeros(3))[0]]
     sums = {name: np.zeros(grid.shape, dtype=np.float32) for name in table}
     offsets = (np.arange(SUBSAMPLES) + 0.5) / SUBSAMPLES - 0.5
     for offset in product(offsets * grid.spacing, repeat=3):
@@ -102,7 +156,8 @@ def sample_medium(anatomy: Anatomy, grid: BeamGrid, tissues: dict, frequency: fl
         for name, values in table.items():
             part = values[local]
             sums[name] += np.where(within, part, 0) if name == "absorption" else part
-    return Medium(**{name: total / SUBSAMPLES**3 for name, total in sums.items()})
+    return Medium(impedance=impedance[centre],
+                  **{name: total / SUBSAMPLES**3 for name, total in sums.items()})
 
 
 def _voxel_of_cells(anatomy: Anatomy, grid: BeamGrid, offset) -> tuple[np.ndarray, np.ndarray]:
@@ -131,14 +186,19 @@ def _continued(anatomy: Anatomy) -> np.ndarray:
 
 def _property_tables(anatomy: Anatomy, tissues: dict, frequency: float) -> dict:
     """Per property a look-up table from label to value; label 0 is water."""
-    megahertz = frequency * 1e-6
     values: dict[str, dict[str, float]] = {"wavenumber": {}, "impedance": {}, "attenuation": {},
                                            "absorption": {}}
     for name in {"water", *(region["tissue"] for region in anatomy.regions.values())}:
         tissue = tissues[name]
         values["wavenumber"][name] = 2 * np.pi * frequency / tissue["speed_of_sound_m_s"]
         values["impedance"][name] = tissue["density_kg_m3"] * tissue["speed_of_sound_m_s"]
-        values["attenuation"][name] = tissue["attenuation_np_m_mhz"] * megahertz
-        values["absorption"][name] = tissue["absorption_np_m_mhz"] * megahertz
+        for key, value in attenuation_at(tissue, frequency).items():
+            values[key][name] = value
     return {key: anatomy.table(by_tissue, by_tissue["water"]).astype(np.float32)
             for key, by_tissue in values.items()}
+
+
+def attenuation_at(tissue: dict, frequency: float) -> dict[str, float]:
+    """Attenuation and absorption [Np/m]: value at 1 MHz times (f/MHz) to the tissue's power."""
+    factor = (frequency * 1e-6) ** tissue["attenuation_exponent"]
+    return {key: tissue[f"{key}_np_m_mhz"] * factor for key in ("attenuation", "absorption")}

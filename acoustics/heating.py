@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from itertools import repeat
 
 import numpy as np
 from scipy import ndimage
@@ -11,165 +13,254 @@ from hifuflow.artifacts import Anatomy, Heating, Plan
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.job import Progress, log
 
-from .angular_spectrum import HybridAngularSpectrum
-from .grid import BeamGrid, place_grid, sample_medium
-from .source import source_plane
-from .storage import HELD, choose_box, choose_coarsening, coarsen
+from .angular_spectrum import Balance, HybridAngularSpectrum
+from .grid import BeamGrid, attenuation_at, check_grid, sample_medium
+from .phasing import conjugated, geometric
+from .source import element_planes
+from .storage import HELD, choose_box, rounded
 from .transducer import Transducer
 
-FINEST_WAVELENGTHS, COARSEST_WAVELENGTHS = 0.1, 0.6
-CELL_LIMIT = 60_000_000
 BALANCE_TOLERANCE = 0.01
+# Time of one product of a drive with a field over that of carrying the field on, cell by cell,
+# measured with benchmarks/acoustics.py: fixed part, and part for each element.
+PRODUCT_COST = (0.15, 0.004)
+BLOCK = 13  # cells about a focus from which its pressure is interpolated
+PLANES_AT_ONCE = 8  # written together where all foci are computed plane by plane
+
+
+@dataclass(frozen=True)
+class Beam:
+    """What the fields of all foci with one place of the transducer have in common.
+
+    foci : their numbers.  drives : (n, n_elements).  planes : (n_elements, nx, ny) field of each
+    element on the first plane at p0 = 1 Pa.
+    """
+
+    foci: np.ndarray
+    drives: np.ndarray
+    planes: np.ndarray
+
+    def source(self, i: int) -> np.ndarray:
+        """Pressure of its i-th focus on the first plane [Pa]."""
+        return np.tensordot(self.drives[i], self.planes, 1)
 
 
 def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dict, config: dict,
-                    threads: int = 1) -> Heating:
+                    threads: int = 1, allocate=None) -> Heating:
     """Absorbed power density q = 2 alpha_abs I, I = |p|^2/(2 rho c), of every focus at 1 W.
 
-    The array's pressure on a plane in the water (`source_plane`) is carried through the body by
-    the hybrid angular spectrum method. Cells on a boundary absorb in proportion to the part of
+    The elements' pressure on a plane in the water (`element_planes`) is carried through the body
+    by the hybrid angular spectrum method. Cells on a boundary absorb in proportion to the part of
     them that lies in the body.
 
     Parameters
     ----------
-    transducer : content of a file in `config/transducers`.
+    transducer : what `hifuflow.devices.load_device` returns.
     tissues : tissue name -> properties; `water` and every tissue of the anatomy.
-    config : {"file": the patient file, "spacing_mm": edge length of the beam's grid cells}.
+    config : section `acoustics` of the patient file, and "file": the patient file.
     threads : foci computed at the same time.
+    allocate : makes the array of a given shape that takes q, focus by focus; in memory if None.
 
     Returns
     -------
-    Heating; `q` is cropped to the box that holds 99.9 % of the absorbed power, and averaged over
-    2^3 (3^3, ...) cells where all foci would otherwise not fit into a reasonable file.
+    Heating; `q` is cropped to the box that holds 99.9 % of the absorbed power.
 
     Raises
     ------
     InputError : a spacing that does not suit the wave or needs too many cells, a body that does
         not absorb.
-    NumericalError : more power absorbed than radiated.
+    NumericalError : the power of some focus does not add up.
     """
     device = Transducer.from_config(transducer)
-    water = tissues["water"]
-    water_speed = water["speed_of_sound_m_s"]
-    grid = check_grid(anatomy, plan, transducer, water_speed, config)
-    spacing = grid.spacing
+    grid = check_grid(anatomy, plan, transducer, tissues["water"]["speed_of_sound_m_s"], config)
     medium = sample_medium(anatomy, grid, tissues, device.frequency)
-    log.info("beam grid %d x %d x %d cells of %.2f mm, first plane %.1f mm from the apex",
-             *grid.shape[1:], grid.shape[0], spacing * 1e3, grid.z[0] * 1e3)
-    foci = grid.to_beam(plan.foci)
-    middle = foci.mean(axis=0, keepdims=True)
-    sources = source_plane(device, np.vstack([foci, middle]), grid.x, grid.y, grid.z[0], 1.0,
-                           water["density_kg_m3"], water_speed)
-    beam = HybridAngularSpectrum(medium, np.full(3, spacing), sources[-1])
-    absorbing = medium.absorption / medium.impedance
-    if not absorbing.any():
+    log.info("beam grid %d x %d x %d cells of %.3g mm, first plane %.1f mm from the apex",
+             *grid.shape[1:], grid.shape[0], grid.spacing * 1e3, grid.z[0] * 1e3)
+    if not medium.absorption.any():
         raise InputError("nothing on the beam's way absorbs, so no heat is deposited",
                          file=config["file"], key="tissues.*.absorption_np_m_mhz", value=0,
                          allowed="> 0 in the body")
-    return _all_foci(plan, device, grid, beam, absorbing, sources[:-1], threads)
+    beams, march = _beams(plan, device, grid, medium, tissues["water"], config, threads)
+    return _Foci(plan, device, grid, march, beams, config, threads).heating(
+        allocate or (lambda shape: np.empty(shape, np.float32)))
 
 
-def check_grid(anatomy: Anatomy, plan: Plan, transducer: dict, water_speed: float,
-               config: dict) -> BeamGrid:
-    """The beam's grid, once its spacing suits the wave and its size is one to compute with.
+def _beams(plan: Plan, device: Transducer, grid: BeamGrid, medium, water: dict, config: dict,
+           threads: int) -> tuple[list[Beam], HybridAngularSpectrum]:
+    """One beam for each place of the transducer, and the medium prepared for their middle."""
+    speed, density = water["speed_of_sound_m_s"], water["density_kg_m3"]
+    loss = attenuation_at(water, device.frequency)["attenuation"]
+    shifts = plan.apex_shift @ grid.rotation
+    places, place = np.unique(np.round(shifts, 9), axis=0, return_inverse=True)
+    foci, march, beams = grid.to_beam(plan.foci), None, []
+    # The place in the middle comes first: its mean beam sets the medium's means.
+    for number in np.argsort(np.linalg.norm(places - places.mean(axis=0), axis=1), kind="stable"):
+        shift, members = places[number], np.flatnonzero(place.ravel() == number)
+        planes = element_planes(device, grid.x - shift[0], grid.y - shift[1],
+                                grid.z[0] - shift[2], speed, loss, threads)
+        own = foci[members] - shift
+        if march is None:
+            middle = geometric(device, own.mean(axis=0), 1.0, density, speed)
+            march = HybridAngularSpectrum(medium, np.full(3, grid.spacing),
+                                          np.tensordot(middle, planes, 1))
+        drives = geometric(device, own, 1.0, density, speed)
+        if config["phases"] == "conjugated":
+            with ThreadPoolExecutor(threads) as pool:
+                drives = np.array(list(pool.map(conjugated, drives, repeat(march), repeat(planes),
+                                                grid.index(foci[members]))))
+        beams.append(Beam(members, drives, planes))
+    return beams, march
 
-    Parameters
-    ----------
-    water_speed : speed of sound in water [m/s].  Others : see `compute_heating`.
+
+class _Foci:
+    """The heating of all foci, and what is known of each."""
+
+    def __init__(self, plan, device, grid, march, beams, config, threads):
+        self.plan, self.device, self.grid, self.march = plan, device, grid, march
+        self.beams, self.config, self.threads = beams, config, threads
+        self.foci = grid.to_beam(plan.foci)
+        self.balances: list[Balance] = [None] * len(plan.foci)
+        self.pressure = np.empty(len(plan.foci))
+        self.fraction = np.empty(len(plan.foci))
+
+    def heating(self, allocate) -> Heating:
+        box = self._box()
+        nz, nx, ny = (part.stop - part.start for part in box)
+        q = allocate((len(self.foci), nx, ny, nz))
+        with Progress("heating", len(self.foci), "foci") as progress:
+            for beam in self.beams:
+                together = superpose(len(beam.foci), len(beam.planes), self.config["fields"])
+                (self._by_element if together else self._by_focus)(beam, box, q, progress)
+        held = self.fraction / [balance.absorbed for balance in self.balances]
+        self._report(q.shape, held.min())
+        affine = self.grid.affine
+        affine[:3, 3] += affine[:3, :3] @ [box[1].start, box[2].start, box[0].start]
+        return Heating(q, affine, self.plan.foci.copy(), self.pressure, self.fraction,
+                       self.device.frequency, self.device.name,
+                       {part.name: np.array([getattr(b, part.name) for b in self.balances])
+                        for part in fields(Balance)})
+
+    def _box(self):
+        """Box that holds the heat of the outermost foci."""
+        ends = set(np.concatenate([self.foci.argmin(axis=0), self.foci.argmax(axis=0)]).tolist())
+        chosen = [(beam, i) for beam in self.beams for i, focus in enumerate(beam.foci)
+                  if focus in ends]
+
+        def profiles(one):
+            beam, i = one
+            q = self.march.intensity(beam.source(i))[0] * self.march.medium.absorption
+            return [q.sum(axis=axes, dtype=float) for axes in ((1, 2), (0, 2), (0, 1))]
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            return choose_box(list(pool.map(profiles, chosen)))
+
+    def _by_focus(self, beam: Beam, box, q, progress) -> None:
+        """Each focus's field carried through the body by itself."""
+        twice = 2 * self.march.medium.absorption[box]
+
+        def work(i):
+            intensity, balance = self.march.intensity(beam.source(i))
+            focus = beam.foci[i]
+            self._note(focus, balance, self._pressure(intensity, focus))
+            return focus, rounded((intensity[box] * twice).transpose(1, 2, 0))
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            for start in range(0, len(beam.foci), 2 * self.threads):
+                batch = range(start, min(start + 2 * self.threads, len(beam.foci)))
+                for focus, heat in pool.map(work, batch):
+                    q[focus] = heat
+                    self.fraction[focus] = heat.sum(dtype=float) * self.grid.spacing**3
+                    progress.advance()
+
+    def _by_element(self, beam: Beam, box, q, progress) -> None:
+        """All elements' fields carried together, and superposed for every focus on each plane."""
+        march, (along, *across) = self.march, box
+        index = self.grid.index(self.foci[beam.foci])
+        blocks = np.zeros((len(beam.foci), BLOCK, BLOCK, BLOCK), np.float32)
+        low = _block_start(index, march.medium.impedance.shape)
+        slab: list[np.ndarray] = []
+        self.fraction[beam.foci] = 0
+
+        def receive(plane, intensity):
+            for i in np.flatnonzero((plane >= low[:, 0]) & (plane < low[:, 0] + BLOCK)):
+                blocks[i, plane - low[i, 0]] = intensity[
+                    i, low[i, 1]:low[i, 1] + BLOCK, low[i, 2]:low[i, 2] + BLOCK]
+            if not along.start <= plane < along.stop:
+                return
+            slab.append(rounded(2 * march.medium.absorption[plane][tuple(across)]
+                                * intensity[:, *across]))
+            if len(slab) == PLANES_AT_ONCE or plane == along.stop - 1:
+                heat = np.stack(slab, axis=-1)
+                end = plane + 1 - along.start
+                for focus, part in zip(beam.foci, heat, strict=True):
+                    q[focus, :, :, end - len(slab):end] = part
+                    self.fraction[focus] += part.sum(dtype=float) * self.grid.spacing**3
+                slab.clear()
+
+        balances = march.intensities(beam.planes, beam.drives, receive)
+        for i, (focus, balance) in enumerate(zip(beam.foci, balances, strict=True)):
+            self._note(focus, balance, _interpolated(
+                blocks[i], march.medium.impedance, low[i], index[i]))
+            progress.advance()
+
+    def _pressure(self, intensity, focus: int) -> float:
+        index = self.grid.index(self.foci[focus])
+        low = _block_start(index[None], intensity.shape)[0]
+        block = intensity[tuple(slice(start, start + BLOCK) for start in low)]
+        return _interpolated(block, self.march.medium.impedance, low, index)
+
+    def _note(self, focus: int, balance: Balance, pressure: float) -> None:
+        self.balances[focus], self.pressure[focus] = balance, pressure
+        check_balance(int(focus), balance)
+
+    def _report(self, shape, held: float) -> None:
+        parts = {part.name: [getattr(balance, part.name) for balance in self.balances]
+                 for part in fields(Balance)}
+        log.info("of the radiated power %s; unaccounted for at most %.2f %%", ", ".join(
+            f"{min(values):.1%} to {max(values):.1%} {name}" for name, values in parts.items()),
+            100 * max(abs(balance.missing) for balance in self.balances))
+        log.info("the stored %d x %d x %d cells hold at least %.2f %% of the heat", *shape[1:],
+                 held * 100)
+        if held < 2 * HELD - 1:
+            raise NumericalError(f"the stored box holds only {held:.2%} of the absorbed power")
+
+
+def _block_start(index: np.ndarray, shape) -> np.ndarray:
+    """(n, 3) first cell of the block about each fractional index (n, 3)."""
+    return np.clip(np.rint(index).astype(int) - BLOCK // 2, 0,
+                   np.maximum(np.array(shape) - BLOCK, 0))
+
+
+def _interpolated(block: np.ndarray, impedance: np.ndarray, low, index) -> float:
+    """|p| at a point by cubic splines over the cells around it [Pa]."""
+    z = impedance[tuple(slice(start, start + BLOCK) for start in low)]
+    pressure = np.sqrt(2 * z * block[tuple(map(slice, z.shape))])
+    return float(ndimage.map_coordinates(pressure, (index - low)[:, None], order=3,
+                                         mode="nearest")[0])
+
+
+def superpose(n_foci: int, n_elements: int, choice: str) -> bool:
+    """Whether to carry all elements and superpose them, rather than carry each focus's field.
+
+    `auto` takes what costs less: n_elements marches and n_foci products, or n_foci marches.
+    """
+    if choice != "auto":
+        return choice == "by_element"
+    fixed, per_element = PRODUCT_COST
+    return n_elements + n_foci * (fixed + per_element * n_elements) < n_foci
+
+
+def check_balance(focus: int, balance: Balance) -> None:
+    """Absorbed + scattered + reflected + sideways + transmitted = entered <= radiated (1 W).
 
     Raises
     ------
-    InputError : a spacing that does not suit the wavelength or needs too many cells.
+    NumericalError : by more than 1 %.
     """
-    device = Transducer.from_config(transducer)
-    spacing = _spacing(config, water_speed / device.frequency)
-    grid = place_grid(anatomy, plan, device, spacing, water_speed)
-    _check_size(grid, config)
-    return grid
-
-
-def _all_foci(plan: Plan, device: Transducer, grid: BeamGrid, beam: HybridAngularSpectrum,
-              absorbing: np.ndarray, sources: np.ndarray, threads: int) -> Heating:
-    foci = grid.to_beam(plan.foci)
-    cell = grid.spacing**3
-
-    def heat(source):
-        squared = beam.squared_amplitude(source)
-        return squared, squared * absorbing
-
-    outermost = np.unique(np.concatenate([foci.argmin(axis=0), foci.argmax(axis=0)]))
-    profiles = []
-    with ThreadPoolExecutor(threads) as pool:
-        for _, q in pool.map(heat, sources[outermost]):
-            profiles.append([q.sum(axis=axes, dtype=float) for axes in ((1, 2), (0, 2), (0, 1))])
-    box = choose_box(profiles)
-    factor = choose_coarsening(box, len(foci))
-    stored_shape = [-(-(part.stop - part.start) // factor) for part in box]
-    out = np.empty((len(foci), stored_shape[1], stored_shape[2], stored_shape[0]), np.float32)
-    pressure, total = np.empty(len(foci)), np.empty(len(foci))
-
-    def work(i):
-        squared, q = heat(sources[i])
-        total[i] = q.sum(dtype=float) * cell
-        pressure[i] = _at_focus(squared, grid, foci[i])
-        out[i] = coarsen(q[box], factor).transpose(1, 2, 0)
-        _check_balance(i, total[i], beam.power(sources[i]))
-
-    with Progress("heating", len(foci), "foci") as progress, ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, range(len(foci))):
-            progress.advance()
-    fraction = out.sum(axis=(1, 2, 3), dtype=float) * cell * factor**3
-    held = (fraction / total).min()
-    log.info("absorbed %.1f to %.1f %% of the acoustic power; the stored %d x %d x %d cells of "
-             "%.2f mm hold at least %.2f %% of it", fraction.min() * 100, fraction.max() * 100,
-             *out.shape[1:], grid.spacing * factor * 1e3, held * 100)
-    if held < 2 * HELD - 1:
-        raise NumericalError(f"the stored box holds only {held:.2%} of the absorbed power")
-    return Heating(out, _stored_affine(grid, box, factor), plan.foci.copy(), pressure, fraction,
-                   device.frequency, device.name)
-
-
-def _check_balance(focus: int, absorbed: float, incident: float) -> None:
-    if not absorbed <= min(incident, 1.0) * (1 + BALANCE_TOLERANCE):
-        raise NumericalError(f"focus {focus + 1}: {absorbed:.4f} W absorbed of {incident:.4f} W "
-                             "that enter at 1 W radiated")
-
-
-def _at_focus(squared: np.ndarray, grid: BeamGrid, focus: np.ndarray) -> float:
-    """|p| at the planned focus by cubic splines over the cells around it [Pa]."""
-    index = ([focus[2], focus[0], focus[1]] - np.array([grid.z[0], grid.x[0], grid.y[0]]))
-    index /= grid.spacing
-    low = np.clip(np.rint(index).astype(int) - 6, 0, np.array(squared.shape) - 1)
-    block = np.sqrt(squared[tuple(slice(start, start + 13) for start in low)])
-    return float(ndimage.map_coordinates(block, (index - low)[:, None], order=3, mode="nearest")[0])
-
-
-def _stored_affine(grid: BeamGrid, box, factor: int) -> np.ndarray:
-    """Index of the stored cells to patient position: the centre of factor^3 grid cells."""
-    affine = grid.affine
-    first = np.array([box[1].start, box[2].start, box[0].start]) + (factor - 1) / 2
-    affine[:3, 3] += affine[:3, :3] @ first
-    affine[:3, :3] *= factor
-    return affine
-
-
-def _spacing(config: dict, wavelength: float) -> float:
-    """The grid's spacing [m], which must suit the wavelength."""
-    value = config["spacing_mm"]
-    low, high = (part * wavelength * 1e3 for part in (FINEST_WAVELENGTHS, COARSEST_WAVELENGTHS))
-    if not low <= value <= high:
-        raise InputError("does not resolve the wave" if value > high else
-                         "is needlessly fine", file=config["file"], key="acoustics.spacing_mm",
-                         value=value, allowed=f"{low:.3g} to {high:.3g}, {FINEST_WAVELENGTHS} to "
-                                              f"{COARSEST_WAVELENGTHS} wavelengths in water")
-    return value * 1e-3
-
-
-def _check_size(grid: BeamGrid, config: dict) -> None:
-    nz, nx, ny = grid.shape
-    if nx * ny * nz > CELL_LIMIT:
-        raise InputError(f"the beam's grid would have {nx} x {ny} x {nz} cells",
-                         file=config["file"], key="acoustics.spacing_mm",
-                         value=config["spacing_mm"],
-                         allowed=f"at most {CELL_LIMIT} cells: a larger spacing, or a smaller "
-                                 "anatomy.crop_margin_mm")
+    parts = ", ".join(f"{part.name} {getattr(balance, part.name):.4f}" for part in fields(Balance))
+    if abs(balance.missing) > BALANCE_TOLERANCE:
+        raise NumericalError(f"focus {focus + 1}: {balance.missing:.2%} of the power is "
+                             f"unaccounted for [W at 1 W radiated]: {parts}")
+    if balance.entered > 1 + BALANCE_TOLERANCE:
+        raise NumericalError(f"focus {focus + 1}: more power enters than is radiated "
+                             f"[W at 1 W radiated]: {parts}")

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from math import ceil, pi, sqrt
 
 import numpy as np
+from scipy.interpolate import make_interp_spline
 
 from .transducer import Transducer
 
 TABLE_ERROR = 2e-5  # of linear interpolation in the table of a disc's field, over its peak
+REVOLVED_DISCS = 1000  # an element of more discs than this is taken for a bowl or ring
+RADIAL_POINTS, SPLINE_ORDER = 6, 7  # on the radius of such an element, points a wavelength
 QUADRATURE_POINTS = 48  # for a disc that is small against the wavelength; more for larger ones
 
 
@@ -38,35 +41,70 @@ def element_planes(transducer: Transducer, x, y, depth: float, speed: float,
     """(n_elements, len(x), len(y)) complex64: pressure on z = depth of each element at p0 = 1 Pa.
 
     The sum of the fields of its discs (time dependence exp(-i w t)); any phasing of the
-    transducer is a linear combination of these planes. See `DiscField`.
+    transducer is a linear combination of these planes. See `DiscField`. An element of very many
+    discs is a bowl or a ring around the axis: it is summed on a radius, and turned.
 
     Parameters
     ----------
     speed, attenuation : of sound in the water [m/s], [Np/m].  threads : used at the same time.
     """
+    def sum_elements(elements):
+        return [_revolved(transducer, e, x, y, depth, speed, attenuation)
+                if (transducer.element == e).sum() > REVOLVED_DISCS else
+                _summed(transducer, transducer.element == e, x, y, depth, tables, attenuation)
+                for e in elements]
+
+    tables = _tables(transducer, x, y, depth, speed)
+    parts = [part for part in np.array_split(np.arange(transducer.n_elements), 4 * threads)
+             if len(part)]
+    with ThreadPoolExecutor(threads) as pool:
+        return np.array([plane for part in pool.map(sum_elements, parts) for plane in part])
+
+
+def _summed(transducer, discs, x, y, depth, tables, attenuation) -> np.ndarray:
+    total = np.zeros((len(x), len(y)), dtype=np.complex64)
+    for i in np.flatnonzero(discs):
+        px, py, pz = transducer.positions[i]
+        total += tables[transducer.radii[i]].on_plane(x - px, y - py, depth - pz,
+                                                      transducer.normals[i], attenuation)
+    return total
+
+
+def _revolved(transducer, element: int, x, y, depth, speed, attenuation) -> np.ndarray:
+    """The plane of a ring of the bowl, turned from a radius: the Rayleigh integral
+
+    p = -i p0 k/(2 pi) int int exp((i k - alpha) D)/D R dphi dh over its heights h and azimuths,
+    by Gauss-Legendre and equidistant nodes; the discs' heights tell between which h it lies.
+    """
+    height = transducer.positions[transducer.element == element, 2]
+    rim = height.max() + np.ptp(height) / (len(height) - 1) / 2 * np.array([-1, 1])
+    low, high = height.min() - np.ptp(rim) / 2, rim[1]
+    k, bowl = transducer.wavenumber(speed), transducer.radius_of_curvature
+    radius = np.hypot(x[:, None], y)
+    step = speed / transducer.frequency / RADIAL_POINTS
+    line = step * np.arange(-SPLINE_ORDER, radius.max() / step + SPLINE_ORDER)
+    arc = bowl * (np.arccos(1 - high / bowl) - np.arccos(1 - max(low, 0) / bowl))
+    nodes, weights = np.polynomial.legendre.leggauss(20 + ceil(k * arc / 2))
+    h = low + (high - low) * (nodes + 1) / 2
+    across = np.sqrt(np.maximum(h * (2 * bowl - h), 0))
+    count = 20 + ceil(k * min(line.max(), across.max()))
+    cosine = np.cos(pi * (np.arange(count) + 0.5) / count)
+    weights = weights * (high - low) / 2 * bowl * 2 * pi / count
+    profile = np.empty(len(line), dtype=complex)
+    for i, r in enumerate(line):
+        distance = np.sqrt((r**2 + across**2 + (depth - h) ** 2)[:, None]
+                           - 2 * r * across[:, None] * cosine)
+        waves = np.exp((1j * k - attenuation) * distance) / distance
+        profile[i] = -0.5j * k / pi * (weights @ waves.sum(axis=1))
+    return make_interp_spline(line, profile, SPLINE_ORDER)(radius).astype(np.complex64)
+
+
+def _tables(transducer: Transducer, x, y, depth: float, speed: float) -> dict:
+    """A `DiscField` for every radius of the discs."""
     distance = np.sqrt(_range(transducer.positions[:, 0], x) + _range(transducer.positions[:, 1], y)
                        + (depth - transducer.positions[:, 2, None]) ** 2)
-    reach = distance.min(), distance.max()
-    tables = {radius: DiscField.tabulated(transducer.wavenumber(speed), radius, *reach)
-              for radius in np.unique(transducer.radii)}
-    parts = [part for part in np.array_split(np.arange(len(transducer.radii)), threads)
-             if len(part)]
-
-    def sum_discs(discs):
-        first = transducer.element[discs[0]]
-        count = transducer.element[discs[-1]] - first + 1
-        total = np.zeros((count, len(x), len(y)), dtype=np.complex64)
-        for i in discs:
-            px, py, pz = transducer.positions[i]
-            total[transducer.element[i] - first] += tables[transducer.radii[i]].on_plane(
-                x - px, y - py, depth - pz, transducer.normals[i], attenuation)
-        return first, total
-
-    planes = np.zeros((transducer.n_elements, len(x), len(y)), dtype=np.complex64)
-    with ThreadPoolExecutor(threads) as pool:
-        for first, total in pool.map(sum_discs, parts):
-            planes[first:first + len(total)] += total
-    return planes
+    return {radius: DiscField.tabulated(transducer.wavenumber(speed), radius, distance.min(),
+                                        distance.max()) for radius in np.unique(transducer.radii)}
 
 
 def _range(centres, axis) -> np.ndarray:

@@ -10,6 +10,8 @@ power exactly.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -26,6 +28,8 @@ LEAST_CAPTURED = 0.97
 PART_TO_CELL = 0.5
 MAX_PARTS = 4
 VOXELS_AT_ONCE = 50_000
+# The heating of all foci may not fit into memory: planes are read in slabs of this size [bytes].
+READ_AT_ONCE, LEAST_PLANES = 1.5e9, 16
 
 
 def heating_load(evaluator: PointEvaluator, heating: Heating) -> np.ndarray:
@@ -39,23 +43,25 @@ def heating_load(evaluator: PointEvaluator, heating: Heating) -> np.ndarray:
     InputError : heating that is not finite or negative.
     NumericalError : less than 97 % of some focus's power ends up in the mesh.
     """
-    n_foci = len(heating.q)
-    shape = heating.q.shape[1:]
-    total = heating.q.reshape(n_foci, -1).sum(axis=1, dtype=float)
-    if not np.all(np.isfinite(total)) or heating.q.min() < 0 or np.any(total == 0):
-        raise InputError("absorbed power must be finite, not negative and not all zero",
-                         key="heating.q")
-    active = np.flatnonzero((heating.q.reshape(n_foci, -1) > 0).any(axis=0))
+    n_foci, *across, planes = heating.q.shape
+    total = np.zeros(n_foci)
     volume = abs(np.linalg.det(heating.affine[:3, :3]))
     reach = np.linalg.norm(heating.affine[:3, :3], axis=0).max()
     parts = parts_per_edge(evaluator, reach)
     load = np.zeros((evaluator.n_nodes, n_foci))
-    with Progress("load", total=len(active), unit="voxels") as progress:
-        for start in range(0, len(active), VOXELS_AT_ONCE):
-            chunk = active[start:start + VOXELS_AT_ONCE]
-            index = np.stack(np.unravel_index(chunk, shape), axis=1)
-            _deposit(load, evaluator, heating, index, parts, reach)
-            progress.advance(len(chunk))
+    at_once = max(LEAST_PLANES, int(READ_AT_ONCE / (4 * n_foci * np.prod(across))))
+    with Progress("load", total=planes, unit="planes") as progress:
+        for start in range(0, planes, at_once):
+            stop = min(start + at_once, planes)
+            part, inside = _slab(heating, start, stop)
+            total += _checked_sum(part.q[..., inside])
+            active = np.argwhere((part.q[..., inside] > 0).any(axis=0))
+            active[:, 2] += inside.start
+            for first in range(0, len(active), VOXELS_AT_ONCE):
+                _deposit(load, evaluator, part, active[first:first + VOXELS_AT_ONCE], parts, reach)
+            progress.advance(stop - start)
+    if np.any(total == 0):
+        raise InputError("the absorbed power of a focus is zero", key="heating.q")
     captured = load.sum(axis=0) / total
     load *= volume
     log.info("absorbed power in the mesh: %.2f to %.2f %% of the voxels'", 100 * captured.min(),
@@ -65,6 +71,23 @@ def heating_load(evaluator: PointEvaluator, heating: Heating) -> np.ndarray:
                              f"{captured.argmin()} lies in the mesh, {LEAST_CAPTURED:.0%} needed: "
                              "mesh and heating do not cover the same body")
     return load
+
+
+def _slab(heating: Heating, start: int, stop: int) -> tuple[Heating, slice]:
+    """Planes start to stop of the heating with a neighbour on either side, and where they are."""
+    low, high = max(start - 1, 0), min(stop + 1, heating.q.shape[3])
+    affine = heating.affine.copy()
+    affine[:3, 3] += low * affine[:3, 2]
+    return (replace(heating, q=heating.q[..., low:high], affine=affine),
+            slice(start - low, stop - low))
+
+
+def _checked_sum(q: np.ndarray) -> np.ndarray:
+    """(n_foci,) sum of q, which must be finite and not negative."""
+    total = q.sum(axis=(1, 2, 3), dtype=float)
+    if not np.all(np.isfinite(total)) or q.min() < 0:
+        raise InputError("absorbed power must be finite and not negative", key="heating.q")
+    return total
 
 
 def parts_per_edge(evaluator: PointEvaluator, edge: float) -> np.ndarray:

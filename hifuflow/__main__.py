@@ -33,7 +33,7 @@ def validate(arguments) -> int:
 def _check_thoroughly(patient: Patient) -> str:
     """Do what the workflow's first steps do, and what the next ones check before they compute."""
     # The stages are loaded here only: `hifuflow` itself depends on none of them.
-    from acoustics.heating import check_grid
+    from acoustics.grid import check_grid
     from acoustics.plan import plan_treatment
     from meshes.anatomy import build_anatomy
     from meshes.constraints import place_constraints

@@ -6,11 +6,13 @@ positions in the patient frame (RAS+, metres).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+import h5py
 import nibabel as nib
 import numpy as np
 import scipy.sparse as sp
@@ -18,6 +20,8 @@ from scipy import ndimage
 
 from .hdf5 import create, get_csr, get_text, open_artifact, put, put_csr
 from .job import atomic, read_json, write_json
+
+PLANES_IN_CHUNK = 16  # of a heating's q that are packed and read together
 
 
 @dataclass
@@ -200,41 +204,79 @@ class Heating:
 
     Attributes
     ----------
-    q : (n_foci, nx, ny, nz) float32 [W/m3 per W].
+    q : (n_foci, nx, ny, nz) float32 [W/m3 per W]; an array, or the file's open data set.
     affine : (4, 4) index to patient position [m]; the grid may be rotated.
     foci : (n_foci, 3) [m].
     focal_pressure_pa : (n_foci,) pressure amplitude at the planned focus at 1 W [Pa].
     absorbed_fraction : (n_foci,) integral of q over the body at 1 W [W/W], never above 1.
     frequency_hz, transducer : attributes.
+    balance : where each focus's power goes: name -> (n_foci,) [W/W].
     """
 
-    q: np.ndarray
+    q: np.ndarray | h5py.Dataset
     affine: np.ndarray
     foci: np.ndarray
     focal_pressure_pa: np.ndarray
     absorbed_fraction: np.ndarray
     frequency_hz: float
     transducer: str
+    balance: dict = field(default_factory=dict)
 
     def save(self, path, patient: str, config_sha256: str) -> None:
-        with create(path, "heating", patient, config_sha256) as file:
-            file.attrs.update(frequency_hz=self.frequency_hz, transducer=self.transducer)
-            put(file, "q", self.q.astype(np.float32), "W/m3/W",
-                "absorbed power density per watt of acoustic power",
-                chunks=(1, *self.q.shape[1:]), compression="lzf", shuffle=True)
-            put(file, "affine", self.affine, "m", "voxel index to patient position")
-            put(file, "foci", self.foci, "m", "planned foci")
-            put(file, "focal_pressure_pa", self.focal_pressure_pa, "Pa",
-                "pressure amplitude at the planned focus at 1 W")
-            put(file, "absorbed_fraction", self.absorbed_fraction, "1",
-                "absorbed power over acoustic power")
+        with HeatingFile.create(path, patient, config_sha256) as file:
+            file.allocate(self.q.shape)[:] = self.q
+            file.complete(self)
 
     @classmethod
     def load(cls, path) -> Heating:
+        with cls.opened(path) as heating:
+            return replace(heating, q=heating.q[:])
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path):
+        """A heating whose `q` stays in the file, to be read part by part inside the block."""
         with open_artifact(path, "heating") as file:
-            names = ("q", "affine", "foci", "focal_pressure_pa", "absorbed_fraction")
-            return cls(*(file[name][:] for name in names), float(file.attrs["frequency_hz"]),
-                       str(file.attrs["transducer"]))
+            names = ("affine", "foci", "focal_pressure_pa", "absorbed_fraction")
+            yield cls(file["q"], *(file[name][:] for name in names),
+                      float(file.attrs["frequency_hz"]), str(file.attrs["transducer"]),
+                      {name: values[:] for name, values in file["balance"].items()})
+
+
+@dataclass
+class HeatingFile:
+    """A heating that is written while it is computed, as all foci may not fit into memory."""
+
+    file: h5py.File
+
+    @classmethod
+    @contextmanager
+    def create(cls, path, patient: str, config_sha256: str):
+        with create(path, "heating", patient, config_sha256) as file:
+            yield cls(file)
+
+    def allocate(self, shape):
+        """The data set `q` of this shape, to be filled."""
+        chunk = (1, *shape[1:3], min(shape[3], PLANES_IN_CHUNK))
+        q = self.file.create_dataset("q", shape, np.float32, chunks=chunk, compression="lzf",
+                                     shuffle=True)
+        q.attrs.update(units="W/m3/W",
+                       description="absorbed power density per watt of acoustic power")
+        return q
+
+    def complete(self, heating: Heating) -> None:
+        """Write all but `q`."""
+        file = self.file
+        file.attrs.update(frequency_hz=heating.frequency_hz, transducer=heating.transducer)
+        put(file, "affine", heating.affine, "m", "voxel index to patient position")
+        put(file, "foci", heating.foci, "m", "planned foci")
+        put(file, "focal_pressure_pa", heating.focal_pressure_pa, "Pa",
+            "pressure amplitude at the planned focus at 1 W")
+        put(file, "absorbed_fraction", heating.absorbed_fraction, "1",
+            "absorbed power over acoustic power")
+        group = file.create_group("balance")
+        for name, values in heating.balance.items():
+            put(group, name, values, "1", f"power {name} over acoustic power")
 
 
 @dataclass

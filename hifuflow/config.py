@@ -23,7 +23,8 @@ TISSUES = ROOT / "config" / "tissues.yaml"
 THERMAL = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfusion_kg_m3_s")
 SHORTEST_AXIS = 1e-6  # a vector shorter than this has no usable direction
 BEAM_PATH = ("attenuation_np_m_mhz", "blocks")
-ACOUSTIC = ("density_kg_m3", "speed_of_sound_m_s", "attenuation_np_m_mhz", "absorption_np_m_mhz")
+ACOUSTIC = ("density_kg_m3", "speed_of_sound_m_s", "attenuation_np_m_mhz", "absorption_np_m_mhz",
+            "attenuation_exponent")
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from hifuflow.job import job, read_json
 from hifuflow.provenance import config_hash
 
 config, model = snakemake.params.config, snakemake.wildcards.model
-with job(f"assemble {model}", snakemake.log[0], snakemake.threads):
+with job(f"assemble {model}", snakemake.log[0], snakemake.threads), \
+        Heating.opened(snakemake.input.heating[0]) as heating:
     bioheat = build_model(
         snakemake.input.mesh,
         Anatomy.load(Path(snakemake.input.anatomy[0]).parent),
-        Heating.load(snakemake.input.heating[0]),
+        heating,
         read_json(snakemake.input.constraints[0]),
         config,
     )

@@ -4,26 +4,28 @@ import numpy as np
 import pytest
 from cube_patient import REFERENCE, plan_config
 
-import acoustics.heating
+import acoustics.grid
+from acoustics.angular_spectrum import Balance
 from acoustics.frame import beam_frame
-from acoustics.grid import place_grid, sample_medium
-from acoustics.heating import compute_heating
+from acoustics.grid import attenuation_at, place_grid, sample_medium
+from acoustics.heating import check_balance, compute_heating, superpose
 from acoustics.plan import plan_treatment
-from acoustics.storage import choose_box, coarsen
+from acoustics.storage import choose_box, rounded
 from acoustics.transducer import Transducer
 from hifuflow.artifacts import Anatomy
-from hifuflow.errors import InputError
+from hifuflow.errors import InputError, NumericalError
 
 CONFIG = {**REFERENCE.section("heating")["acoustics"], "spacing_mm": 0.85}
 
 
-def heated(anatomy, device, tissues, offsets=((0, 0, 0), (3, -2, 1))):
+def heated(anatomy, device, tissues, offsets=((0, 0, 0), (3, -2, 1)), config=()):
     """Heating of foci given as offsets [mm] from the target's centroid in the beam's frame."""
     centroid = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0)
     points = centroid * 1e3 + np.array(offsets, dtype=float) @ beam_frame(anatomy.axis).T
     plan = plan_treatment(anatomy, device, plan_config(anatomy.axis.tolist(), 108,
                                                        explicit_mm=points.tolist()))
-    return plan, compute_heating(anatomy, plan, device, tissues, CONFIG, threads=2)
+    return plan, compute_heating(anatomy, plan, device, tissues, {**CONFIG, **dict(config)},
+                                 threads=2)
 
 
 def test_heating_of_a_small_body(cube, device, tissues):
@@ -123,7 +125,7 @@ def test_spacing_that_does_not_suit_the_wave_is_refused(cube, device, tissues, v
 
 
 def test_grid_that_no_machine_holds_is_refused(cube, device, tissues, monkeypatch):
-    monkeypatch.setattr(acoustics.heating, "CELL_LIMIT", 1000)
+    monkeypatch.setattr(acoustics.grid, "CELL_LIMIT", 1000)
     with pytest.raises(InputError, match=r"acoustics\.spacing_mm = 0\.85.*1000 cells"):
         heated(cube(), device, tissues)
 
@@ -145,7 +147,67 @@ def test_box_holds_what_it_promises_and_leaves_out_the_empty_rim():
     assert len(range(*box[2].indices(60))) > len(range(*box[0].indices(60)))
 
 
-def test_coarsening_keeps_the_integral():
-    field = np.random.default_rng(0).random((7, 8, 9)).astype(np.float32)
-    assert coarsen(field, 2).shape == (4, 4, 5)
-    assert coarsen(field, 2).sum() * 8 == pytest.approx(field.sum(), rel=1e-5)
+def test_rounding_keeps_each_value_and_the_sum():
+    field = np.random.default_rng(0).lognormal(0, 5, (20, 30, 40)).astype(np.float32)
+    found = rounded(field)
+    np.testing.assert_allclose(found, field, rtol=1e-3)
+    even = np.random.default_rng(1).random((50, 50, 50))
+    assert rounded(even).sum(dtype=float) == pytest.approx(even.sum(), rel=1e-5)
+    assert (found.view(np.uint32) & 0x3FFF == 0).all() and rounded(np.zeros(3)).sum() == 0
+
+
+def test_both_ways_to_the_fields_give_the_same_heating(cube, device, tissues):
+    device = {**device, "n_elements": 24, "weights": [1.0] * 24}
+    (_, one), (_, other) = (heated(cube(), device, tissues, config={"fields": fields})
+                            for fields in ("by_focus", "by_element"))
+    np.testing.assert_allclose(other.q, one.q, rtol=4e-3, atol=1e-5 * one.q.max())
+    np.testing.assert_allclose(other.focal_pressure_pa, one.focal_pressure_pa, rtol=1e-3)
+    for name, values in one.balance.items():
+        np.testing.assert_allclose(other.balance[name], values, rtol=1e-2, atol=1e-5)
+
+
+def test_superposition_is_chosen_where_it_costs_less():
+    assert superpose(20, 8, "auto") and not superpose(5, 8, "auto")
+    assert not superpose(10_000, 256, "auto") and superpose(1, 256, "by_element")
+
+
+def test_power_of_every_focus_adds_up(cube, device, tissues):
+    _, heating = heated(cube(), device, tissues)
+    balance = heating.balance
+    rest = balance["entered"] - sum(balance[name] for name in (
+        "absorbed", "scattered", "reflected", "sideways", "transmitted"))
+    assert (np.abs(rest) < 0.01 * balance["entered"]).all()
+    assert (balance["entered"] > 0.85).all() and (balance["entered"] < 1.01).all()
+
+
+def test_power_that_does_not_add_up_is_named():
+    with pytest.raises(NumericalError, match=r"focus 3: 10\.00% .*absorbed 0\.5000"):
+        check_balance(2, Balance(1.0, 0.5, 0.1, 0.1, 0.1, 0.1))
+    with pytest.raises(NumericalError, match="more power enters"):
+        check_balance(2, Balance(1.1, 1.1, 0.0, 0.0, 0.0, 0.0))
+
+
+def test_conjugated_phases_restore_the_focus_behind_aberrating_tissue(cube, device, tissues):
+    """A lens of slow fat on one side of the beam; the corrected focus is the stronger one."""
+    anatomy = cube()
+    anatomy.labels[5:12, 5:21, 5:9] = 3
+    anatomy.regions["lens"] = {"label": 3, "tissue": "lens", "volume_m3": 1.0}
+    tissues["lens"] = {**tissues["fat"], "speed_of_sound_m_s": 1380.0}
+    (_, plain), (_, corrected) = (
+        heated(anatomy, device, tissues, [(0, 0, 0)], {"phases": phases})
+        for phases in ("geometric", "conjugated"))
+    assert corrected.focal_pressure_pa[0] > 1.15 * plain.focal_pressure_pa[0]
+
+
+def test_failed_elements_take_their_part_of_the_beam(cube, device, tissues):
+    """At equal power n of 256 elements in phase give sqrt(n/256) of the pressure."""
+    half = {**device, "weights": [1.0] * 128 + [0.0] * 128}
+    (_, whole), (_, failed) = (heated(cube(), d, tissues, [(0, 0, 0)]) for d in (device, half))
+    assert failed.focal_pressure_pa[0] == pytest.approx(
+        whole.focal_pressure_pa[0] * np.sqrt(0.5), rel=0.03)
+
+
+def test_attenuation_grows_with_the_tissues_own_power_of_frequency(tissues):
+    tissue = {**tissues["fat"], "attenuation_np_m_mhz": 8.0, "absorption_np_m_mhz": 6.0,
+              "attenuation_exponent": 1.5}
+    assert attenuation_at(tissue, 4e6) == {"attenuation": 64.0, "absorption": 48.0}

@@ -77,6 +77,16 @@ def test_voxels_just_outside_are_kept_and_far_ones_dropped():
                                         1e6, "test"))
 
 
+def test_heating_read_slab_by_slab_gives_the_same_load(monkeypatch, tmp_path):
+    evaluator, heating = evaluator_of(4), gaussian_heating(0.00075, 0.0015)
+    whole = heating_load(evaluator, heating)
+    heating.save(tmp_path / "heating.h5", "someone", "0")
+    monkeypatch.setattr("fem.heating_load.READ_AT_ONCE", 1)
+    monkeypatch.setattr("fem.heating_load.LEAST_PLANES", 5)
+    with Heating.opened(tmp_path / "heating.h5") as stored:
+        np.testing.assert_allclose(heating_load(evaluator, stored), whole, atol=1e-12)
+
+
 @pytest.mark.parametrize("value", [float("nan"), -1.0])
 def test_heating_that_is_not_a_power_is_refused(value):
     heating = gaussian_heating(0.00075, 0.0015)
