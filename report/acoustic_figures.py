@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.colors import Normalize
+from matplotlib.patches import Patch
 
 from hifuflow.artifacts import Heating
 from hifuflow.errors import InputError
 from hifuflow.hdf5 import open_artifact
 
 from .anatomy_figures import beam_arrow, depth_axis
-from .style import BLUE, HEAT, MUTED, TARGET, image_axes, new_figure, panel, style
+from .style import (
+    BLUE,
+    DEPTH,
+    HEAT,
+    INK,
+    MUTED,
+    SKY,
+    TARGET,
+    VERMILION,
+    image_axes,
+    label_image,
+    new_figure,
+    panel,
+    region_colours,
+    style,
+)
 from .view import Plane, View
 
+DECIBELS = 30  # range of the picture of the whole beam
+GAIN = DEPTH.reversed()
+SHARES = {"absorbed": "heat in the body", "transmitted": "leaves behind it",
+          "sideways": "leaves sideways", "reflected": "reflected",
+          "scattered": "lost otherwise"}
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 ENLARGED = 3  # half width of the enlarged focal plane, in widths of the focus
 
@@ -46,7 +68,9 @@ def heating_pattern(heating: Heating, anatomy, power: float, view: View):
     planes = (Plane.around(focus, first, view.upright, lateral, along, step),
               Plane.around(focus, second, view.upright, lateral, along, step),
               Plane.around(focus, first, second, lateral, lateral, step))
-    images = [plane.sample(density, heating.affine) / 1e6 for plane in planes]
+    # Cubic: a focus is only two cells wide.
+    images = [np.maximum(plane.sample(density, heating.affine, order=3), 0) / 1e6
+              for plane in planes]
     peak = max(image.max() for image in images)
     if not peak > 0:
         raise InputError("no heating on the planes through the focus", key="q")
@@ -93,6 +117,110 @@ def heating_pattern(heating: Heating, anatomy, power: float, view: View):
         return figure
 
 
+def beam_over_anatomy(heating: Heating, anatomy, view: View):
+    """Heating of a one-focus `Heating` over the label map, on two planes along the beam.
+
+    In decibels below its highest value, so that the converging and the passing beam show too.
+    """
+    focus, first = heating.foci[0], view.across
+    body = anatomy.position(np.argwhere(anatomy.body_mask))
+    low, high = body.min(axis=0), body.max(axis=0)
+    middle = focus + ((low + high) / 2 - focus) @ view.upright * view.upright
+    along = np.abs((high - low) @ view.upright) / 2 + 0.004
+    step = anatomy.spacing.min() / 3
+    peak = heating.q[0].max()
+    if not peak > 0:
+        raise InputError("a focus that heats nothing", key="q")
+    with style():
+        wide = min(0.06, max(np.abs((body - focus) @ axis).max() for axis in first) + 0.004)
+        figure = new_figure(0.8 + 3.1 * along / wide)
+        for ax, axis, letter in zip(figure.subplots(1, 2), first, "ab", strict=True):
+            plane = Plane.around(middle, axis, view.upright, wide, along, step)
+            labels = plane.sample(anatomy.labels, anatomy.affine, order=0)
+            ax.imshow(label_image(anatomy, labels), extent=plane.extent, origin="lower")
+            heat = plane.sample(heating.q[0], heating.affine)
+            decibels = 10 * np.log10(np.maximum(heat / peak, 1e-9))
+            shown = np.ma.masked_less(decibels, -DECIBELS)
+            drawn = ax.imshow(shown, extent=plane.extent, origin="lower", cmap=HEAT,
+                              alpha=np.clip(1 + decibels / DECIBELS, 0, 1) ** 0.5,
+                              vmin=-DECIBELS, vmax=0, interpolation="bilinear")
+            ax.contour(plane.us * 1e3, plane.vs * 1e3, decibels, [-6, -3], colors=INK,
+                       linewidths=[0.5, 0.9])
+            _tissue(ax, plane, anatomy)
+            ax.plot(focus @ axis * 1e3, focus @ view.upright * 1e3, "+", color=BLUE, ms=7)
+            image_axes(ax)
+            ax.set_xlabel(view.label(axis))
+            depth_axis(ax, view)
+            beam_arrow(ax, view, 0.06)
+            panel(ax, letter, f"Plane {view.name(axis)}–{view.name(view.upright)}")
+        bar = figure.colorbar(drawn, ax=figure.axes, shrink=0.8, aspect=26, pad=0.01)
+        bar.set_label("$Q$ below its highest value (dB)")
+        bar.outline.set_linewidth(0.5)
+        figure.legend(handles=[Patch(color=colour, alpha=0.55 if name in anatomy.target else 1,
+                                     label=name)
+                               for name, colour in region_colours(anatomy).items()],
+                      loc="outside lower center", ncols=6)
+        return figure
+
+
+def focal_gain(path, apex, axis, view: View):
+    """What steering and tissue leave of each focus, and where its power goes.
+
+    (a) focal intensity over that of the best focus, on the foci's positions across the beam;
+    (b) the same against the distance from the array's axis; (c) shares of the radiated power.
+    """
+    with open_artifact(path, "heating") as file:
+        foci, pressure = file["foci"][:], file["focal_pressure_pa"][:]
+        balance = {name: values[:] for name, values in file["balance"].items()}
+    gain = (pressure / pressure.max()) ** 2
+    away = foci - apex
+    aside = np.linalg.norm(away - np.outer(away @ axis, axis), axis=1) * 1e3
+    depths = np.round(foci @ view.upright * 1e3, 2)
+    first, second = view.across
+    with style():
+        figure = new_figure(2.75)
+        panels = figure.subplots(1, 3, width_ratios=[1.15, 1, 1.3])
+        order = np.argsort(gain)[::-1]  # of foci one above the other the weaker shows
+        drawn = panels[0].scatter(*(foci[order] @ np.column_stack([first, second])).T * 1e3,
+                                  c=gain[order], cmap=GAIN, vmin=0.1 * np.floor(10 * gain.min()),
+                                  vmax=1, s=42, edgecolors=INK, linewidths=0.4, gid="gain")
+        image_axes(panels[0])
+        panels[0].margins(0.12)
+        panels[0].set(xlabel=view.label(first), ylabel=view.label(second))
+        bar = figure.colorbar(drawn, ax=panels[0], location="bottom", shrink=0.9, aspect=24)
+        bar.outline.set_linewidth(0.5)
+        panel(panels[0], "a", "Focal gain")
+        levels = np.unique(depths)
+        norm = Normalize(levels[0], levels[-1] + 1e-6)
+        for level in levels:
+            here = depths == level
+            panels[1].plot(aside[here], gain[here], ls="", marker="o", ms=3.4,
+                           mfc=DEPTH(norm(level)) if len(levels) > 1 else BLUE, mec="white",
+                           mew=0.3, label=f"{level:g}")
+        if 1 < len(levels) <= 8:
+            panels[1].legend(title=f"{view.name(view.upright)} (mm)", loc="lower left")
+        panels[1].set(xlabel="distance from the array's axis (mm)", ylim=(0, 1.05),
+                      ylabel="focal intensity (best focus: 1)")
+        panel(panels[1], "b", "Against steering")
+        _power_shares(panels[2], balance)
+        panel(panels[2], "c", "Where the power goes")
+        return figure
+
+
+def _power_shares(ax, balance: dict):
+    """Bars: mean share of the radiated power, with the range over the foci."""
+    shares = {words: balance[name] for name, words in SHARES.items()}
+    shares["beside the grid"] = 1 - balance["entered"]
+    for row, (name, values) in enumerate(shares.items()):
+        mean, low, high = (100 * value for value in (values.mean(), values.min(), values.max()))
+        ax.barh(row, mean, color=VERMILION if name == SHARES["absorbed"] else SKY, height=0.66)
+        ax.plot([low, high], [row, row], color=INK, lw=1.2)
+        ax.text(max(high, mean) + 1.5, row, f"{mean:.1f} %", va="center", fontsize=6.5)
+    ax.set_yticks(range(len(shares)), shares)
+    ax.set(xlabel="of the radiated power (%)", xlim=(0, 100))
+    ax.invert_yaxis()
+
+
 def _tissue(ax, plane, anatomy):
     """Thin lines: the target's outline (dashed) and the body's surface."""
     lines = ((anatomy.target_mask, TARGET, "--"), (anatomy.body_mask, MUTED, "-"))
@@ -106,7 +234,7 @@ def _tissue(ax, plane, anatomy):
 def _profile(ax, density, affine, focus, axis, half, step, anatomy) -> float:
     """Draw the heating along `axis` through the focus; returns its full width at half height."""
     line = Plane.around(focus, axis, _normal(axis), half, step, step)
-    values = line.sample(density, affine)[1] / 1e6
+    values = np.maximum(line.sample(density, affine, order=3)[1], 0) / 1e6
     inside = line.sample(anatomy.target_mask.astype(np.float32), anatomy.affine)[1] >= 0.5
     ax.plot(line.us * 1e3, values, color=BLUE)
     top = 1.16 * values.max()

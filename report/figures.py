@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from .acoustic_figures import central_heating, heating_pattern
+from .acoustic_figures import beam_over_anatomy, central_heating, focal_gain, heating_pattern
 from .anatomy_figures import geometry, planned_foci
 from .facts import untreated
 from .inputs import ReportInputs
@@ -70,6 +70,17 @@ def _plan_figures(inputs):
             f"body; focal pressure amplitude {heating.focal_pressure_pa[0] * power**0.5 / 1e6:.1f}"
             " MPa (linear acoustics).",
             heating_pattern(heating, anatomy, power, view))
+        yield Drawn(
+            "beam", "plan", "Beam over the anatomy",
+            "The same heating in decibels over the label map, on the two planes along the beam "
+            "through the focus (+); lines: 3 and 6 dB below the highest value. Dashed: the "
+            "target's outline.", beam_over_anatomy(heating, anatomy, view))
+        yield Drawn(
+            "focal_gain", "plan", "Focal gain and power",
+            "(a) Intensity at each planned focus over that at the best one, at equal power. (b) "
+            "The same against the distance from the transducer's axis. (c) Where the radiated "
+            "power goes: mean over the foci, line: their range.",
+            focal_gain(inputs.heating_path, inputs.plan.apex, inputs.plan.axis, view))
 
 
 def _treatment_figures(inputs):

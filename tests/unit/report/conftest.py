@@ -52,6 +52,9 @@ def make_anatomy(axis=(0, 0, 1)):
     return Anatomy(np.ascontiguousarray(labels), affine, regions, ["tumour"], labels == 0,
                    np.array(axis, dtype=float), "0" * 64)
 
+BALANCE = {"entered": 0.9, "absorbed": 0.4, "scattered": 0.02, "reflected": 0.03, "sideways": 0.05,
+           "transmitted": 0.4}
+
 
 def make_case(tmp_path, axis=(0, 0, 1)):
     """All artifacts of one patient: consistent, but made up."""
@@ -108,7 +111,8 @@ def make_case(tmp_path, axis=(0, 0, 1)):
     along = away @ axis
     beam = np.exp(-((away**2).sum(-1) - along**2) / 0.003**2 - (along / 0.008) ** 2)
     q = np.stack([beam * anatomy.body_mask * 2e6 * (0.5 + 0.5 * (i == 4)) for i in range(9)])
-    heating = Heating(q, grid, foci, np.full(9, 6e5), np.full(9, 0.4), 1e6, "random256")
+    heating = Heating(q, grid, foci, np.linspace(6e5, 4e5, 9), np.full(9, 0.4), 1e6, "random256",
+                      {name: np.full(9, share) for name, share in BALANCE.items()})
     heating.save(tmp_path / "acoustics" / "heating.h5", "test", "0" * 64)
     mesh_paths = {name: make_mesh(tmp_path / "mesh" / f"{name}.msh", anatomy, coarse)
                   for name, coarse in (("control", 5), ("plant", 3))}

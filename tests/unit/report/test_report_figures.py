@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
 
-from report.acoustic_figures import central_heating, full_width, heating_pattern
+from report.acoustic_figures import (
+    beam_over_anatomy,
+    central_heating,
+    focal_gain,
+    full_width,
+    heating_pattern,
+)
 from report.anatomy_figures import ellipsoid_mesh, geometry, planned_foci
 from report.model_figures import (
     cut_tetrahedra,
@@ -87,6 +93,25 @@ def test_heating_shows_the_central_focus_at_the_power(case):
     assert along.get_ydata().max() == pytest.approx(max(image.max() for image in images), rel=0.01)
     low, high = figure.axes[0].get_ylim()
     assert (low > high) == (case.anatomy.axis.sum() > 0)
+
+
+def test_beam_is_drawn_over_the_anatomy_in_decibels(case):
+    view = View.of(case.anatomy.axis)
+    figure = beam_over_anatomy(central_heating(case.heating_path, case.anatomy), case.anatomy, view)
+    heat = figure.axes[0].images[1].get_array()
+    assert heat.max() == pytest.approx(0, abs=1) and heat.min() >= -30
+    low, high = figure.axes[0].get_ylim()
+    assert (low > high) == (case.anatomy.axis.sum() > 0)
+
+
+def test_focal_gain_shows_every_focus_and_all_the_power(case):
+    view = View.of(case.anatomy.axis)
+    figure = focal_gain(case.heating_path, case.plan.apex, case.plan.axis, view)
+    (dots,) = (part for part in figure.axes[0].collections if part.get_gid() == "gain")
+    gain = np.linspace(6, 4, 9) ** 2 / 36
+    np.testing.assert_allclose(np.sort(dots.get_array()), np.sort(gain))
+    bars = [bar.get_width() for bar in figure.axes[2].patches]
+    assert sum(bars) == pytest.approx(100) and bars[0] == pytest.approx(40)
 
 
 def test_full_width_of_a_gaussian():

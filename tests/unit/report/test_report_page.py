@@ -86,9 +86,9 @@ def test_page_is_well_formed_and_self_contained(written):
 def test_every_figure_is_embedded_and_written(written):
     folder, text = written
     names = sorted(path.stem for path in (folder / "figures").glob("*.png"))
-    assert names == sorted(["geometry", "foci", "heating", "controllers", "lesion_paper",
-                            "course_paper", "lesion_mintime", "course_mintime", "meshes",
-                            "reduction", "dose"])
+    assert names == sorted(["geometry", "foci", "heating", "beam", "focal_gain", "controllers",
+                            "lesion_paper", "course_paper", "lesion_mintime", "course_mintime",
+                            "meshes", "reduction", "dose"])
     images = [attributes for tag, attributes in Page(text).tags if tag == "img"]
     assert len(images) == len(names)
     assert all(image["alt"] for image in images)
