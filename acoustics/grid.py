@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from math import tan
+from math import inf, log, tan
 
 import numpy as np
 from scipy import fft, ndimage
@@ -19,6 +19,7 @@ from .transducer import Transducer
 MARGIN = 17  # wavelengths beside the geometric cone in which the scattered beam is followed
 FINEST, COARSEST = 0.1, 0.6  # spacing, in wavelengths in water
 AUTOMATIC = 0.5
+FADED = 0.01  # part of the power that is not followed any further
 CELL_LIMIT = 60_000_000
 SUBSAMPLES = 2  # label map read at this many points per cell edge, and averaged
 
@@ -61,13 +62,14 @@ class BeamGrid:
                 - [self.z[0], self.x[0], self.y[0]]) / self.spacing
 
 
-def check_grid(anatomy: Anatomy, plan: Plan, transducer: dict, water_speed: float,
+def check_grid(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dict,
                config: dict) -> BeamGrid:
     """The beam's grid, once its spacing suits the wave and its size is one to compute with.
 
     Parameters
     ----------
-    transducer : what `hifuflow.devices.load_device` returns.  water_speed : [m/s].
+    transducer : what `hifuflow.devices.load_device` returns.
+    tissues : tissue name -> properties; `water` and every tissue of the anatomy.
     config : section `acoustics` of the patient file, and "file".
 
     Raises
@@ -75,8 +77,8 @@ def check_grid(anatomy: Anatomy, plan: Plan, transducer: dict, water_speed: floa
     InputError : a spacing that does not suit the wavelength or needs too many cells.
     """
     device = Transducer.from_config(transducer)
-    spacing = _spacing(config, water_speed / device.frequency)
-    grid = place_grid(anatomy, plan, device, spacing, water_speed)
+    spacing = _spacing(config, tissues["water"]["speed_of_sound_m_s"] / device.frequency)
+    grid = place_grid(anatomy, plan, device, spacing, tissues)
     nz, nx, ny = grid.shape
     if nx * ny * nz > CELL_LIMIT:
         raise InputError(f"the beam's grid would have {nx} x {ny} x {nz} cells of "
@@ -102,18 +104,19 @@ def _spacing(config: dict, wavelength: float) -> float:
 
 
 def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: float,
-               water_speed: float) -> BeamGrid:
+               tissues: dict) -> BeamGrid:
     """Lay a grid over the part of the body that the beams of all foci cross.
 
     The first plane lies in the water just before the body, but not in the elements' near field;
-    the last plane behind the body. Across, the grid covers the
-    geometric cones of all foci, a margin for the scattered side of the beam and the absorbing
-    edge.
+    the last plane behind the body, or where the tissue has taken 99 % of the power (at high
+    frequencies). Across, the grid covers the geometric cones of all foci, a margin for the
+    scattered side of the beam and the absorbing edge.
 
     Parameters
     ----------
-    spacing : edge length of the cells [m].  water_speed : speed of sound in water [m/s].
+    spacing : edge length of the cells [m].  tissues : see `check_grid`.
     """
+    water_speed = tissues["water"]["speed_of_sound_m_s"]
     rotation, apex = beam_frame(plan.axis), np.asarray(plan.apex, dtype=float)
     foci = (plan.foci - apex) @ rotation
     body = (anatomy.position(np.argwhere(anatomy.body_mask)) - apex) @ rotation
@@ -128,12 +131,21 @@ def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: fl
     reach = anatomy.spacing.max()
     moved = (plan.apex_shift @ rotation)[:, 2].max()
     start = max(crossed.min() - reach, transducer.first_depth(water_speed) + moved)
-    n_planes = int(np.ceil((crossed.max() + reach - start) / spacing)) + 1
+    end = min(crossed.max() + reach, max(foci[:, 2].max(), crossed.min()
+                                         + _faded_depth(anatomy, transducer.frequency, tissues)))
+    n_planes = int(np.ceil((end - start) / spacing)) + 1
     z = start + spacing * np.arange(n_planes)
     width = half_width(z[[0, -1]]).max() / (1 - 2 * EDGE)
     count = fft.next_fast_len(2 * int(np.ceil(width / spacing)) + 1)
     across = spacing * (np.arange(count) - count // 2)
     return BeamGrid(across, across, z, spacing, rotation, apex)
+
+
+def _faded_depth(anatomy: Anatomy, frequency: float, tissues: dict) -> float:
+    """Depth in the least attenuating tissue at which `FADED` of the power is left [m]."""
+    least = min(attenuation_at(tissues[region["tissue"]], frequency)["attenuation"]
+                for region in anatomy.regions.values())
+    return -log(FADED) / (2 * least) if least > 0 else inf
 
 
 def sample_medium(anatomy: Anatomy, grid: BeamGrid, tissues: dict, frequency: float) -> Medium:

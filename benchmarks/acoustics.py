@@ -30,20 +30,24 @@ MANY, ELEMENTS = 1000, 256
 
 def main() -> None:
     """Print the table."""
-    rows = [kwave_row(), *reference_rows(), *superposition_rows()]
+    rows = [*kwave_rows(), *reference_rows(), *superposition_rows()]
     for what, value in rows:
         print(f"  {what:70}{value}")
 
 
-def kwave_row() -> tuple:
-    """One field in the mixture of 4 mm structures, medium and all, against the stored run."""
+def kwave_rows() -> list[tuple]:
+    """One field in the mixture of 4 mm structures against k-Wave's CPU time, stored with it."""
     stored = np.load(ROOT / "tests/validation/kwave_4mm.npz")
     medium, inner = fields.breast_medium(4e-3), slice(breast.LAYER, -breast.LAYER)
     source = breast.beam()[inner, inner]
     march = HybridAngularSpectrum(medium, [breast.SPACING] * 3, source)
-    ours = cpu(lambda: march.intensity(source), 5)
-    return ("one field of 64 x 76 x 76 cells: CPU s, k-Wave's over ours",
-            f"{ours:.3f}, {float(stored['cpu_seconds']) / ours:.0f}")
+    first = cpu(lambda: HybridAngularSpectrum(medium, [breast.SPACING] * 3,
+                                              source).intensity(source), 3)
+    further = cpu(lambda: march.intensity(source), 5)
+    theirs = float(stored["cpu_seconds"])
+    return [(f"64 x 76 x 76 cells, {what}: CPU s, k-Wave's over ours",
+             f"{ours:.3f}, {theirs / ours:.0f}")
+            for what, ours in (("medium and one field", first), ("a further field", further))]
 
 
 def reference_rows() -> list[tuple]:

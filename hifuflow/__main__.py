@@ -46,8 +46,7 @@ def _check_thoroughly(patient: Patient) -> str:
     for model in ("control", "plant"):
         check_cells(anatomy, plan, patient.section("mesh", model))
     section = patient.section("heating")
-    check_grid(anatomy, plan, section["device"], section["tissues"]["water"]["speed_of_sound_m_s"],
-               section["acoustics"])
+    check_grid(anatomy, plan, section["device"], section["tissues"], section["acoustics"])
     for warning in plan.warnings:
         print(f"WARNING {patient.file}: {warning}", file=sys.stderr)
     target = anatomy.target_mask.sum() * anatomy.voxel_volume

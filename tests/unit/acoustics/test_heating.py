@@ -13,7 +13,9 @@ from acoustics.plan import plan_treatment
 from acoustics.storage import choose_box, rounded
 from acoustics.transducer import Transducer
 from hifuflow.artifacts import Anatomy
+from hifuflow.devices import load_device
 from hifuflow.errors import InputError, NumericalError
+from hifuflow.provenance import ROOT
 
 CONFIG = {**REFERENCE.section("heating")["acoustics"], "spacing_mm": 0.85}
 
@@ -88,7 +90,7 @@ def test_absorption_is_kept_apart_from_attenuation(cube, device, tissues):
 def test_medium_is_water_before_the_body_and_continues_behind_a_cut(cube, device, tissues):
     anatomy = cube()
     plan = plan_treatment(anatomy, device, plan_config(standoff=108, spacing_mm=2))
-    grid = place_grid(anatomy, plan, Transducer.from_config(device), 1e-3, 1500.0)
+    grid = place_grid(anatomy, plan, Transducer.from_config(device), 1e-3, tissues)
     medium = sample_medium(anatomy, grid, tissues, 1e6)
     middle = np.argmin(np.abs(grid.x))
     speed = 2 * np.pi * 1e6 / medium.wavenumber[:, middle, middle]
@@ -109,7 +111,7 @@ def test_nothing_absorbs_beside_a_label_map_that_cuts_through_the_body(cube, dev
                       whole.coupling[keep].copy(), whole.axis, "")
     anatomy.affine[1, 3] += 9 * whole.spacing[1]
     plan = plan_treatment(anatomy, device, plan_config(standoff=108, spacing_mm=2))
-    grid = place_grid(anatomy, plan, Transducer.from_config(device), 1e-3, 1500.0)
+    grid = place_grid(anatomy, plan, Transducer.from_config(device), 1e-3, tissues)
     medium = sample_medium(anatomy, grid, tissues, 1e6)
     volumes = {label: (anatomy.labels == label).sum() * anatomy.voxel_volume for label in (1, 2)}
     total = medium.absorption.sum(dtype=float) * 1e-9
@@ -205,6 +207,25 @@ def test_failed_elements_take_their_part_of_the_beam(cube, device, tissues):
     (_, whole), (_, failed) = (heated(cube(), d, tissues, [(0, 0, 0)]) for d in (device, half))
     assert failed.focal_pressure_pa[0] == pytest.approx(
         whole.focal_pressure_pa[0] * np.sqrt(0.5), rel=0.03)
+
+
+def test_a_bowl_for_the_skin_at_20_mhz_has_a_grid_of_its_own(cube, tissues):
+    """75 micrometre waves: half of that as spacing; closed form of the focal pressure."""
+    device, faults = load_device({"name": "skin20", "failed_elements": []}, ROOT / "x.yaml")
+    anatomy = cube(voxel=1e-4)
+    centre = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0)
+    depth = centre[2] - anatomy.position([0, 0, 5])[2] + 0.5e-4
+    config = plan_config(standoff=15 - depth * 1e3, explicit_mm=[(centre * 1e3).tolist()])
+    plan = plan_treatment(anatomy, device, config)
+    for tissue in tissues.values():
+        tissue.update(speed_of_sound_m_s=1500, density_kg_m3=1000)
+    heating = compute_heating(anatomy, plan, device, tissues, {**CONFIG, "spacing_mm": "auto"}, 2)
+    assert not faults and heating.affine[2, 2] == pytest.approx(0.0375e-3)
+    height = 0.015 * (1 - np.sqrt(1 - 0.4**2))
+    gain = 2 * np.pi * 20e6 / 1500 * height  # O'Neil, at the centre of curvature
+    water = gain * np.sqrt(2 * 1000 * 1500 / (2 * np.pi * 0.015 * height))
+    loss = heating.focal_pressure_pa[0] / water
+    assert np.exp(-20 * 13.3 * depth * 1.1) < loss < np.exp(-20 * 8.6 * depth)
 
 
 def test_attenuation_grows_with_the_tissues_own_power_of_frequency(tissues):
