@@ -1,6 +1,6 @@
 """Time and memory of the ultrasound fields, and against k-Wave on the same field.
 
-`python benchmarks/acoustics.py`, part of `make bench`. CPU seconds, as they depend less on what
+`python benchmarks/acoustic_fields.py`, part of `make bench`. CPU seconds, as they depend less on what
 else the machine does. Nothing is asserted.
 """
 
