@@ -1,7 +1,7 @@
 """Time and memory of the ultrasound fields, and against k-Wave on the same field.
 
-`python benchmarks/acoustic_fields.py`, part of `make bench`. CPU seconds, as they depend less on what
-else the machine does. Nothing is asserted.
+`python benchmarks/acoustic_fields.py`, part of `make bench`. CPU seconds, as they depend
+less on what else the machine does. Nothing is asserted.
 """
 
 from __future__ import annotations

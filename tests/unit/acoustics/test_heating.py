@@ -1,5 +1,7 @@
 """The whole stage on a small body: power, turning, cuts, partial cells, storage."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cube_patient import REFERENCE, plan_config
@@ -207,6 +209,15 @@ def test_failed_elements_take_their_part_of_the_beam(cube, device, tissues):
     (_, whole), (_, failed) = (heated(cube(), d, tissues, [(0, 0, 0)]) for d in (device, half))
     assert failed.focal_pressure_pa[0] == pytest.approx(
         whole.focal_pressure_pa[0] * np.sqrt(0.5), rel=0.03)
+
+
+def test_moved_transducer_heats_as_one_that_stands_there(cube, device, tissues):
+    plan, still = heated(cube(), device, tissues, [(0, 0, 0)])
+    shift = np.array([[0.004, -0.002, 0.0015]])
+    moved = compute_heating(cube(), replace(plan, apex=plan.apex - shift[0], apex_shift=shift),
+                            device, tissues, CONFIG, threads=2)
+    np.testing.assert_allclose(moved.focal_pressure_pa, still.focal_pressure_pa, rtol=0.01)
+    np.testing.assert_allclose(moved.absorbed_fraction, still.absorbed_fraction, rtol=0.01)
 
 
 def test_a_bowl_for_the_skin_at_20_mhz_has_a_grid_of_its_own(cube, tissues):
