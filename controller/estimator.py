@@ -35,6 +35,8 @@ class Estimate:
     constraint_temperature, target_temperature : (n_c,), (n_v,) [degC].
     target_dose : (n_v,) thermal dose of the target voxels by the estimated temperatures
         [CEM43 min].
+    constraint_deviation : (n_c,) standard deviation of the error of `constraint_temperature` by
+        the filter's own covariance [K].
     """
 
     time: float
@@ -42,6 +44,7 @@ class Estimate:
     constraint_temperature: np.ndarray
     target_temperature: np.ndarray
     target_dose: np.ndarray
+    constraint_deviation: np.ndarray
 
 
 class KalmanFilter:
@@ -59,11 +62,13 @@ class KalmanFilter:
                  max_power: float):
         self.model = model
         log.info("Kalman gain for %d states...", len(model.A))
-        gain = stationary_gain(model, *noise_covariances(model, settings, noise, max_power))
+        gain, variance = stationary_gain(model, *noise_covariances(model, settings, noise,
+                                                                   max_power))
         # Single precision halves the memory traffic of a step and costs some 1e-5 K.
         self.gain, self._rows = gain.astype(np.float32), model.C.astype(np.float32)
         self.state = np.zeros(len(model.A))
         self._constraint, self._target = model.outputs.constraint, model.outputs.target
+        self._deviation = np.sqrt(variance[self._constraint])
         self._temperature = model.outputs.baseline.copy()
         self._dose = np.zeros(int(self._target.sum()))
 
@@ -78,7 +83,7 @@ class KalmanFilter:
                                             temperature[self._target], self.model.interval)
         self._temperature = temperature
         return Estimate(time, self.state, temperature[self._constraint],
-                        temperature[self._target], self._dose)
+                        temperature[self._target], self._dose, self._deviation)
 
     def predict(self, power: np.ndarray) -> None:
         """Go on by one sample with power (n_foci,) [W]."""
@@ -98,16 +103,20 @@ def noise_covariances(model: DiscreteModel, settings: EstimatorSettings, noise: 
     return process, noise ** 2 + settings.measurement_floor ** 2
 
 
-def stationary_gain(model: DiscreteModel, process: np.ndarray, variance: float) -> np.ndarray:
-    """Kalman gain L (r, p) of x(k|k) = x(k|k-1) + L (y - C x(k|k-1)).
+def stationary_gain(model: DiscreteModel, process: np.ndarray,
+                    variance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Kalman gain L (r, p) of x(k|k) = x(k|k-1) + L (y - C x(k|k-1)), and the variances (p,) of
+    the outputs C x(k|k) [K2].
 
     With P the stationary covariance of x(k|k-1) and R = variance * I,
-    L = P C' (C P C' + R)^-1 = (I + P C' R^-1 C)^-1 P C' R^-1.
+    L = P C' (C P C' + R)^-1 = (I + P C' R^-1 C)^-1 P C' R^-1, and the covariance of x(k|k) is
+    (I + P C' R^-1 C)^-1 P, so that of the outputs is C L R.
     """
     information = model.C.T @ model.C / variance
     covariance = solve_riccati(model.A, information, process)
     inner = np.eye(len(model.A)) + covariance @ information
-    return la.solve(inner, covariance @ model.C.T) / variance
+    gain = la.solve(inner, covariance @ model.C.T) / variance
+    return gain, np.maximum(np.einsum("pr,rp->p", model.C, gain) * variance, 0.0)
 
 
 def solve_riccati(A: np.ndarray, information: np.ndarray, process: np.ndarray,

@@ -13,14 +13,17 @@ from hifuflow.job import Progress, log
 from .base import Controller
 from .estimator import KalmanFilter
 from .metrics import time_to_limit, treatment_metrics
+from .mintime import MintimeController
 from .paper import PaperController
 from .plant import Plant
 from .prediction import DiscreteModel
+from .raster import RasterController
 from .record import Record, covered
 from .settings import EstimatorSettings, Prescription, ThermometrySettings
 from .thermometry import Thermometry
 
-CONTROLLERS: dict[str, type[Controller]] = {"paper": PaperController}
+CONTROLLERS: dict[str, type[Controller]] = {
+    "raster": RasterController, "paper": PaperController, "mintime": MintimeController}
 
 
 def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,

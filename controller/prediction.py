@@ -20,6 +20,7 @@ class DiscreteModel:
     ----------
     A : (r, r).  B : (r, n_foci) [1/W].  C : (p, r) [K].
     interval : h [s].  outputs, foci : as in `ReducedModel`.
+    error_bound : (r,) H-infinity error of the model when it is cut after so many states [K/W].
     """
 
     A: np.ndarray
@@ -28,6 +29,7 @@ class DiscreteModel:
     interval: float
     outputs: Outputs
     foci: np.ndarray
+    error_bound: np.ndarray
 
     @classmethod
     def sampled(cls, rom: ReducedModel, interval: float) -> DiscreteModel:
@@ -38,7 +40,7 @@ class DiscreteModel:
         exponential = la.expm(block)
         return cls(np.ascontiguousarray(exponential[:r, :r]),
                    np.ascontiguousarray(exponential[:r, r:]), rom.C, interval, rom.outputs,
-                   rom.foci)
+                   rom.foci, rom.error_bound[:r])
 
     @property
     def constraint_rows(self) -> np.ndarray:
@@ -49,3 +51,67 @@ class DiscreteModel:
     def target_rows(self) -> np.ndarray:
         """(n_v, r) rows of C at the target voxels."""
         return self.C[self.outputs.target]
+
+
+class ModalModel:
+    """A truncation of the reduced model in modal form, from block to block of constant power.
+
+    z_i' = lambda_i z_i + b_i u decouple, and the outputs of many times are one matrix product.
+    The states of a balanced model are in falling order of importance, so the leading ones are kept.
+
+    Parameters
+    ----------
+    model : the reduced model from sample to sample.
+    error : the truncation is the shortest with an error bound of at most this [K/W].
+    samples : samples of a block.
+
+    Attributes
+    ----------
+    order : number of states kept.  interval : length of a block [s].
+    error : error bound of the truncation [K/W].
+    """
+
+    def __init__(self, model: DiscreteModel, error: float, samples: int = 1):
+        self.order = min(int(np.count_nonzero(model.error_bound > error)) + 1, len(model.A))
+        self.error = float(model.error_bound[self.order - 1])
+        rate, modes = la.eig(model.A[:self.order, :self.order])
+        weights = la.solve(modes, model.B[:self.order].astype(complex))
+        kept = rate.imag >= 0  # of a conjugate pair one stands for both
+        self._from_state = np.linalg.inv(modes)[kept]
+        rate, weights, rows = rate[kept], weights[kept], (model.C[:, :self.order] @ modes)[:, kept]
+        self._pair = rate.imag > 0
+        rows = np.where(self._pair, 2 * rows, rows)
+        growth = sum(rate ** k for k in range(samples))
+        self.rate = (rate ** samples).astype(np.complex64)
+        self.input = (growth[:, None] * weights).astype(np.complex64)
+        self._real = np.ascontiguousarray(rows.real, dtype=np.float32)
+        self._imaginary = np.ascontiguousarray(rows.imag[:, self._pair], dtype=np.float32)
+        self.interval = samples * model.interval
+
+    def modal(self, state: np.ndarray) -> np.ndarray:
+        """Modal coordinates of a state of the reduced model."""
+        return (self._from_state @ state[:self.order]).astype(np.complex64)
+
+    def outputs(self, states: np.ndarray, rows=slice(None)) -> np.ndarray:
+        """(p, n) outputs [K] of modal states (., n), or some rows of them."""
+        return (self._real[rows] @ states.real
+                - self._imaginary[rows] @ states.imag[self._pair])
+
+    def simulate(self, start: np.ndarray, power: np.ndarray) -> np.ndarray:
+        """Modal states (., N) at the ends of blocks of power (N, n_foci)."""
+        states = self.input @ power.astype(np.float32).T
+        now = start
+        for i in range(states.shape[1]):
+            now = self.rate * now + states[:, i]
+            states[:, i] = now
+        return states
+
+    def adjoint(self, sensitivity: np.ndarray) -> np.ndarray:
+        """Derivative (N, n_foci) of what has derivatives (p, N) with respect to the outputs."""
+        costate = (self._real.T @ sensitivity).astype(np.complex64)
+        costate[self._pair] -= 1j * (self._imaginary.T @ sensitivity)
+        rate, now = self.rate.conj(), np.zeros(len(self.rate), dtype=np.complex64)
+        for i in range(costate.shape[1] - 1, -1, -1):
+            now = rate * now + costate[:, i]
+            costate[:, i] = now
+        return (self.input.real.T @ costate.real + self.input.imag.T @ costate.imag).T

@@ -52,8 +52,10 @@ def test_gain_is_the_textbook_gain(small_rom, settings):
     Q, variance = noise_covariances(model, settings, 0.5, 15.0)
     P = la.solve_discrete_are(model.A.T, model.C.T, Q, variance * np.eye(len(model.C)))
     S = model.C @ P @ model.C.T + variance * np.eye(len(model.C))
-    np.testing.assert_allclose(stationary_gain(model, Q, variance),
-                               la.solve(S, model.C @ P, assume_a="pos").T, atol=1e-6)
+    L, output_variance = stationary_gain(model, Q, variance)
+    np.testing.assert_allclose(L, la.solve(S, model.C @ P, assume_a="pos").T, atol=1e-6)
+    filtered = P - L @ S @ L.T
+    np.testing.assert_allclose(output_variance, np.diag(model.C @ filtered @ model.C.T), rtol=1e-4)
 
 
 def test_sampling_is_exact_for_held_power(small_rom):

@@ -41,7 +41,8 @@ def _estimate(model, state=None, dose=0.0, time=0.0):
     temperature = model.C @ state + model.outputs.baseline
     n = int(model.outputs.target.sum())
     return Estimate(time, state, temperature[model.outputs.constraint],
-                    temperature[model.outputs.target], np.broadcast_to(dose, n).astype(float))
+                    temperature[model.outputs.target], np.broadcast_to(dose, n).astype(float),
+                    np.zeros(int(model.outputs.constraint.sum())))
 
 
 def _heated(model, power, samples=5):

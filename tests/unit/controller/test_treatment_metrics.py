@@ -47,7 +47,7 @@ def test_time_to_the_limit_of_a_first_order_model(trajectory):
     decay = np.exp(-2 / 20)
     model = DiscreteModel(np.array([[decay]]), np.array([[2 * (1 - decay), 0.0]]),
                           np.array([[1.0]] + 4 * [[0.0]]), 2.0, trajectory.outputs,
-                          np.zeros((2, 3)))
+                          np.zeros((2, 3)), np.zeros(1))
     limits = Prescription(240.0, 0.99, 22.0, 60.0)
     assert time_to_limit(model, limits) == pytest.approx(-20 * np.log(1 - 6 / 44), rel=0.02)
     assert time_to_limit(model, Prescription(240.0, 0.99, 1.0, 60.0)) is None

@@ -1,0 +1,175 @@
+"""Open-loop plans: powers over the rest of the treatment that bring in the missing dose.
+
+A plan is a row of powers u_i (n_foci,) per block of constant power, i = 0 .. N-1, followed by
+cooling with the power off. With T the predicted temperatures at the ends of the blocks, D the dose
+at the end and D* the one that is planned for, it minimises
+
+    sum_v w_v softplus(b log2(D* / D_v)) / b                undelivered dose, in doublings
+    + rho / 2 sum_(c,i) max(0, T_ci - limit_c + m_ci / rho)^2     limits, augmented Lagrangian
+    + penalties above the target's cap and above full power.
+
+log2 D_v is a log-sum-exp of temperatures that are linear in u, so the gradient costs one
+simulation backward in time. u = theta^2 keeps powers positive. theta is improved by L-BFGS, the
+multipliers m by the method of multipliers (Nocedal and Wright, Numerical Optimization, 2nd ed.,
+chapters 7 and 17).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from .dose import BREAK, SECONDS_PER_MINUTE
+from .prediction import DiscreteModel, ModalModel
+
+MEMORY = 20
+PENALTY = 0.02  # rho [1/K2], per constraint point and block
+CAP_PENALTY, POWER_PENALTY = 1e-3, 1e-2
+HOTTEST_EXCESS = 30.0  # dose rates are cut off here [K above 43 degC]
+LEAST_DOSE = 1e-9
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What all plans of a treatment have in common.
+
+    Attributes
+    ----------
+    dose : planned dose [CEM43 min].  room : (n_c,) limits above baseline less margins [K].
+    cap : highest temperature of the target [degC].  max_power : [W].
+    coast : blocks with the power off that follow a plan and within which limits hold too.
+    """
+
+    dose: float
+    room: np.ndarray
+    cap: float
+    max_power: float
+    coast: int
+
+
+class PlanProblem:
+    """The function that a plan minimises, from one start.
+
+    Parameters
+    ----------
+    model, blocks : the reduced model, and its modal form from block to block.
+    goal : see `Goal`.  start : modal state.  dose : (n_v,) dose so far.
+    multiplier : (n_c, N + coast) of the limits.
+
+    Attributes
+    ----------
+    weight : (n_v,) of each voxel.  sharpness : b.
+    """
+
+    def __init__(self, model: DiscreteModel, blocks: ModalModel, goal: Goal, start: np.ndarray,
+                 dose: np.ndarray, multiplier: np.ndarray):
+        outputs = model.outputs
+        self._blocks, self._goal, self._start = blocks, goal, start
+        self._dose = dose.astype(np.float32) + np.float32(LEAST_DOSE)
+        self.multiplier = multiplier
+        self._constraint, self._target = (np.flatnonzero(rows) for rows in
+                                          (outputs.constraint, outputs.target))
+        volume = outputs.volume[self._target]
+        self._volume = (volume / volume.sum()).astype(np.float32)
+        self.weight, self.sharpness = self._volume, 1.0
+        self._baseline = outputs.baseline[self._target].astype(np.float32)[:, None]
+        self._room = goal.room.astype(np.float32)[:, None]
+
+    def predict(self, power: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Target temperatures [degC], excess of the constraint points [K], modal states, at the
+        ends of the blocks of plan and cooling (., N + coast)."""
+        off = np.zeros((self._goal.coast, power.shape[1]))
+        states = self._blocks.simulate(self._start, np.vstack([power, off]))
+        rise = self._blocks.outputs(states)
+        return rise[self._target] + self._baseline, rise[self._constraint] - self._room, states
+
+    def block_dose(self, temperature: np.ndarray) -> np.ndarray:
+        """Dose of each block [CEM43 min]; R = 0.5 throughout, to keep it differentiable."""
+        excess = np.minimum(temperature - np.float32(BREAK), np.float32(HOTTEST_EXCESS))
+        return np.exp2(excess) * np.float32(self._blocks.interval / SECONDS_PER_MINUTE)
+
+    def final_dose(self, power: np.ndarray) -> np.ndarray:
+        """(n_v,) dose after plan and cooling [CEM43 min]."""
+        return self._dose + self.block_dose(self.predict(power)[0]).sum(axis=1)
+
+    def coverage(self, power: np.ndarray) -> float:
+        """Fraction of the target that has the planned dose after plan and cooling."""
+        return float(self._volume[self.final_dose(power) >= self._goal.dose].sum())
+
+    def favour(self, fraction: float, power: np.ndarray, rest: float) -> None:
+        """Weight all but the most heated `fraction` of the target by `rest` only."""
+        order = np.argsort(-self.final_dose(power))
+        behind = order[np.cumsum(self._volume[order]) > fraction]
+        self.weight = self._volume.copy()
+        self.weight[behind] *= rest
+
+    def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value and gradient at theta (N, n_foci)."""
+        goal, power = self._goal, theta ** 2
+        temperature, excess, _ = self.predict(power)
+        doses = self.block_dose(temperature)
+        dose = self._dose + doses.sum(axis=1)
+        missing = self.sharpness * np.log2(goal.dose / dose)
+        slope = self.weight / (1 + np.exp(np.minimum(-missing, 80)))
+        over = np.maximum(excess + self.multiplier / PENALTY, 0)
+        hot = np.maximum(temperature - np.float32(goal.cap), 0)
+        surplus = np.maximum(power.sum(axis=1) - goal.max_power, 0)
+        value = float(self.weight @ np.logaddexp(0, missing)) / self.sharpness
+        value += (PENALTY * np.vdot(over, over) + CAP_PENALTY * np.vdot(hot, hot)
+                  + POWER_PENALTY * surplus @ surplus) / 2
+        sensitivity = np.empty((len(excess) + len(doses), doses.shape[1]), dtype=np.float32)
+        sensitivity[self._constraint] = PENALTY * over
+        sensitivity[self._target] = CAP_PENALTY * hot - (slope / dose)[:, None] * doses
+        gradient = self._blocks.adjoint(sensitivity)[:len(theta)] + POWER_PENALTY * surplus[:, None]
+        return float(value), 2 * theta * gradient
+
+    def update_multipliers(self, power: np.ndarray) -> None:
+        """One step of the method of multipliers."""
+        self.multiplier = np.maximum(self.multiplier + PENALTY * self.predict(power)[1], 0)
+
+
+def lbfgs(function, start: np.ndarray):
+    """Generator of improving points; every `next` costs one evaluation of `function`.
+
+    Backtracking line search on sufficient decrease; steps without positive curvature are not
+    remembered. Yields the best point so far, and ends when no step improves it.
+    """
+    point, (value, gradient) = start, function(start)
+    pairs: deque = deque(maxlen=MEMORY)
+    yield point
+    while True:
+        direction = -_apply_inverse(pairs, gradient)
+        slope = np.vdot(direction, gradient)
+        if not slope < 0:
+            return
+        step = 1.0 if pairs else min(1.0, 0.1 / np.sqrt(-slope))
+        while True:
+            trial = point + step * direction
+            found, gradient_there = function(trial)
+            if found <= value + 1e-4 * step * slope:
+                break
+            step *= 0.4
+            if step < 1e-6:
+                return
+            yield point
+        move, change = trial - point, gradient_there - gradient
+        if np.vdot(move, change) > 1e-10 * np.vdot(change, change):
+            pairs.append((move, change, 1 / np.vdot(move, change)))
+        point, value, gradient = trial, found, gradient_there
+        yield point
+
+
+def _apply_inverse(pairs, gradient: np.ndarray) -> np.ndarray:
+    """Two-loop recursion: the L-BFGS inverse Hessian times the gradient."""
+    result, factors = gradient.copy(), []
+    for move, change, scale in reversed(pairs):
+        factors.append(scale * np.vdot(move, result))
+        result -= factors[-1] * change
+    if pairs:
+        move, change, _ = pairs[-1]
+        result *= np.vdot(move, change) / np.vdot(change, change)
+    for (move, change, scale), factor in zip(pairs, reversed(factors), strict=True):
+        result += (factor - scale * np.vdot(change, result)) * move
+    return result

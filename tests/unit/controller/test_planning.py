@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from controller.planning import Goal, PlanProblem, lbfgs
+from controller.prediction import DiscreteModel, ModalModel
+
+
+@pytest.fixture(scope="module")
+def model(small_rom):
+    return DiscreteModel.sampled(small_rom, 2.0)
+
+
+@pytest.fixture(scope="module")
+def problem(model):
+    blocks = ModalModel(model, 0.0, 2)
+    outputs = model.outputs
+    goal = Goal(240.0, (outputs.limit - outputs.baseline)[outputs.constraint], 70.0, 15.0, 3)
+    state = model.B @ np.full(5, 4.0)
+    n_c, n_v = outputs.constraint.sum(), outputs.target.sum()
+    rng = np.random.default_rng(3)
+    return PlanProblem(model, blocks, goal, blocks.modal(state), rng.uniform(0, 5, n_v),
+                       rng.uniform(0, 0.1, (n_c, 9)))
+
+
+def test_modal_blocks_equal_the_model_sample_by_sample(model):
+    blocks = ModalModel(model, 0.0, 3)
+    rng = np.random.default_rng(1)
+    state, power = rng.standard_normal(len(model.A)), rng.uniform(0, 5, (4, 5))
+    found = blocks.outputs(blocks.simulate(blocks.modal(state), power))
+    for i, row in enumerate(power):
+        for _ in range(3):
+            state = model.A @ state + model.B @ row
+        np.testing.assert_allclose(found[:, i], model.C @ state, atol=2e-3)
+
+
+def test_truncation_is_the_shortest_within_its_error_bound(model):
+    for error in (1e-1, 1e-3):
+        modal = ModalModel(model, error * model.error_bound[0])
+        assert modal.error <= error * model.error_bound[0] < model.error_bound[modal.order - 2]
+
+
+def test_gradient_equals_differences(problem):
+    rng = np.random.default_rng(2)
+    theta, direction = rng.uniform(0.3, 1.8, (6, 5)), rng.standard_normal((6, 5))
+    value, gradient = problem(theta)
+    step = 1e-3
+    slope = (problem(theta + step * direction)[0] - problem(theta - step * direction)[0]) / step / 2
+    assert np.vdot(gradient, direction) == pytest.approx(slope, rel=0.01)
+    assert value > 0
+
+
+def test_favoured_fraction_keeps_its_weight(problem):
+    power = np.full((6, 5), 1.0)
+    full = problem.weight
+    problem.favour(0.5, power, 0.1)
+    kept = problem.weight == full
+    assert full[kept].sum() <= 0.5 < full[kept].sum() + full.max()
+    dose = problem.final_dose(power)
+    assert dose[kept].min() >= dose[~kept].max()
+    problem.weight = full
+
+
+def test_lbfgs_finds_the_minimum_of_rosenbrock_and_counts_every_evaluation():
+    calls = []
+
+    def rosenbrock(x):
+        calls.append(x)
+        a, b = x
+        return ((1 - a) ** 2 + 100 * (b - a * a) ** 2,
+                np.array([-2 * (1 - a) - 400 * a * (b - a * a), 200 * (b - a * a)]))
+
+    search = lbfgs(rosenbrock, np.array([-1.2, 1.0]))
+    for count in range(1, 81):
+        point = next(search, None)
+        if point is None:
+            break
+        assert len(calls) == count
+        best = point
+    np.testing.assert_allclose(best, [1, 1], atol=1e-5)
