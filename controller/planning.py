@@ -16,10 +16,13 @@ chapters 7 and 17).
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from hifuflow.job import log
 
 from .dose import BREAK, SECONDS_PER_MINUTE
 from .prediction import DiscreteModel, ModalModel
@@ -29,6 +32,12 @@ PENALTY = 0.02  # rho [1/K2], per constraint point and block
 CAP_PENALTY, POWER_PENALTY = 1e-3, 1e-2
 HOTTEST_EXCESS = 30.0  # dose rates are cut off here [K above 43 degC]
 LEAST_DOSE = 1e-9
+PLAN_ERROR = 0.2  # bound of the planning model's truncation [K/W]; it is pessimistic by far
+SHARPEST = 4.0
+SPARE, REST = 0.01, 0.05  # fraction aimed at beyond the wanted one; weight of the other voxels
+FIRST_GUESS_S, LEAST = 800.0, 2  # length of a first plan, and its least number of blocks
+START_POWER = 0.15  # of full power, spread over all foci
+ROUND = 150  # evaluations
 
 
 @dataclass(frozen=True)
@@ -98,12 +107,12 @@ class PlanProblem:
         """Fraction of the target that has the planned dose after plan and cooling."""
         return float(self._volume[self.final_dose(power) >= self._goal.dose].sum())
 
-    def favour(self, fraction: float, power: np.ndarray, rest: float) -> None:
-        """Weight all but the most heated `fraction` of the target by `rest` only."""
+    def favour(self, fraction: float, power: np.ndarray) -> None:
+        """Give all but the most heated `fraction` of the target little weight."""
         order = np.argsort(-self.final_dose(power))
-        behind = order[np.cumsum(self._volume[order]) > fraction]
+        behind = order[np.cumsum(self._volume[order]) > fraction + SPARE]
         self.weight = self._volume.copy()
-        self.weight[behind] *= rest
+        self.weight[behind] *= REST
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Value and gradient at theta (N, n_foci)."""
@@ -128,6 +137,87 @@ class PlanProblem:
     def update_multipliers(self, power: np.ndarray) -> None:
         """One step of the method of multipliers."""
         self.multiplier = np.maximum(self.multiplier + PENALTY * self.predict(power)[1], 0)
+
+
+def first_plan(model: DiscreteModel, samples: int, goal: Goal, fraction: float, rounds: int,
+               longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """A plan from the baseline that is as short as it can be to reach a fraction of the target.
+
+    First in blocks twice as long, where its length is found with little work.
+
+    Parameters
+    ----------
+    samples : of a block.  rounds : of improvement at each of the two resolutions.
+    longest : most blocks.
+
+    Returns
+    -------
+    theta (N, n_foci), multipliers (n_c, N + coast).
+    """
+    n_foci, outputs = len(model.foci), model.outputs
+    dose = np.zeros(int(outputs.target.sum()))
+    theta = multiplier = None
+    for fine in (False, True):
+        blocks = ModalModel(model, PLAN_ERROR, samples if fine else 2 * samples)
+        most = longest if fine else longest // 2
+        coast = goal.coast if fine else math.ceil(goal.coast / 2)
+        if theta is None:
+            length = max(LEAST, min(most, int(FIRST_GUESS_S / blocks.interval)))
+            # Unequal powers, so that foci can take turns.
+            theta = (math.sqrt(START_POWER * goal.max_power / n_foci)
+                     * np.random.default_rng(0).uniform(0.7, 1.2, (length, n_foci)))
+            multiplier = np.zeros((len(goal.room), length + coast), dtype=np.float32)
+        else:
+            theta, multiplier = stretched(theta, multiplier, 2 * len(theta), coast)
+        start = blocks.modal(np.zeros(len(model.A)))
+        for turn in range(rounds):
+            problem = PlanProblem(model, blocks, replace(goal, coast=coast), start, dose,
+                                  multiplier)
+            if fine or turn >= rounds / 2:
+                problem.sharpness = SHARPEST
+                problem.favour(fraction, theta ** 2)
+            theta = improved(problem, theta, ROUND)
+            problem.update_multipliers(theta ** 2)
+            reached, multiplier = problem.coverage(theta ** 2), problem.multiplier
+            log.info("plan of %.0f s: %.1f %% of the target, limits exceeded by %.2f K",
+                     len(theta) * blocks.interval, 100 * reached,
+                     problem.predict(theta ** 2)[1].max(initial=0.0))
+            if 1 <= turn < rounds - 1:
+                length = max(LEAST, min(most, round(len(theta) * _change(fraction, reached))))
+                theta, multiplier = stretched(theta, multiplier, length, coast)
+    return theta, multiplier
+
+
+def _change(fraction: float, reached: float) -> float:
+    """By how much to change a plan's length: near the goal 1 % more treats some 0.5 % more."""
+    if reached > (1 + fraction) / 2:
+        return 0.5
+    return float(np.clip(1 + 2 * (fraction - reached), 0.75, 1.25))
+
+
+def improved(problem: PlanProblem, theta: np.ndarray, evaluations: int) -> np.ndarray:
+    """The plan after so many evaluations of `lbfgs`."""
+    search = lbfgs(problem, theta)
+    for _ in range(evaluations):
+        theta = next(search, theta)
+    return theta
+
+
+def stretched(theta, multiplier, length: int, coast: int):
+    """A plan and its multipliers over another number of blocks, cooling included."""
+    source = ((np.arange(length) + 0.5) * len(theta) / length).astype(int)
+    cooling = multiplier.shape[1] - len(theta)
+    after = len(theta) + ((np.arange(coast) + 0.5) * cooling / coast).astype(int)
+    # The more blocks there are, the less each of them counts.
+    return theta[source], multiplier[:, np.append(source, after)] * (len(theta) / length)
+
+
+def lengthened(theta, multiplier, length: int, goal: Goal):
+    """A plan with blocks of low, even power put to its end."""
+    extra = length - len(theta)
+    level = math.sqrt(START_POWER * goal.max_power / theta.shape[1])
+    return (np.vstack([theta, np.full((extra, theta.shape[1]), level)]),
+            np.pad(multiplier, ((0, 0), (0, length + goal.coast - multiplier.shape[1])), "edge"))
 
 
 def lbfgs(function, start: np.ndarray):

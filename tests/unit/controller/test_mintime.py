@@ -30,7 +30,7 @@ def mintime_config(treatment_config):
 
 @pytest.fixture(scope="module")
 def two_foci():
-    """Two foci, one constraint point that cools exponentially, one voxel that only focus 1 heats."""
+    """Two foci, a constraint point that cools exponentially, a voxel only focus 1 heats."""
     outputs = Outputs(np.array(["constraint", "target"]), np.zeros((2, 3)), np.array([0, 1.0]),
                       np.full(2, 37.0), np.array([43.0, np.nan]))
     return DiscreteModel(np.diag([0.95, 0.5]), np.array([[0.3, 0.1], [2.0, 0.0]]), np.eye(2), 2.0,
