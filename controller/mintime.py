@@ -35,7 +35,8 @@ from .settings import Prescription
 
 LIMIT_ERROR = 5e-4  # bound of the truncation that the limits are judged with [K/W]
 CYCLE = 5  # blocks
-SHORTEST = 12  # blocks
+SHORTEST = 8  # blocks
+SECOND = 50  # blocks that a plan begins with for the rest of the target
 NEGLIGIBLE = 1e-3  # of full power
 
 
@@ -105,15 +106,21 @@ class MintimeController(Controller):
         start = self._blocks.modal(estimate.state)
         problem = self._problem(start, estimate.target_dose, multiplier)
         reached = problem.coverage(theta ** 2)
-        if reached >= self._options["first_coverage"] and len(theta) <= 2 * CYCLE:
+        length = len(theta)
+        if self._fraction < self.prescription.coverage and length <= 2 * CYCLE and (
+                reached >= self._fraction):
             self._fraction = self.prescription.coverage
-        length, goal = len(theta), self._fraction
-        new = length + 1 + CYCLE // 2 if reached < goal else length - 1
-        new = min(self._longest, max(SHORTEST, new))
-        if new > length:
-            theta, multiplier = lengthened(theta, multiplier, new, self._goal)
-        elif new < length:
-            theta, multiplier = stretched(theta, multiplier, new, self._goal.coast)
+            length = SECOND
+        elif reached < self._fraction:
+            length += 1 + CYCLE // 2
+        else:
+            length -= 1
+        length = min(self._longest, max(SHORTEST, length))
+        if length > len(theta):
+            theta, multiplier = lengthened(theta, multiplier, length, self._goal,
+                                           problem.need(theta ** 2))
+        elif length < len(theta):
+            theta, multiplier = stretched(theta, multiplier, length, self._goal.coast)
         self._theta, self._multiplier = theta, multiplier
         self._installed = self._sample
         self._begin_cycle(start, estimate.target_dose)
@@ -128,7 +135,8 @@ class MintimeController(Controller):
         dose = dose + now.block_dose(temperature[:, :CYCLE]).sum(axis=1)
         theta, multiplier = self._theta[CYCLE:], self._multiplier[:, CYCLE:]
         if len(theta) < SHORTEST:
-            theta, multiplier = lengthened(theta, multiplier, SHORTEST, self._goal)
+            theta, multiplier = lengthened(theta, multiplier, SHORTEST, self._goal,
+                                           now.need(power))
         ahead = self._problem(states[:, CYCLE - 1], dose, multiplier)
         ahead.sharpness = SHARPEST
         if self._fraction < self.prescription.coverage:

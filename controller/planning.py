@@ -114,6 +114,13 @@ class PlanProblem:
         self.weight = self._volume.copy()
         self.weight[behind] *= REST
 
+    def need(self, power: np.ndarray) -> np.ndarray:
+        """(n_foci,) shares, by how much each focus heats what a plan leaves without the dose."""
+        missing = self._volume * (self.final_dose(power) < self._goal.dose)
+        heating = self._blocks.outputs(self._blocks.input, self._target)
+        share = (missing @ heating).clip(0) ** 2 + 1e-9
+        return share / share.sum()
+
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Value and gradient at theta (N, n_foci)."""
         goal, power = self._goal, theta ** 2
@@ -212,11 +219,11 @@ def stretched(theta, multiplier, length: int, coast: int):
     return theta[source], multiplier[:, np.append(source, after)] * (len(theta) / length)
 
 
-def lengthened(theta, multiplier, length: int, goal: Goal):
-    """A plan with blocks of low, even power put to its end."""
+def lengthened(theta, multiplier, length: int, goal: Goal, share: np.ndarray):
+    """A plan with blocks of low power put to its end, `share` (n_foci,) of it at each focus."""
     extra = length - len(theta)
-    level = math.sqrt(START_POWER * goal.max_power / theta.shape[1])
-    return (np.vstack([theta, np.full((extra, theta.shape[1]), level)]),
+    row = np.sqrt(START_POWER * goal.max_power * share)
+    return (np.vstack([theta, np.tile(row, (extra, 1))]),
             np.pad(multiplier, ((0, 0), (0, length + goal.coast - multiplier.shape[1])), "edge"))
 
 

@@ -75,9 +75,10 @@ def main() -> int:
     import fields
     import patients
     import planning
+    import treatments
 
     checks: list[Check] = []
-    for part in (fields, patients, planning):
+    for part in (fields, patients, planning, treatments):
         checks += part.checks()
     print_table(checks)
     off = [check for check in checks if not check.passed]
