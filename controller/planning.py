@@ -36,8 +36,9 @@ PLAN_ERROR = 0.2  # bound of the planning model's truncation [K/W]; it is pessim
 SHARPEST = 4.0
 SPARE, REST = 0.01, 0.05  # fraction aimed at beyond the wanted one; weight of the other voxels
 FIRST_GUESS_S, LEAST = 800.0, 2  # length of a first plan, and its least number of blocks
+COARSE_EXCESS = 0.03  # what a coarse plan reaches more than the fine one made from it
 START_POWER = 0.15  # of full power, spread over all foci
-ROUND = 150  # evaluations
+ROUND = 300  # evaluations
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def first_plan(model: DiscreteModel, samples: int, goal: Goal, fraction: float, 
         for turn in range(rounds):
             problem = PlanProblem(model, blocks, replace(goal, coast=coast), start, dose,
                                   multiplier)
-            if fine or turn >= rounds / 2:
+            if fine:
                 problem.sharpness = SHARPEST
                 problem.favour(fraction, theta ** 2)
             theta = improved(problem, theta, ROUND)
@@ -189,15 +190,16 @@ def first_plan(model: DiscreteModel, samples: int, goal: Goal, fraction: float, 
             log.info("plan of %.0f s: %.1f %% of the target, limits exceeded by %.2f K",
                      len(theta) * blocks.interval, 100 * reached,
                      problem.predict(theta ** 2)[1].max(initial=0.0))
-            if 1 <= turn < rounds - 1:
-                length = max(LEAST, min(most, round(len(theta) * _change(fraction, reached))))
+            if not fine and turn < rounds - 1:
+                change = _change(fraction + COARSE_EXCESS, reached)
+                length = max(LEAST, min(most, round(len(theta) * change)))
                 theta, multiplier = stretched(theta, multiplier, length, coast)
     return theta, multiplier
 
 
 def _change(fraction: float, reached: float) -> float:
     """By how much to change a plan's length: near the goal 1 % more treats some 0.5 % more."""
-    if reached > (1 + fraction) / 2:
+    if reached > (1 + fraction) / 2 + 0.01:
         return 0.5
     return float(np.clip(1 + 2 * (fraction - reached), 0.75, 1.25))
 
