@@ -107,10 +107,10 @@ class MintimeController(Controller):
         problem = self._problem(start, estimate.target_dose, multiplier)
         reached = problem.coverage(theta ** 2)
         length = len(theta)
-        if self._fraction < self.prescription.coverage and length <= 2 * CYCLE and (
-                reached >= self._fraction):
-            self._fraction = self.prescription.coverage
-            length = SECOND
+        first = self._fraction < self.prescription.coverage
+        if length <= 2 * CYCLE and first == (reached >= self._fraction):
+            # On to the rest of the target, or once more with time to wait for the limits.
+            self._fraction, length = self.prescription.coverage, SECOND
         elif reached < self._fraction:
             length += 1 + CYCLE // 2
         else:

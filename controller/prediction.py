@@ -20,7 +20,7 @@ class DiscreteModel:
     ----------
     A : (r, r).  B : (r, n_foci) [1/W].  C : (p, r) [K].
     interval : h [s].  outputs, foci : as in `ReducedModel`.
-    error_bound : (r,) H-infinity error of the model when it is cut after so many states [K/W].
+    error_bound : (>= r,) bound of the H-infinity error when cut after so many states [K/W].
     """
 
     A: np.ndarray
@@ -40,7 +40,7 @@ class DiscreteModel:
         exponential = la.expm(block)
         return cls(np.ascontiguousarray(exponential[:r, :r]),
                    np.ascontiguousarray(exponential[:r, r:]), rom.C, interval, rom.outputs,
-                   rom.foci, rom.error_bound[:r])
+                   rom.foci, rom.error_bound)
 
     @property
     def constraint_rows(self) -> np.ndarray:
@@ -68,12 +68,15 @@ class ModalModel:
     Attributes
     ----------
     order : number of states kept.  interval : length of a block [s].
-    error : error bound of the truncation [K/W].
+    error : largest Hankel singular value that is cut off [K/W]. The error of the truncation is at
+        least this; its bound, twice the sum of all of them, is pessimistic by orders of magnitude.
     """
 
     def __init__(self, model: DiscreteModel, error: float, samples: int = 1):
         self.order = min(int(np.count_nonzero(model.error_bound > error)) + 1, len(model.A))
-        self.error = float(model.error_bound[self.order - 1])
+        bound = model.error_bound
+        self.error = float((bound[self.order - 1] - bound[self.order]) / 2
+                           if self.order < len(bound) else bound[self.order - 1])
         rate, modes = la.eig(model.A[:self.order, :self.order])
         weights = la.solve(modes, model.B[:self.order].astype(complex))
         kept = rate.imag >= 0  # of a conjugate pair one stands for both
