@@ -99,7 +99,9 @@ class Patient:
 
     @cached_property
     def _mesh(self) -> dict:
-        return {model: {"file": self.file.name, "key": f"mesh.{model}.cells", **sizes}
+        organs = [name for name, region in self.config["regions"].items() if region["boundary"]]
+        return {model: {"file": self.file.name, "key": f"mesh.{model}.cells",
+                        "boundary_regions": organs, **sizes}
                 for model, sizes in self.config["mesh"].items()}
 
     @cached_property

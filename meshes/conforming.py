@@ -11,26 +11,27 @@ from hifuflow.errors import NumericalError
 
 from .gmsh_session import gmsh_session
 from .gmsh_tools import MILLIMETRE, set_sizes, tetrahedra
+from .polish import FAIR, polished
 from .quality import cell_volumes
 from .surfaces import enclosed_volume
 
 CREASE = np.radians(40)  # dihedral angle above which an edge of a surface is kept
-OPTIMISATIONS = 3
 LOST = 0.5  # a volume that is off by more than this share was lost by the mesher
 
 
-def fill_surfaces(body, targets, sizes, size):
-    """Mesh the body around the targets, and the targets.
+def fill_surfaces(surfaces, parents, groups, sizes, size):
+    """Mesh what lies between closed surfaces that are nested and do not touch.
 
     Parameters
     ----------
-    body : (points, triangles) [m], closed, normals outward.
-    targets : list of the same, inside the body, apart from each other.
+    surfaces : list of (points, triangles) [m], closed, normals outward; the first is the body's.
+    parents : index of the surface around each (the first's is not used).
+    groups : compartment of what lies directly inside each surface.
     sizes, size : `SizeField` and its size in the target [m].
 
     Returns
     -------
-    points : (n, 3) [m].  cells : (m, 4), right-handed.  inside : (m,) bool, cell of a target.
+    points : (n, 3) [m].  cells : (m, 4), right-handed.  group : (m,) compartment of each cell.
 
     Raises
     ------
@@ -38,27 +39,28 @@ def fill_surfaces(body, targets, sizes, size):
     """
     with gmsh_session() as gmsh, tempfile.TemporaryDirectory() as folder:
         try:
-            volumes = _geometry(gmsh, body, targets)
+            volumes = _geometry(gmsh, surfaces, parents)
             set_sizes(gmsh, sizes, size, Path(folder) / "sizes.dat")
             gmsh.model.mesh.generate(3)
-            gmsh.model.mesh.optimize("", niter=OPTIMISATIONS)
         except Exception as error:  # Gmsh raises nothing more specific
             raise NumericalError(f"Gmsh: {error}") from error
         points, parts = tetrahedra(gmsh, volumes)
-    expected = [enclosed_volume(*surface) for surface in targets]
-    expected.insert(0, enclosed_volume(*body) - sum(expected))
+    enclosed = np.array([enclosed_volume(*surface) for surface in surfaces])
+    expected = enclosed.copy()
+    for volume, parent in zip(enclosed[1:], parents[1:], strict=True):
+        expected[parent] -= volume
     for cells, volume in zip(parts, expected, strict=True):
         got = cell_volumes(points, cells)
         if len(cells) == 0 or got.min() <= 0 or abs(got.sum() / volume - 1) > LOST:
             raise NumericalError(f"Gmsh made {got.sum() * 1e6:.3f} ml of {volume * 1e6:.3f} ml")
-    inside = np.repeat(np.arange(len(parts)) > 0, [len(cells) for cells in parts])
-    return points, np.concatenate(parts), inside
+    cells, group = np.concatenate(parts), np.repeat(groups, [len(part) for part in parts])
+    return polished(points, cells, group, FAIR), cells, group
 
 
-def _geometry(gmsh, body, targets):
-    """Discrete surfaces -> parametrised ones -> volumes: the body's first, then each target's."""
+def _geometry(gmsh, surfaces, parents):
+    """Discrete surfaces -> parametrised ones -> the volume directly inside each."""
     start = 1
-    for points, triangles in [body, *targets]:
+    for points, triangles in surfaces:
         tags = np.arange(start, start + len(points))
         entity = gmsh.model.addDiscreteEntity(2)
         gmsh.model.mesh.addNodes(2, entity, tags, (points * MILLIMETRE).ravel())
@@ -66,16 +68,17 @@ def _geometry(gmsh, body, targets):
         start += len(points)
     gmsh.model.mesh.classifySurfaces(CREASE, True, True, np.pi)
     gmsh.model.mesh.createGeometry()
-    shells = _shells(gmsh, [body, *targets])
-    loops = [gmsh.model.geo.addSurfaceLoop(shell) for shell in shells]
-    volumes = [gmsh.model.geo.addVolume(loops)]
-    volumes += [gmsh.model.geo.addVolume([loop]) for loop in loops[1:]]
+    loops = [gmsh.model.geo.addSurfaceLoop(shell) for shell in _shells(gmsh, surfaces)]
+    volumes = []
+    for number, loop in enumerate(loops):
+        inner = [loops[i] for i in range(1, len(loops)) if parents[i] == number]
+        volumes.append(gmsh.model.geo.addVolume([loop, *inner]))
     gmsh.model.geo.synchronize()
     return volumes
 
 
 def _shells(gmsh, surfaces):
-    """The patches of each closed surface: those whose nodes lie nearest to its own points."""
+    """The patches of each closed surface: those whose nodes are its own points."""
     owner = {tuple(np.round(p * MILLIMETRE, 6)): i for i, (points, _) in enumerate(surfaces)
              for p in points}
     shells = [[] for _ in surfaces]

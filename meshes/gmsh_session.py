@@ -12,6 +12,7 @@ SETTINGS = {
     "Mesh.MaxNumThreads1D": 1,
     "Mesh.MaxNumThreads2D": 1,
     "Mesh.MaxNumThreads3D": 1,
+    "Mesh.Algorithm3D": 10,  # HXT
     "Mesh.RandomSeed": 1,
     "Mesh.MeshSizeExtendFromBoundary": 0,  # sizes come from the field alone
     "Mesh.MeshSizeFromPoints": 0,

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from hifuflow.artifacts import Anatomy
 
-CELL_VOLUME = 0.2  # volume of a tetrahedron over the cube of the wanted size, surfaces included
+CELL_VOLUME = 0.25 # volume of a tetrahedron over the cube of the wanted size, surfaces included
 GROWTH = 1.5  # of the cell size over the target's radius; keeps the skin coarse
 GRID_STEPS = 80  # the field's grid has about this many points along the longest edge
 

@@ -7,29 +7,40 @@ from scipy import ndimage
 from scipy.optimize import brentq
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.special import ndtri
 from skimage.measure import marching_cubes
 
 from hifuflow.errors import NumericalError
 
-LEVELS = (0.02, 0.98)  # where the iso-level of a smoothed mask is looked for
-BELOW_PEAK = 0.99  # a mask of a few voxels, smoothed, nowhere reaches 1
+LEVELS = 2.0  # the iso-level is looked for within so many steps of the surface grid
+BELOW_PEAK = 0.05  # steps between the highest level and the field's peak
+NEAR = 2.0  # standard deviations within which the smoothed mask tells the distance
+CLIP = 1e-4  # of the smoothed mask, where it no longer does
 TAUBIN, ROUNDS = (0.5, -0.53), 8
-SMALLEST_PIECE = 0.02  # of the largest piece's volume; smaller ones cannot be meshed
+SMOOTHING = 0.7  # standard deviation of the Gaussian over the surface grid's spacing
 
 
 class SmoothMask:
-    """A voxel mask, smoothed and resampled: 1 deep inside, 0 far outside, about 1/2 between.
+    """Signed distance from a smoothed voxel mask's surface: positive inside [m].
+
+    A half-space smoothed by a Gaussian of standard deviation s is Phi(d / s) at the distance d
+    from its face. So near the surface the distance is s Phi^-1 of the smoothed mask, free of the
+    voxels' stairs; farther away it is that of the grid's nearest point on the other side.
 
     Parameters
     ----------
     mask : (nx, ny, nz) bool.
     origin, spacing : (3,) position of the first voxel centre, voxel size [m].
-    width : standard deviation of the Gaussian [m].
-    step : spacing of the grid on which surfaces are drawn [m].
+    steps : the grid on which surfaces are drawn has a spacing of the cube root of the mask's
+        volume over this, and nowhere less than the voxels'.
+
+    The Gaussian's standard deviation is `SMOOTHING` times that spacing.
     """
 
-    def __init__(self, mask, origin, spacing, width, step):
+    def __init__(self, mask, origin, spacing, steps):
         spacing = np.asarray(spacing, float)
+        step = np.maximum((mask.sum() * np.prod(spacing)) ** (1 / 3) / steps, spacing)
+        width = SMOOTHING * step
         box = ndimage.find_objects(mask.astype(np.int8))[0]
         pad = np.ceil((3 * width + 2 * step) / spacing).astype(int)
         inner = np.pad(mask[box], [(n, n) for n in pad]).astype(np.float32)
@@ -38,49 +49,73 @@ class SmoothMask:
         extent = spacing * (np.array(inner.shape) - 1)
         shape = np.ceil(extent / step).astype(int) + 1
         axes = [np.linspace(0, n - 1, m) for n, m in zip(inner.shape, shape, strict=True)]
-        self.values = ndimage.map_coordinates(
-            smooth, np.stack(np.meshgrid(*axes, indexing="ij")), order=1)
+        smooth = ndimage.map_coordinates(smooth, np.stack(np.meshgrid(*axes, indexing="ij")),
+                                         order=1)
         self.origin, self.step = start, extent / (shape - 1)
+        self.values = _distance(smooth, width.mean(), self.step)
 
     def surface(self, volume):
-        """Closed iso-surfaces at the level where together they enclose `volume` [m3].
-
-        Cavities and pieces below `SMALLEST_PIECE` of the largest are left out.
+        """The closed iso-surface that encloses `volume` [m3].
 
         Returns
         -------
-        list of (points (n, 3) [m], triangles (m, 3) with normals outward), largest first.
+        points (n, 3) [m], triangles (m, 3) with normals outward.
 
         Raises
         ------
-        NumericalError : no level encloses that volume.
+        NumericalError : no level gives a surface in one piece that encloses the volume.
         """
-        return self.pieces(self.level(volume))
+        peak, reach = self.values.max(), LEVELS * self.step.max()
+        low, high = min(-reach, peak - reach), min(reach, peak - BELOW_PEAK * reach)
 
-    def level(self, volume):
-        """The iso-level whose surfaces enclose `volume` [m3]."""
         def excess(level):
-            return sum(enclosed_volume(*piece) for piece in self.pieces(level)) - volume
+            return enclosed_volume(*self._largest(level)) - volume
 
-        low, high = LEVELS[0], min(LEVELS[1], BELOW_PEAK * self.values.max())
         if low >= high or excess(low) < 0 or excess(high) > 0:
             raise NumericalError(f"no iso-surface encloses {volume * 1e6:.3f} ml")
-        return brentq(excess, low, high, xtol=1e-3, rtol=1e-3)
+        return self._largest(brentq(excess, low, high, xtol=1e-4 * reach))
+
+    def level(self, volume):
+        """The iso-level [m] above which lies `volume` [m3].
+
+        A grid cell counts by how much of it the surface, one step wide, has behind it.
+        """
+        step, part = self.step.mean(), np.prod(self.step)
+        near = self.values[np.abs(self.values) < 4 * self.step.max()]
+        deep = np.count_nonzero(self.values >= 4 * self.step.max())
+
+        def excess(level):
+            return (np.clip(0.5 + (near - level) / step, 0, 1).sum() + deep) * part - volume
+
+        low, high = -3 * step, min(3 * step, self.values.max() - BELOW_PEAK * step)
+        if excess(low) < 0 or excess(high) > 0:
+            return low if excess(low) < 0 else high
+        return brentq(excess, low, high, xtol=1e-4 * step)
 
     def __call__(self, positions):
         """Values of the field at positions (n, 3) [m]."""
         index = (np.asarray(positions) - self.origin) / self.step
         return ndimage.map_coordinates(self.values, index.T, order=1, mode="nearest")
 
-    def pieces(self, level):
-        """Closed surfaces at an iso-level, as `surface` returns them."""
+    def _largest(self, level):
+        """The iso-surface's largest piece; cavities are left out."""
         points, triangles, *_ = marching_cubes(self.values, level)
         # scikit-image orients towards the brighter side
         points = _even(points * self.step + self.origin, triangles)
-        found = connected_pieces(points, triangles[:, ::-1])
-        volumes = np.array([enclosed_volume(*piece) for piece in found])
-        order = np.argsort(-volumes, kind="stable")
-        return [found[i] for i in order if volumes[i] > SMALLEST_PIECE * volumes.max()]
+        return max(connected_pieces(points, triangles[:, ::-1]),
+                   key=lambda piece: enclosed_volume(*piece))
+
+
+def _distance(smooth, width, step):
+    """Signed distance from where a mask smoothed by a Gaussian of that width is 1/2 [m]."""
+    near = width * ndtri(np.clip(smooth, CLIP, 1 - CLIP))
+    inside = smooth > 0.5
+    if not inside.any() or inside.all():
+        return near
+    far = np.where(inside, ndimage.distance_transform_edt(inside, sampling=step),
+                   -ndimage.distance_transform_edt(~inside, sampling=step))
+    beyond = np.sign(near) * np.maximum(np.abs(far), NEAR * width)
+    return np.where(np.abs(near) < NEAR * width, near, beyond)
 
 
 def _even(points, triangles):

@@ -12,50 +12,49 @@ from hifuflow.errors import InputError, NumericalError
 from hifuflow.isolated import OutOfTime, run_isolated
 from hifuflow.job import log
 
-from .conforming import fill_surfaces
+from .compartments import LEAST_VOXELS, Compartments
+from .domain import ROUTES, fill
 from .msh import write_msh
-from .quality import boundary_facets, cell_quality, cell_volumes, unknowns_p2
+from .polish import GOOD, polished
+from .quality import boundary_facets, cell_quality, cell_volumes, smallest_dihedral, unknowns_p2
+from .cell_regions import tag_cells
 from .sizes import SizeField
-from .surfaces import SmoothMask
-from .voxel_route import fill_voxels
 
 ATTEMPTS = 6
-MORE_ATTEMPTS = 6  # while no mesh is acceptable
-AIM = np.array([0.03, 0.01, 0.005])  # count, target's and body's volume: close enough to stop
-LIMITS = np.array([0.10, 0.03, 0.02])  # the same three: what is acceptable at all
-COARSE_LIMITS = np.array([0.10, 0.05, 0.05])  # flat facets cut off more of a rounded body
-COARSE_CELLS = 12_000  # below it
+MORE_ATTEMPTS = 4  # while no mesh meets the goals
 COUNT_EXPONENT = 2.6  # cells ~ size ** -exponent, between surface (2) and volume (3)
-BODY_STEPS, TARGET_STEPS = 22, 14  # surface grid: cube root of the volume over this
-SMOOTHING = 0.7  # standard deviation of the masks' Gaussian over the surface grid's spacing
-CLOSEST = 1.0  # surfaces nearer to each other than this share of the grid's spacing may meet
-WORST_QUALITY = 0.08  # of the worst cell; below it another attempt is made
-LOWEST_QUALITY = 0.05  # of the worst cell; below it a mesh is not acceptable
+# Count, target's, body's and organs' volumes, relative: close enough to stop
+AIM = (0.04, 0.004, 0.004, 0.03)
+# The same of a mesh that is used, by its number of cells from which on they hold. Flat facets cut
+# off more of a rounded body when they are few; organs are what they are, and recorded.
+GOALS = {0: (0.10, 0.05, 0.03), 9_000: (0.10, 0.02, 0.01), 100_000: (0.10, 0.007, 0.01)}
+LIMITS = (0.10, 0.05, 0.05)  # when no way reaches the goals
+AIM_ANGLE, GOAL_ANGLE, LIMIT_ANGLE = 10.0, 8.0, 3.0  # smallest dihedral angle [degrees]
+NEAREST, FARTHEST = 0.8, 1.25  # correction of a surface's volume from one attempt to the next
 CPU_SECONDS = 600  # of one attempt; healthy ones take seconds, so only a real hang meets it
 NUDGE = 1.01
 COARSEST = 0.5  # cells no larger than this share of the target's radius
 FINEST = 0.15  # cells no smaller than this share of a voxel: the masks are smoothed
-LEAST_VOXELS = 8  # of a target whose shape is worth a surface
-MOST_CELLS = 500_000
+MOST_CELLS = 1_000_000
 SKIN, CUT = "skin", "cut"
 
 
 @dataclass
 class Mesh:
-    """points (n, 3) [m], cells (m, 4), inside (m,) bool: cell of the target."""
+    """points (n, 3) [m], cells (m, 4), group (m,): compartment of each cell."""
 
     points: np.ndarray
     cells: np.ndarray
-    inside: np.ndarray
+    group: np.ndarray
 
-    def volumes(self):
-        """Volume of the target and of the whole body [m3]."""
-        volume = cell_volumes(self.points, self.cells)
-        return float(volume[self.inside].sum()), float(volume.sum())
+    def volumes(self, n_surfaces):
+        """What the surfaces enclose: the body, the target, the organs (n_surfaces,) [m3]."""
+        volume = np.bincount(self.group, cell_volumes(self.points, self.cells), n_surfaces + 1)
+        return np.array([volume.sum(), *volume[2:]])
 
 
 def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
-    """Mesh that conforms to the body's surface and the target's, written as MSH 4.1.
+    """Mesh that conforms to body, target and organs with a boundary, written as MSH 4.1.
 
     The surfaces are iso-surfaces of the smoothed voxel masks. Their levels and the size field are
     adjusted together until the meshed volumes equal the voxels' and the count is the wanted one.
@@ -64,33 +63,34 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     ----------
     anatomy : segmented body.
     plan : `Plan`; cells are as fine at its foci as in the target (None: the target alone).
-    config : ``cells`` (wanted number of tetrahedra), and the ``file`` and ``key`` it is from.
-    msh_path : where the mesh goes. Volume groups carry region names: the target's cells that of
-        its largest region, all others that of the largest other region. Facet groups: ``skin``
-        (next to coupling water) and ``cut`` (all others).
+    config : ``cells`` (wanted number of tetrahedra), the ``file`` and ``key`` it is from,
+        ``boundary_regions`` (names of regions whose surfaces the mesh conforms to).
+    msh_path : where the mesh goes. Volume groups carry region names (see `tag_cells`). Facet
+        groups: ``skin`` (next to coupling water) and ``cut`` (all others).
 
     Returns
     -------
     dict : `n_cells`, `n_vertices`, `n_unknowns_p2`, `n_unknowns_p2_off_skin`, `min_quality` and
-        `quality_p01` (radius ratio: 1 regular, 0 flat), `regions` (name -> `volume_m3`,
-        `label_volume_m3`, `lumped`), `method` (`route`, `fallback_reason`, `attempts`
-        of both routes).
-        The volumes are of the two groups that the mesh has: regions that share a group are named
-        in its `lumped`, and have no volume of their own here. The voxels' labels, not the groups,
-        say which tissue is where. An attempt that failed, or was stopped at the limit of CPU
-        time, has a `failure` that says so.
+        `quality_p01` (radius ratio: 1 regular, 0 flat), `min_dihedral_deg` and
+        `dihedral_p01_deg` (smallest angle of each cell), `regions` (see `tag_cells`), `surfaces`
+        (body, target, organs -> `volume_m3`, `label_volume_m3`, `volume_error`), `islands`
+        (pieces without a surface of their own), `method` (`route`, `fallback_reason`, `attempts`
+        of all routes; one that failed has a `failure`).
 
     Raises
     ------
-    InputError : the target is too small, or no mesh of that count meets `LIMITS`.
+    InputError : the target is too small, or no mesh of that count is acceptable.
     """
     sizes = check_cells(anatomy, plan, config)
-    mesh, method = _adjusted(anatomy, sizes, config)
+    compartments = Compartments.of(anatomy, config)
+    mesh, method = _adjusted(compartments, sizes, config)
+    mesh.points = polished(mesh.points, mesh.cells, mesh.group, GOOD)
     facets = boundary_facets(mesh.cells)
     facet_group = np.where(_faces_water(mesh.points[facets].mean(axis=1), anatomy), SKIN, CUT)
-    regions, cell_group = _regions(anatomy, mesh)
+    cell_group, regions = tag_cells(mesh.points, mesh.cells, mesh.group, anatomy, compartments)
     write_msh(msh_path, mesh.points, mesh.cells, cell_group, facets, facet_group)
     quality = cell_quality(mesh.points, mesh.cells)
+    angle = smallest_dihedral(mesh.points, mesh.cells)
     unknowns = unknowns_p2(mesh.cells)
     return {
         "n_cells": len(mesh.cells),
@@ -99,7 +99,11 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
         "n_unknowns_p2_off_skin": unknowns - unknowns_p2(facets[facet_group == SKIN]),
         "min_quality": float(quality.min()),
         "quality_p01": float(np.percentile(quality, 1)),
+        "min_dihedral_deg": float(angle.min()),
+        "dihedral_p01_deg": float(np.percentile(angle, 1)),
         "regions": regions,
+        "surfaces": _surfaces(mesh, compartments),
+        "islands": compartments.dropped,
         "method": method,
     }
 
@@ -130,136 +134,118 @@ def check_cells(anatomy: Anatomy, plan, config: dict) -> SizeField:
     return sizes
 
 
-def _adjusted(anatomy, sizes, config):
-    """Mesh by the first route that works for this body; say which, and why not the other."""
-    domain, wanted, attempts = Domain(anatomy), config["cells"], []
-    if domain.gap < CLOSEST * domain.body_step:
-        reason = f"the target comes within {domain.gap * 1e3:.1f} mm of the body's surface"
-    else:
+def _adjusted(compartments, sizes, config):
+    """Mesh by the first route that reaches the goals; say which, and why not the others."""
+    wanted, attempts, reasons, rest = config["cells"], [], [], []
+    for route in ROUTES:
+        if rest and route is ROUTES[-1]:
+            break
         try:
-            mesh = _iterate(domain, sizes, wanted, _surface_route, attempts)
-            return mesh, {"route": "surfaces", "fallback_reason": None, "attempts": attempts}
+            best = _iterate(route(compartments), compartments.volumes, sizes, wanted, attempts)
         except NumericalError as error:
-            reason = str(error)
-    log.info("no mesh through surfaces: %s; meshing the voxels", reason)
-    try:
-        mesh = _iterate(domain, sizes, wanted, _voxel_route, attempts)
-    except NumericalError as error:
-        cells, target, body = 100 * _limits(wanted)
-        raise InputError(
-            f"no acceptable mesh with so many cells: through surfaces, {reason}; through voxels, "
-            f"{error}", file=config["file"], key=config["key"], value=wanted,
-            allowed=f"a count, most often a larger one, that is met within {cells:g} % with the "
-                    f"target's volume within {target:g} %, the body's within {body:g} %, quality "
-                    f">= {LOWEST_QUALITY}") from error
-    return mesh, {"route": "voxels", "fallback_reason": reason, "attempts": attempts}
+            reasons.append(f"{route.name}: {error}")
+            log.info("no mesh by %s", reasons[-1])
+            continue
+        if best.reaches(_goals(wanted), GOAL_ANGLE):
+            return best.mesh, _method(route.name, reasons, attempts)
+        reasons.append(f"{route.name}: the best of the attempts has {best}")
+        log.info("not reached by %s", reasons[-1])
+        if best.reaches(LIMITS, LIMIT_ANGLE):
+            rest.append((best.score, route.name, best.mesh))
+    if rest:
+        _, name, mesh = min(rest, key=lambda found: found[0])
+        return mesh, _method(name, reasons, attempts)
+    cells, target, body = (100 * limit for limit in LIMITS)
+    raise InputError(
+        "no acceptable mesh with so many cells: " + "; ".join(reasons), file=config["file"],
+        key=config["key"], value=wanted,
+        allowed=f"a count, most often a larger one, that is met within {cells:g} % with the "
+                f"target's volume within {target:g} %, the body's within {body:g} %, and dihedral "
+                f"angles >= {LIMIT_ANGLE:g} degrees")
 
 
-def _limits(wanted):
-    """What is acceptable for a mesh of so many cells: count, target's and body's volume."""
-    return COARSE_LIMITS if wanted < COARSE_CELLS else LIMITS
+def _method(route, reasons, attempts):
+    return {"route": route, "fallback_reason": "; ".join(reasons) or None, "attempts": attempts}
 
 
-class Domain:
-    """Smoothed masks of the target and the body, their voxel volumes (2,) [m3], their gap [m]."""
-
-    def __init__(self, anatomy):
-        body = ndimage.binary_fill_holes(anatomy.body_mask)
-        self.target, target_volume, _ = self._smooth(anatomy, anatomy.target_mask, TARGET_STEPS)
-        self.body, body_volume, self.body_step = self._smooth(anatomy, body, BODY_STEPS)
-        self.volumes = np.array([target_volume, body_volume])
-        depth = ndimage.distance_transform_edt(np.pad(body, 1), sampling=anatomy.spacing)
-        self.gap = float(depth[np.pad(anatomy.target_mask, 1)].min())
-
-    @staticmethod
-    def _smooth(anatomy, mask, steps):
-        """Smoothed mask on a grid that suits its volume, never finer than the voxels."""
-        volume = mask.sum() * anatomy.voxel_volume
-        step = max(volume ** (1 / 3) / steps, anatomy.spacing.max())
-        smooth = SmoothMask(mask, anatomy.affine[:3, 3], anatomy.spacing, SMOOTHING * step, step)
-        return smooth, volume, step
-
-
-def _surface_route(domain, aim, sizes, size):
-    body = domain.body.surface(aim[1])[0]
-    return fill_surfaces(body, domain.target.surface(aim[0]), sizes, size)
-
-
-def _voxel_route(domain, aim, sizes, size):
-    return fill_voxels(domain.body, domain.body.level(aim[1]), domain.target,
-                       domain.target.level(aim[0]), sizes, size)
+def _goals(wanted):
+    """What a mesh of so many cells is held to: count, target's and body's volume."""
+    return GOALS[max(cells for cells in GOALS if cells <= wanted)]
 
 
 @dataclass
 class Attempt:
-    """A mesh, its worst cell's quality, and count and volumes over the wanted ones (3,)."""
+    """A mesh, its smallest dihedral angle, and count and volumes over the wanted ones.
+
+    `ratio` : (2 + n_surfaces,) count, target, body, organs.
+    """
 
     mesh: Mesh
-    quality: float
+    angle: float
     ratio: np.ndarray
 
     @classmethod
     def of(cls, mesh, wanted, volumes):
-        ratio = np.array([len(mesh.cells) / wanted, *(mesh.volumes() / volumes)])
-        return cls(mesh, float(cell_quality(mesh.points, mesh.cells).min()), ratio)
+        body, target, *organs = mesh.volumes(len(volumes)) / volumes
+        return cls(mesh, float(smallest_dihedral(mesh.points, mesh.cells).min()),
+                   np.array([len(mesh.cells) / wanted, target, body, *organs]))
 
     @property
     def score(self):
         """At most 1 when it is not worth trying again."""
-        off = np.max(np.abs(self.ratio - 1) / AIM)
-        return max(off, WORST_QUALITY / max(self.quality, 1e-9))
+        aim = np.array(AIM)[np.minimum(np.arange(len(self.ratio)), 3)]
+        return max(np.max(np.abs(self.ratio - 1) / aim), AIM_ANGLE / max(self.angle, 1e-9))
 
-    def acceptable(self, limits):
-        """Whether it may be used."""
-        return bool(self.quality >= LOWEST_QUALITY and (np.abs(self.ratio - 1) <= limits).all())
+    def reaches(self, limits, angle):
+        """Whether count, target, body and angles are as asked."""
+        return bool(self.angle >= angle and (np.abs(self.ratio[:3] - 1) <= limits).all())
 
     def __str__(self):
         return (f"{len(self.mesh.cells)} cells, target volume {100 * (self.ratio[1] - 1):+.1f} %, "
-                f"body {100 * (self.ratio[2] - 1):+.1f} %, quality {self.quality:.2f}")
+                f"body {100 * (self.ratio[2] - 1):+.1f} %, smallest dihedral angle "
+                f"{self.angle:.1f} degrees")
 
 
-def _iterate(domain, sizes, wanted, route, history):
-    """Mesh again with corrected size and surface volumes until all are close; keep the best.
+def _iterate(route, volumes, sizes, wanted, history):
+    """Mesh again with corrected size and surface volumes until all are close; the best attempt.
 
     Each attempt, failed or not, is appended to `history`.
 
     Raises
     ------
-    NumericalError : no attempt gave an acceptable mesh.
+    NumericalError : no attempt gave a mesh.
     """
-    size, aim, limits = sizes.size(wanted), domain.volumes.copy(), _limits(wanted)
+    size, aim, goals = sizes.size(wanted), volumes.copy(), _goals(wanted)
     best, failures = None, 0
     for number in range(1, ATTEMPTS + MORE_ATTEMPTS + 1):
         try:
-            mesh = Mesh(*run_isolated(route, domain, aim, sizes, size, cpu_seconds=CPU_SECONDS))
+            mesh = Mesh(*run_isolated(fill, route, aim, sizes, size,
+                                     cpu_seconds=CPU_SECONDS))
         except NumericalError as error:
             log.info("attempt %d failed: %s", number, error)
-            history.append({"by": route.__name__.strip("_"), "size_m": float(size),
-                            "failure": str(error)})
+            history.append({"by": route.name, "size_m": float(size), "failure": str(error)})
             failures += 1
             if best is None and (failures == 2 or isinstance(error, OutOfTime)):
                 raise
-            if isinstance(error, OutOfTime):
-                break
-            if best and number >= ATTEMPTS and best.acceptable(limits):
+            if isinstance(error, OutOfTime) or failures == 4:
                 break
             # another level and size make other surfaces
-            aim, size = np.sqrt(aim * domain.volumes) * NUDGE, size * NUDGE
+            aim, size = np.sqrt(aim * volumes) * NUDGE, size * NUDGE
             continue
-        attempt = Attempt.of(mesh, wanted, domain.volumes)
-        log.info("attempt %d: %s", number, attempt)
-        history.append({"by": route.__name__.strip("_"), "size_m": float(size),
-                        "n_cells": len(mesh.cells), "min_quality": attempt.quality})
-        if best is None or ((not attempt.acceptable(limits), attempt.score)
-                            < (not best.acceptable(limits), best.score)):
+        attempt = Attempt.of(mesh, wanted, volumes)
+        log.info("attempt %d by %s: %s", number, route.name, attempt)
+        history.append({"by": route.name, "size_m": float(size), "n_cells": len(mesh.cells),
+                        "target_volume_error": float(attempt.ratio[1] - 1),
+                        "min_dihedral_deg": attempt.angle})
+        if best is None or ((not attempt.reaches(goals, GOAL_ANGLE), attempt.score)
+                            < (not best.reaches(goals, GOAL_ANGLE), best.score)):
             best = attempt
-        if attempt.score <= 1 or (number >= ATTEMPTS and best.acceptable(limits)):
+        if best.score <= 1 or (number >= ATTEMPTS and best.reaches(goals, GOAL_ANGLE)):
             break
         size *= attempt.ratio[0] ** (1 / COUNT_EXPONENT)
-        aim = aim / attempt.ratio[1:]
-    if not best.acceptable(limits):
-        raise NumericalError(f"the best of {number} attempts has {best}")
-    return best.mesh
+        _, target, body, *organs = np.clip(attempt.ratio, NEAREST, FARTHEST)
+        aim = aim / np.array([body, target, *organs])
+    return best
 
 
 def _faces_water(positions, anatomy):
@@ -273,19 +259,11 @@ def _faces_water(positions, anatomy):
     return distance[0] < distance[1]
 
 
-def _regions(anatomy, mesh):
-    """Group name of each cell, and the volumes of the two groups."""
-    volume = cell_volumes(mesh.points, mesh.cells)
-    names = np.empty(len(mesh.cells), object)
-    record = {}
-    for in_target in (True, False):
-        part = {name: region["volume_m3"] for name, region in anatomy.regions.items()
-                if (name in anatomy.target) == in_target}
-        if not part:
-            raise NumericalError("the whole body is target: nothing is left around it")
-        name = max(part, key=part.get)
-        names[mesh.inside == in_target] = name
-        record[name] = {"volume_m3": float(volume[mesh.inside == in_target].sum()),
-                        "label_volume_m3": sum(part.values()),
-                        "lumped": sorted(part)}
-    return record, names.astype(str)
+def _surfaces(mesh, compartments):
+    """Volumes that the mesh's surfaces enclose, against the voxels'."""
+    names, record = ["body", *compartments.names[2:]], {}
+    for name, volume, voxels in zip(names, mesh.volumes(len(names)), compartments.volumes,
+                                    strict=True):
+        record[name] = {"volume_m3": float(volume), "label_volume_m3": float(voxels),
+                        "volume_error": float(volume / voxels - 1)}
+    return record

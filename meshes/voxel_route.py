@@ -1,4 +1,5 @@
-"""The mesh that always works: fill a box, then move nodes onto the surfaces."""
+"""The mesh that always works: fill a box, give every cell its compartment, move nodes between
+two compartments onto the surface that parts them."""
 
 from __future__ import annotations
 
@@ -11,38 +12,96 @@ from scipy.sparse.csgraph import connected_components
 
 from hifuflow.errors import NumericalError
 
+from .compartments import OUTSIDE, REST, TARGET
 from .gmsh_session import gmsh_session
 from .gmsh_tools import MILLIMETRE, set_sizes, tetrahedra
-from .quality import EDGES, cell_quality
+from .quality import EDGES, FACES, interface_facets, row_keys, shape
 
-WORST = 0.12  # no node moves so far that a cell becomes worse than this
-NEAR = 0.5  # a node moves to a crossing on the nearer half of its edge
+WORST = 8.5  # no node moves so far that the `shape` of a cell becomes worse than this
+BISECTIONS = 7
 HALVINGS = 4  # of a move that spoils a cell
-SWEEPS = 10  # of smoothing after the moves
+STAGES = 2  # in which nodes move onto the surfaces, the others making way in between
+PROJECTIONS = 3
+LAYERS, SWEEPS = 2, 1  # of nodes that make way, and how often
+RELAXED = 15.0  # the same for nodes that make way
+LEAST_SLOPE = 0.3
+NEWTON_STEPS = 3
+FARTHEST = 0.3  # of the shortest edge at a node, in one projection
 
 
-def fill_voxels(body, body_level, target, target_level, sizes, size):
-    """Mesh a box around the body, snap nodes to both surfaces, keep the cells inside the body.
+class Fields:
+    """Which compartment a position lies in: smoothed masks and their iso-levels.
+
+    Each mask but the body's holds its organ and all that go before it, so that no gap opens where
+    two touch: a position belongs to the first one that holds it.
 
     Parameters
     ----------
-    body, target : `SmoothMask`.  body_level, target_level : their iso-levels.
+    masks : `SmoothMask` of the body; the target; the target and the first organ; ...
+    levels : the iso-level of each.
+    """
+
+    def __init__(self, masks, levels):
+        self.masks, self.levels = masks, levels
+
+    def __call__(self, positions):
+        """(n, len(masks)): positive inside; the body holds whatever lies in its parts."""
+        value = np.column_stack([mask(positions) - level
+                                 for mask, level in zip(self.masks, self.levels, strict=True)])
+        value[:, 0] = value.max(axis=1)
+        return value
+
+    @staticmethod
+    def compartment(value):
+        """Compartment (n,) at positions with these values."""
+        inner = value[:, 1:] > 0
+        return np.where(value[:, 0] <= 0, OUTSIDE,
+                        np.where(inner.any(axis=1), TARGET + inner.argmax(axis=1), REST))
+
+    @staticmethod
+    def between(value, low, high):
+        """What is 0 on the surface between compartments `low` and `high` (n,), low < high."""
+        column = np.where(low == OUTSIDE, 0, np.where(low == REST, high, low) - REST)
+        return value[np.arange(len(value)), column]
+
+    def step(self, positions, low, high):
+        """Newton's step (n, 3) [m] towards the surface between two compartments."""
+        h = min(mask.step.min() for mask in self.masks) / 2
+        value = self.between(self(positions), low, high)
+        gradient = np.column_stack([
+            (self.between(self(positions + d), low, high)
+             - self.between(self(positions - d), low, high)) / (2 * h) for d in h * np.eye(3)])
+        # below that slope of a signed distance there is a ridge, not a surface
+        slope = np.maximum(np.linalg.norm(gradient, axis=1), LEAST_SLOPE)
+        return (-value / slope**2)[:, None] * gradient
+
+
+def fill_voxels(masks, levels, sizes, size, snap):
+    """Mesh a box around the body, keep the cells inside, conform to the surfaces.
+
+    Parameters
+    ----------
+    masks, levels : see `Fields`.
     sizes, size : `SizeField` and its size in the target [m].
+    snap : whether nodes move onto the surfaces; else these are made of whole cells' facets.
 
     Returns
     -------
-    points : (n, 3) [m].  cells : (m, 4), right-handed.  inside : (m,) bool, cell of the target.
+    points : (n, 3) [m].  cells : (m, 4), right-handed.  group : (m,) compartment of each cell.
     """
-    points, cells = _box(body, sizes, size)
-    fixed = np.zeros(len(points), bool)
-    for mask, level in ((target, target_level), (body, body_level)):
-        points, fixed = _snapped(points, cells, fixed, mask, level)
-    points = _relaxed(points, cells, fixed)
-    in_body = _majority(points, cells, body, body_level)
-    inside = _majority(points, cells, target, target_level) & in_body
-    keep = in_body & _one_piece(cells, in_body)
+    fields = Fields(masks, levels)
+    points, cells = _box(masks[0], sizes, size)
+    if snap:
+        points = _snapped(points, cells, fields)
+    group = _majority(points, cells, fields)
+    keep = _largest_piece(cells, group)
+    if not keep.any():
+        raise NumericalError("no cell lies inside the body")
     used, cells = np.unique(cells[keep], return_inverse=True)
-    return points[used], cells.reshape(-1, 4), inside[keep]
+    points, cells, group = points[used], cells.reshape(-1, 4), group[keep]
+    if snap:
+        points = _projected(points, cells, group, fields)
+    return points, cells, group
 
 
 def _box(body, sizes, size):
@@ -60,81 +119,185 @@ def _box(body, sizes, size):
     return points, cells
 
 
-def _snapped(points, cells, fixed, mask, level):
-    """Move the nodes nearest to an iso-surface onto it; nodes that are fixed stay."""
-    value = mask(points) - level
-    edges = np.unique(np.sort(cells[:, EDGES].reshape(-1, 2), axis=1), axis=0)
-    edges = edges[value[edges[:, 0]] * value[edges[:, 1]] < 0]
-    share = value[edges[:, 0]] / (value[edges[:, 0]] - value[edges[:, 1]])
-    crossing = points[edges[:, 0]] + share[:, None] * (points[edges[:, 1]] - points[edges[:, 0]])
-    near = np.where(share < NEAR, edges[:, 0], edges[:, 1])
-    count = np.bincount(near, minlength=len(points))
-    mean = np.column_stack([np.bincount(near, x, minlength=len(points)) for x in crossing.T])
-    move = np.where(count[:, None] > 0, mean / np.maximum(count, 1)[:, None] - points, 0.0)
-    move[fixed] = 0
-    points = _careful(points, cells, move)
-    return points, fixed | (count > 0)
-
-
-def _careful(points, cells, move):
-    """Apply moves; halve, and at last drop, those that would spoil a cell."""
-    before = cell_quality(points, cells)
-    for attempt in range(HALVINGS + 1):
-        after = cell_quality(points + move, cells)
-        bad = np.unique(cells[after < np.minimum(WORST, before)])
-        if len(bad) == 0:
-            return points + move
-        move[bad] *= 0.5 if attempt < HALVINGS - 1 else 0.0
-    while True:  # dropping a move can spoil a neighbour's cell: drop those as well
-        after = cell_quality(points + move, cells)
-        bad = np.unique(cells[after < np.minimum(WORST, before)])
-        if not np.any(move[bad]):
-            return points + move
-        move[bad] = 0
-
-
-def _relaxed(points, cells, fixed):
-    """Laplacian smoothing of the free nodes that never spoils a cell."""
-    pairs = np.unique(np.sort(cells[:, EDGES].reshape(-1, 2), axis=1), axis=0)
-    n = len(points)
-    hull = np.any((points <= points.min(axis=0) + 1e-9) | (points >= points.max(axis=0) - 1e-9),
-                  axis=1)
-    graph = coo_array((np.ones(len(pairs)), pairs.T), (n, n)).tocsr()
-    graph = graph + graph.T
-    degree = np.maximum(graph.sum(axis=1), 1)[:, None]
-    for _ in range(SWEEPS):
-        move = 0.5 * (graph @ points / degree - points)
-        move[fixed | hull] = 0
-        points = _improving(points, cells, move)
+def _snapped(points, cells, fields):
+    """Move the nodes nearest to a surface onto it."""
+    side = fields.compartment(fields(points))
+    pairs = cells[:, EDGES].reshape(-1, 2)
+    pairs = pairs[side[pairs[:, 0]] != side[pairs[:, 1]]]
+    _, first = np.unique(row_keys(pairs), return_index=True)
+    a, b = np.sort(pairs[first], axis=1).T
+    low, high = np.zeros(len(a)), np.ones(len(a))
+    for _ in range(BISECTIONS):
+        share = (low + high) / 2
+        middle = points[a] + share[:, None] * (points[b] - points[a])
+        same = fields.compartment(fields(middle)) == side[a]
+        low, high = np.where(same, share, low), np.where(same, high, share)
+    share = (low + high) / 2
+    crossing = points[a] + share[:, None] * (points[b] - points[a])
+    chosen, edge = _cover(a, b, share, len(points))
+    count = np.bincount(chosen, minlength=len(points))
+    total = np.column_stack([np.bincount(chosen, x, len(points)) for x in crossing[edge].T])
+    goal = np.where(count[:, None] > 0, total / np.maximum(count, 1)[:, None], points)
+    nodes = np.flatnonzero(count)
+    other = np.zeros(len(points), np.int64)
+    other[chosen] = np.where(a[edge] == chosen, side[b[edge]], side[a[edge]])
+    low, high = np.sort([side[nodes], other[nodes]], axis=0)
+    for _ in range(NEWTON_STEPS):
+        goal[nodes] += fields.step(goal[nodes], low, high)
+    for steps in range(STAGES, 0, -1):
+        move = np.zeros_like(points)
+        move[nodes] = (goal[nodes] - points[nodes]) / steps
+        points = _careful(points, cells, move, WORST)
+        points = _relaxed(points, cells, nodes)
     return points
 
 
-def _improving(points, cells, move):
-    """Apply the moves whose cells keep, at the worst, the quality of the worst cell before."""
-    before = cell_quality(points, cells)
-    worst = np.full(len(points), np.inf)
-    np.minimum.at(worst, cells.ravel(), np.repeat(before, 4))
+def _cover(a, b, share, n_nodes):
+    """Choose nodes so that every crossed edge has one, those nearest to the surface first.
+
+    Were both ends of edges moved onto the surface, cells would become flat.
+
+    Parameters
+    ----------
+    a, b : (n,) ends of the crossed edges.  share : (n,) where they are crossed, from a to b.
+
+    Returns
+    -------
+    node, edge : chosen nodes and the edges whose crossings they shall move to, in pairs.
+    """
+    nodes, edges = [], []
+    active = np.arange(len(a))
+    while len(active):
+        near = np.full(n_nodes, np.inf)
+        np.minimum.at(near, a[active], share[active])
+        np.minimum.at(near, b[active], 1 - share[active])
+        order = np.lexsort((np.arange(n_nodes), near))
+        rank = np.empty(n_nodes, np.int64)
+        rank[order] = np.arange(n_nodes)
+        first = np.full(n_nodes, n_nodes)  # best rank among the node and its neighbours
+        lower = np.minimum(rank[a[active]], rank[b[active]])
+        np.minimum.at(first, a[active], lower)
+        np.minimum.at(first, b[active], lower)
+        chosen = first == rank
+        for end in (a, b):
+            mine = active[chosen[end[active]]]
+            nodes.append(end[mine])
+            edges.append(mine)
+        active = active[~(chosen[a[active]] | chosen[b[active]])]
+    return np.concatenate([*nodes, a[:0]]), np.concatenate([*edges, active])
+
+
+def _projected(points, cells, group, fields):
+    """Move the nodes between two compartments onto the surface that parts them."""
+    facets, sides = interface_facets(cells, group)
+    low, high = np.sort(sides, axis=1).T
+    least = np.full(len(points), np.iinfo(np.int64).max)
+    most = np.full(len(points), -1)
+    pair = low * (sides.max() + 1) + high
+    for corner in facets.T:
+        np.minimum.at(least, corner, pair)
+        np.maximum.at(most, corner, pair)
+    nodes = np.flatnonzero((most >= 0) & (least == most))
+    low, high = least[nodes] // (sides.max() + 1), least[nodes] % (sides.max() + 1)
+    surface = np.flatnonzero(most >= 0)
+    for _ in range(PROJECTIONS):
+        step = fields.step(points[nodes], low, high)
+        length = np.maximum(np.linalg.norm(step, axis=1), 1e-12)
+        farthest = FARTHEST * _shortest_edge(points, cells)[nodes]
+        move = np.zeros_like(points)
+        move[nodes] = step * np.minimum(1, farthest / length)[:, None]
+        points = _careful(points, cells, move, WORST)
+        points = _relaxed(points, cells, surface)
+    return points
+
+
+def _relaxed(points, cells, fixed):
+    """Laplacian smoothing of the free nodes next to those that are fixed."""
+    near = np.zeros(len(points), bool)
+    near[fixed] = True
+    for _ in range(LAYERS):
+        near[cells[near[cells].any(axis=1)]] = True
+    hull = np.any((points <= points.min(axis=0) + 1e-9) | (points >= points.max(axis=0) - 1e-9),
+                  axis=1)
+    near[hull] = False
+    near[fixed] = False
+    around = cells[near[cells].any(axis=1)]
+    pairs = around[:, EDGES].reshape(-1, 2)
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
+    pairs = pairs[near[pairs[:, 0]]]
+    degree = np.maximum(np.bincount(pairs[:, 0], minlength=len(points)), 1)[:, None]
+    for _ in range(SWEEPS):
+        mean = np.column_stack([np.bincount(pairs[:, 0], points[pairs[:, 1], i], len(points))
+                                for i in range(3)]) / degree
+        points = _careful(points, around, np.where(near[:, None], 0.5 * (mean - points), 0.0),
+                          RELAXED)
+    return points
+
+
+def _shortest_edge(points, cells):
+    """Length (n,) of the shortest edge at each node [m]."""
+    shortest = np.full(len(points), np.inf)
+    for a, b in EDGES:
+        length = np.linalg.norm(points[cells[:, a]] - points[cells[:, b]], axis=1)
+        np.minimum.at(shortest, cells[:, a], length)
+        np.minimum.at(shortest, cells[:, b], length)
+    return shortest
+
+
+def _careful(points, cells, move, worst):
+    """Apply moves; halve, and at last drop, those that would spoil a cell.
+
+    In a cell whose `shape` would fall below `worst`, and below what it was, the node that moves
+    farthest is held back.
+    """
+    length = np.linalg.norm(move, axis=1)
+    cells = cells[(length > 0)[cells].any(axis=1)]
+    floor = np.minimum(worst, shape(points[cells])) - 1e-9
+    move, halved, check = move.copy(), np.zeros(len(points), np.int64), np.arange(len(cells))
     while True:
-        after = cell_quality(points + move, cells)
-        spoiled = (after[:, None] < worst[cells]) & np.any(move[cells] != 0, axis=2)
-        if not spoiled.any():
+        bad = check[shape((points + move)[cells[check]]) < floor[check]]
+        if len(bad) == 0:
             return points + move
-        move[np.unique(cells[spoiled])] = 0
+        farthest = np.unique(cells[bad, length[cells[bad]].argmax(axis=1)])
+        halved[farthest] += 1
+        move[farthest] *= np.where(halved[farthest] > HALVINGS, 0.0, 0.5)[:, None]
+        length[farthest] = np.linalg.norm(move[farthest], axis=1)
+        held = np.zeros(len(points), bool)
+        held[farthest] = True
+        check = np.flatnonzero(held[cells].any(axis=1))
 
 
-def _majority(points, cells, mask, level):
-    """Cells whose mean over corners and centroid lies inside the iso-surface."""
-    value = mask(points) - level
-    centre = mask(points[cells].mean(axis=1)) - level
-    return value[cells].mean(axis=1) + centre > 0
+def _majority(points, cells, fields):
+    """Compartment of each cell by its corners and its centroid; no cell juts out alone."""
+    value = fields(points)[cells].mean(axis=1) + fields(points[cells].mean(axis=1))
+    value[:, 0] = np.maximum(value[:, 0], value.max(axis=1))
+    group = fields.compartment(value)
+    across = _across(cells)
+    neighbour = np.where(across >= 0, group[across], OUTSIDE)
+    for number in np.unique(group):
+        alone = (group != number) & ((neighbour == number).sum(axis=1) >= 3)
+        group[alone] = number
+    return group
 
 
-def _one_piece(cells, keep):
-    """Cells of the largest piece that hangs together through facets' nodes."""
-    inner = np.flatnonzero(keep)
-    rows = np.repeat(inner, 4)
-    n = len(cells)
-    graph = coo_array((np.ones(len(rows)), (rows, n + cells[inner].ravel())),
-                      (n + cells.max() + 1,) * 2)
-    piece = connected_components(graph, directed=False)[1][:n]
-    return piece == np.bincount(piece[inner]).argmax()
+def _across(cells):
+    """Neighbour of each cell across its four faces, (m, 4); -1 where there is none."""
+    key = row_keys(cells[:, FACES].reshape(-1, 3))
+    order = np.argsort(key, kind="stable")
+    same = key[order][1:] == key[order][:-1]
+    first, second = order[:-1][same], order[1:][same]
+    across = np.full(len(key), -1)
+    across[first], across[second] = second // 4, first // 4
+    return across.reshape(-1, 4)
+
+
+def _largest_piece(cells, group):
+    """Cells of the body's largest piece that hangs together through faces, (m,) bool."""
+    inside = group != OUTSIDE
+    across = _across(cells)
+    here, face = np.nonzero((across >= 0) & inside[:, None])
+    there = across[here, face]
+    both = inside[there]
+    graph = coo_array((np.ones(both.sum()), (here[both], there[both])), (len(cells),) * 2)
+    piece = connected_components(graph, directed=False)[1]
+    return inside & (piece == np.bincount(piece[inside], minlength=1).argmax())

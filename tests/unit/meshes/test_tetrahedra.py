@@ -12,6 +12,8 @@ from hifuflow.errors import InputError, NumericalError
 from hifuflow.isolated import OutOfTime
 from hifuflow.provenance import ROOT
 from meshes.anatomy import build_anatomy
+from meshes.compartments import Compartments
+from meshes.domain import SurfaceRoute
 from meshes.quality import boundary_facets, cell_quality, cell_volumes, unknowns_p2
 from meshes.surfaces import SmoothMask, enclosed_volume
 from meshes.tetrahedra import check_cells, mesh_anatomy
@@ -116,15 +118,15 @@ def test_target_at_the_skin_falls_back_to_voxels(tmp_path):
 
 
 def test_failing_surfaces_fall_back_to_voxels(tmp_path, monkeypatch):
-    def without_surfaces(route, *arguments, cpu_seconds):
-        if "surface" in route.__name__:
+    def without_surfaces(fill, route, *arguments, cpu_seconds):
+        if route.name == "surfaces":
             raise NumericalError("no parametrisation")
-        return route(*arguments)
+        return fill(route, *arguments)
 
     monkeypatch.setattr(tetrahedra, "run_isolated", without_surfaces)
     record = mesh_anatomy(nested_balls(), None, wanted(4000), tmp_path / "m.msh")
     assert record["method"]["route"] == "voxels"
-    assert record["method"]["fallback_reason"] == "no parametrisation"
+    assert record["method"]["fallback_reason"] == "surfaces: no parametrisation"
     assert record["n_cells"] == pytest.approx(4000, rel=0.1)
 
 
@@ -152,57 +154,51 @@ def test_finer_cells_than_voxels_are_conceivable():
     assert sizes.size(100_000) < anatomy.spacing.min() / 2
 
 
-@pytest.mark.parametrize("volumes, count, accepted", [
-    ((1, 1), 1, True), ((1.04, 1), 1, True), ((1.06, 1), 1, False), ((1, 0.94), 1, False),
-    ((1, 1), 1.09, True), ((1, 1), 1.12, False)])
-def test_what_is_acceptable_of_a_coarse_mesh(volumes, count, accepted):
-    attempt = tetrahedra.Attempt(None, 0.2, np.array([count, *volumes]))
-    assert attempt.acceptable(tetrahedra._limits(5000)) == accepted
+@pytest.mark.parametrize("target, body, count, cells, reached", [
+    (1.04, 1, 1, 5000, True), (1.06, 1, 1, 5000, False), (1, 0.96, 1, 5000, False),
+    (1, 1, 1.09, 5000, True), (1, 1, 1.12, 5000, False), (1.03, 1, 1, 16_500, False),
+    (1.01, 1, 1, 16_500, True), (1.01, 1, 1, 200_000, False)])
+def test_a_finer_mesh_must_be_closer(target, body, count, cells, reached):
+    attempt = tetrahedra.Attempt(None, 10.0, np.array([count, target, body]))
+    assert attempt.reaches(tetrahedra._goals(cells), tetrahedra.GOAL_ANGLE) == reached
+    assert not attempt.reaches(tetrahedra._goals(cells), 11.0)
 
 
-def test_a_fine_mesh_must_be_closer_and_none_may_be_flat():
-    close, off = np.array([1, 1.02, 1.01]), np.array([1, 1.04, 1.0])
-    fine = tetrahedra._limits(16_500)
-    assert tetrahedra.Attempt(None, 0.06, close).acceptable(fine)
-    assert not tetrahedra.Attempt(None, 0.06, off).acceptable(fine)
-    assert not tetrahedra.Attempt(None, 0.04, close).acceptable(fine)
-
-
-@pytest.mark.parametrize("spoilt, words", [("cells", r"\d+ cells"), ("quality", "quality 0.00")])
+@pytest.mark.parametrize("spoilt, words", [("cells", r"\d+ cells"), ("angle", "angle 0.0 degrees")])
 def test_no_acceptable_mesh_is_an_error_that_tells_what_was_reached(spoilt, words, tmp_path,
                                                                     monkeypatch):
     anatomy, calls = nested_balls(), []
-    sizes, domain = check_cells(anatomy, None, wanted(5000)), tetrahedra.Domain(anatomy)
-    ball = tetrahedra._surface_route(domain, domain.volumes, sizes, sizes.size(5000))
+    sizes, domain = check_cells(anatomy, None, wanted(5000)), Compartments.of(anatomy, wanted(5000))
+    ball = SurfaceRoute(domain)(domain.volumes, sizes, sizes.size(5000))
 
-    def always_this_one(route, *_, cpu_seconds):
-        calls.append(route.__name__)
+    def always_this_one(fill, route, *_, cpu_seconds):
+        calls.append(route.name)
         return ball
 
     monkeypatch.setattr(tetrahedra, "run_isolated", always_this_one)
-    if spoilt == "quality":
-        monkeypatch.setattr(tetrahedra, "cell_quality", lambda points, cells: np.zeros(len(cells)))
+    if spoilt == "angle":
+        monkeypatch.setattr(tetrahedra, "smallest_dihedral", lambda points, cells: np.zeros(3))
     cells = len(ball[1]) * (2 if spoilt == "cells" else 1)
     with pytest.raises(InputError, match=rf"mesh\.control\.cells = {cells}: .*{words}.*10 %"):
         mesh_anatomy(anatomy, None, wanted(cells), tmp_path / "m.msh")
-    assert set(calls) == {"_surface_route", "_voxel_route"}
-    assert len(calls) == 2 * (tetrahedra.ATTEMPTS + tetrahedra.MORE_ATTEMPTS)
+    assert set(calls) == {"surfaces", "voxels", "stairs"}
+    assert len(calls) == 3 * (tetrahedra.ATTEMPTS + tetrahedra.MORE_ATTEMPTS)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_hang_ends_a_route_and_is_recorded(tmp_path, monkeypatch):
-    def stopped_once(route, *arguments, cpu_seconds):
-        if route is tetrahedra._surface_route:
+    def stopped_once(fill, route, *arguments, cpu_seconds):
+        if route.name == "surfaces":
             raise OutOfTime("was stopped at the limit of 600 s of CPU time")
-        return route(*arguments)
+        return fill(route, *arguments)
 
     monkeypatch.setattr(tetrahedra, "run_isolated", stopped_once)
     record = mesh_anatomy(nested_balls(), None, wanted(4000), tmp_path / "m.msh")
     assert record["method"]["route"] == "voxels"
     assert "limit of 600 s" in record["method"]["fallback_reason"]
     first, *others = record["method"]["attempts"]
-    assert first["by"] == "surface_route" and "limit of 600 s" in first["failure"]
-    assert others and {attempt["by"] for attempt in others} == {"voxel_route"}
+    assert first["by"] == "surfaces" and "limit of 600 s" in first["failure"]
+    assert others and {attempt["by"] for attempt in others} == {"voxels"}
 
 
 def test_quality_of_known_tetrahedra():
@@ -221,10 +217,9 @@ def test_iso_surface_encloses_the_asked_volume():
     x, y, z = np.indices((40, 40, 40)) - 19.5
     mask = x**2 + y**2 + z**2 <= 12**2
     mask[1, 1, 1] = True  # a speck is left out
-    surface = SmoothMask(mask, [0, 0, 0], [1e-3] * 3, 1e-3, 1.5e-3).surface(6e-6)
-    assert len(surface) == 1
-    assert enclosed_volume(*surface[0]) == pytest.approx(6e-6, rel=0.005)
-    points = surface[0][0]
+    surface = SmoothMask(mask, [0, 0, 0], [1e-3] * 3, 14).surface(6e-6)
+    assert enclosed_volume(*surface) == pytest.approx(6e-6, rel=0.005)
+    points = surface[0]
     radius = np.linalg.norm(points - 0.0195, axis=1)
     np.testing.assert_allclose(radius, (6e-6 * 3 / (4 * np.pi)) ** (1 / 3), rtol=0.04)
     assert ndimage.label(mask)[1] == 2

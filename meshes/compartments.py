@@ -1,0 +1,201 @@
+"""What the mesh conforms to: the body, the target, and organs that have a real boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+from scipy import ndimage
+
+from hifuflow.artifacts import Anatomy
+from hifuflow.errors import InputError
+from hifuflow.job import log
+
+OUTSIDE, REST, TARGET = 0, 1, 2
+TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a corner hang together
+LEAST_VOXELS = 8  # of a piece whose shape is worth a surface
+SMALLEST_PIECE = 0.02  # of the compartment's largest piece; smaller ones get no surface
+MOST_PIECES = 24  # beyond it the pieces are not meshed one by one
+
+
+@dataclass
+class Compartments:
+    """The label map as the mesher sees it.
+
+    Attributes
+    ----------
+    names : of the compartments: "outside", "rest", "target", then organs by their region's name.
+    index : (nx, ny, nz) int16, compartment of each voxel; cavities of the body are "rest".
+    origin, spacing : (3,) position of the first voxel centre, voxel size [m].
+    volumes : (n - 1,) what the surfaces enclose, by the voxels: the body, the target, the organs
+        [m3]. Islands count where the label map has them.
+    dropped : islands without a surface: {"compartment", "pieces", "volume_m3"}.
+    """
+
+    names: list
+    index: np.ndarray
+    origin: np.ndarray
+    spacing: np.ndarray
+    volumes: np.ndarray
+    dropped: list = field(default_factory=list)
+
+    @classmethod
+    def of(cls, anatomy: Anatomy, config: dict) -> Compartments:
+        """From the segmented body; ``boundary_regions``: names of the organs.
+
+        Raises
+        ------
+        InputError : the target has no piece that is worth a surface.
+        """
+        organs = [name for name in config["boundary_regions"]
+                  if name in anatomy.regions and name not in anatomy.target]
+        body = anatomy.body_mask
+        index = np.where(ndimage.binary_fill_holes(body), REST, OUTSIDE).astype(np.int16)
+        index[anatomy.target_mask] = TARGET
+        for number, name in enumerate(organs, start=TARGET + 1):
+            index[anatomy.labels == anatomy.regions[name]["label"]] = number
+        names = ["outside", "rest", "target", *organs]
+        voxels = np.bincount(index.ravel(), minlength=len(names))[REST:]
+        volumes = np.array([voxels.sum(), *voxels[1:]]) * anatomy.voxel_volume
+        made = cls(names, index, anatomy.affine[:3, 3].copy(), anatomy.spacing, volumes)
+        made._drop_islands(anatomy, config)
+        return made
+
+    def _drop_islands(self, anatomy, config):
+        """Small pieces join what is around them; of the body, only the target's piece stays."""
+        whole = self.index != OUTSIDE
+        piece, count = ndimage.label(whole)
+        if count > 1:
+            held = np.bincount(piece[self.index == TARGET], minlength=count + 1)
+            lost = whole & (piece != held.argmax())
+            self._note("body", count - 1, lost)
+            self.volumes[0] -= lost.sum() * np.prod(self.spacing)
+            self.index[lost] = OUTSIDE
+        for number, name in list(enumerate(self.names))[TARGET:]:
+            piece, count = ndimage.label(self.index == number, TOUCHING)
+            voxels = np.bincount(piece.ravel(), minlength=count + 1)
+            voxels[0] = 0
+            small = voxels < max(LEAST_VOXELS, SMALLEST_PIECE * voxels.max(initial=0))
+            small[0] = False
+            if small.any():
+                lost = small[piece]
+                self._note(name, int(small.sum()), lost)
+                self.index[lost] = REST
+            if number == TARGET and not (self.index == TARGET).any():
+                raise InputError(
+                    f"the target is too small: {int(anatomy.target_mask.sum())} voxels, the "
+                    f"largest piece has {int(voxels.max())}", file=config["file"],
+                    key="target.region", value=anatomy.target[0],
+                    allowed=f"a piece of at least {LEAST_VOXELS} voxels; a finer map, a larger "
+                            "region or target.margin_mm")
+
+    def _note(self, name, pieces, lost):
+        volume = float(lost.sum() * np.prod(self.spacing))
+        self.dropped.append({"compartment": name, "pieces": pieces, "volume_m3": volume})
+        log.info("%d islands of %s (%.3f ml in all) get no surface of their own", pieces, name,
+                 volume * 1e6)
+
+    def mask(self, number) -> np.ndarray:
+        """(nx, ny, nz) bool; `number` 1 stands for the whole body."""
+        return self.index >= REST if number == REST else self.index == number
+
+
+@dataclass
+class Piece:
+    """A connected piece of a compartment and all that lies inside it.
+
+    Attributes
+    ----------
+    compartment : its number.  hull : (nx, ny, nz) bool.  parent : index of the piece around it.
+    gap : smallest distance between the hull and whatever is neither it nor its parent [m].
+    """
+
+    compartment: int
+    hull: np.ndarray
+    parent: int | None
+    gap: float
+
+
+def nested_pieces(compartments: Compartments):
+    """Pieces (list of `Piece`, outer ones first), or, in words, why they are not nested."""
+    pieces = np.zeros(compartments.index.shape, np.int32)
+    owner = [OUTSIDE]
+    for number in range(REST, len(compartments.names)):
+        found, count = ndimage.label(compartments.index == number, TOUCHING)
+        pieces[found > 0] = found[found > 0] + len(owner) - 1
+        owner += [number] * count
+    if len(owner) > MOST_PIECES:
+        return f"{len(owner) - 1} pieces in all"
+    pieces = np.pad(pieces, 1)
+    neighbours = _neighbours(pieces)
+    parent = _tree(neighbours, len(owner))
+    if parent is None:
+        a, b = _cycle(neighbours, len(owner))
+        return (f"{compartments.names[owner[a]]} and {compartments.names[owner[b]]} touch, and a "
+                "third beside them")
+    order, found = [0], []
+    for node in order:
+        order += [child for child in range(1, len(owner)) if parent[child] == node]
+    for node in order[1:]:
+        inside = np.isin(pieces, _descendants(parent, node))
+        free = inside | (pieces == parent[node])
+        depth = ndimage.distance_transform_edt(free, sampling=compartments.spacing)
+        outer = None if parent[node] == 0 else order.index(parent[node]) - 1
+        gap = np.inf if outer is None else float(depth[inside].min())
+        found.append(Piece(owner[node], inside[1:-1, 1:-1, 1:-1], outer, gap))
+    return found
+
+
+def _neighbours(pieces):
+    """Set of pairs (a, b), a < b, of pieces that share at least a voxel's corner."""
+    pairs, count = set(), int(pieces.max()) + 1
+    for step in product((-1, 0, 1), repeat=3):
+        if step > (0, 0, 0):
+            here = tuple(slice(max(-s, 0), n - max(s, 0))
+                         for s, n in zip(step, pieces.shape, strict=True))
+            there = tuple(slice(max(s, 0), n - max(-s, 0))
+                          for s, n in zip(step, pieces.shape, strict=True))
+            a, b = pieces[here], pieces[there]
+            differ = a != b
+            code = (np.minimum(a, b)[differ].astype(np.int64) * count
+                    + np.maximum(a, b)[differ])
+            pairs |= {(int(c) // count, int(c) % count) for c in np.unique(code)}
+    return pairs
+
+
+def _tree(pairs, count):
+    """Parent of each piece, seen from the outside (0); None if two ways lead to one."""
+    parent, frontier = {0: None}, [0]
+    for node in frontier:
+        for a, b in sorted(pairs):
+            if node in (a, b):
+                other = b if node == a else a
+                if other not in parent:
+                    parent[other] = node
+                    frontier.append(other)
+    return parent if len(pairs) == count - 1 == len(parent) - 1 else None
+
+
+def _cycle(pairs, count):
+    """A pair that lies on a closed way: the last one that can be left out."""
+    for pair in sorted(pairs, reverse=True):
+        rest = pairs - {pair}
+        seen, frontier = {0}, [0]
+        for node in frontier:
+            for a, b in rest:
+                if node in (a, b):
+                    other = b if node == a else a
+                    if other not in seen:
+                        seen.add(other)
+                        frontier.append(other)
+        if len(seen) == count:
+            return pair
+    return max(pairs)
+
+
+def _descendants(parent, node):
+    found = [node]
+    for other in found:
+        found += [child for child, above in parent.items() if above == other]
+    return found
