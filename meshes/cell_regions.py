@@ -58,7 +58,7 @@ def tag_cells(points, cells, group, anatomy: Anatomy, compartments: Compartments
     for column, name in enumerate(names, start=1):
         if not (tag == column).any():
             record[names[max(int(overlap[:, column].argmax()), 1) - 1]]["lumped"].append(name)
-    return np.array([""] + names)[tag], record
+    return np.array(["", *names])[tag], record
 
 
 def _allowed(names, anatomy, compartments):

@@ -1,4 +1,4 @@
-"""The ways to mesh a body, from the one that makes the best surfaces to the one that cannot fail."""
+"""The ways to mesh a body, from the one with the best surfaces to the one that cannot fail."""
 
 from __future__ import annotations
 

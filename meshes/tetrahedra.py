@@ -29,7 +29,7 @@ AIM = (0.04, 0.004, 0.004, 0.03)
 # off more of a rounded body when they are few; organs are what they are, and recorded.
 GOALS = {0: (0.10, 0.05, 0.03), 9_000: (0.10, 0.02, 0.01), 100_000: (0.10, 0.007, 0.01)}
 LIMITS = (0.10, 0.05, 0.05)  # when no way reaches the goals
-AIM_ANGLE, GOAL_ANGLE, LIMIT_ANGLE = 10.0, 8.0, 3.0  # smallest dihedral angle [degrees]
+AIM_ANGLE, GOAL_ANGLE, LIMIT_ANGLE = 8.4, 8.0, 3.0  # smallest dihedral angle [degrees]
 NEAREST, FARTHEST = 0.8, 1.25  # correction of a surface's volume from one attempt to the next
 CPU_SECONDS = 600  # of one attempt; healthy ones take seconds, so only a real hang meets it
 NUDGE = 1.01

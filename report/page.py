@@ -127,7 +127,10 @@ def mesh_table(inputs: ReportInputs) -> dict:
                 ("Vertices", _number(record.get("n_vertices"))),
                 ("Unknowns", _number(inputs.unknowns.get(model))),
                 ("Lowest quality", _number(record.get("min_quality"))),
-                ("Quality, first percentile", _number(record.get("quality_p01")))]
+                ("Quality, first percentile", _number(record.get("quality_p01"))),
+                ("Smallest dihedral angle (degrees)", _number(record.get("min_dihedral_deg"))),
+                ("Its first percentile over cells", _number(record.get("dihedral_p01_deg"))),
+                ("Made by", _number(record.get("method", {}).get("route")))]
         for name, region in record.get("regions", {}).items():
             volume, voxels = region.get("volume_m3"), region.get("label_volume_m3")
             text = MISSING

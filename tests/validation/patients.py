@@ -12,7 +12,7 @@ from hifuflow.job import read_json
 
 PAPER = "reference paper, section III.A"
 SIZES = {"control": (9299, 13523), "plant": (15911, 22674)}
-TARGET_VOLUME = {"control": 0.05, "plant": 0.03}
+TARGET_VOLUME = {"control": 0.02, "plant": 0.02}
 REAL_MAP = ROOT.parent / "shared" / "data" / "breast_exam33_labels.nii.gz"
 REAL_PATIENTS = ("breast_exam25", "breast_exam33", "liver_component", "abdomen_femur",
                  "abdomen_gluteus")
@@ -65,6 +65,12 @@ def _common(patient, folder) -> list[Check]:
                            volume["volume_m3"], volume["label_volume_m3"], tolerance, "voxels"))
         rows.append(Check(f"{patient}: lowest quality of the {model} mesh", record["min_quality"],
                           None, 1e-3, 1.0, "no inverted cell"))
+        rows.append(Check(f"{patient}: smallest dihedral angle of the {model} mesh [degrees]",
+                          record["min_dihedral_deg"], None, 8, 70.6, "goal"))
+        rows.append(Check(f"{patient}: its first percentile, {model} mesh [degrees]",
+                          record["dihedral_p01_deg"], None, 15, 70.6, "goal"))
+        rows.append(at_most(f"{patient}: body volume of the {model} mesh, relative error",
+                            abs(record["surfaces"]["body"]["volume_error"]), 0.01, "voxels"))
     absorbed = Heating.load(folder / "acoustics" / "heating.h5").absorbed_fraction
     rows.append(at_most(f"{patient}: absorbed over radiated power", absorbed.max(), 1.0,
                         "energy is conserved"))
