@@ -58,12 +58,12 @@ def _check_thoroughly(patient: Patient) -> str:
 
 def inspect(arguments) -> int:
     """Print what artifacts, label maps, scans and meshes hold; 2 if one cannot be read."""
-    from meshes.quality import cell_quality
+    from meshes.quality import quality_table
 
     status = 0
     for file in arguments.files:
         try:
-            print(describe(file, cell_quality))
+            print(describe(file, quality_table))
         except HifuflowError as error:
             status = 2
             print(f"ERROR {error}", file=sys.stderr)

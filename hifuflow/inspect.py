@@ -17,13 +17,13 @@ from .mesh_file import FORMATS as MESHES
 from .mesh_file import cell_volumes, read_mesh_file
 
 
-def describe(path, cell_quality: Callable) -> str:
+def describe(path, quality_table: Callable) -> str:
     """Text about one file.
 
     Parameters
     ----------
-    cell_quality : function of points (n, 3) and cells (m, 4) that rates each tetrahedron from 0,
-        flat, to 1, regular.
+    quality_table : function of points (n, 3) and cells (m, 4) that tells their quality in lines
+        of text.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def describe(path, cell_quality: Callable) -> str:
     elif path.name.endswith(".json"):
         lines = _read(_json, path)
     elif path.name.lower().endswith(MESHES):
-        lines = _mesh(path, cell_quality)
+        lines = _mesh(path, quality_table)
     else:
         lines = _image(path)
     return "\n".join([f"{path}{size}", *lines])
@@ -119,7 +119,7 @@ def _image(path):
     yield from label_table(image, layers)
 
 
-def _mesh(path, cell_quality):
+def _mesh(path, quality_table):
     mesh = read_mesh_file(path)
     low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)
     yield (f"  {len(mesh.points)} points, from {low.round(6).tolist()} to "
@@ -132,9 +132,7 @@ def _mesh(path, cell_quality):
                f"{mesh.names.get(int(tag), '')}")
     for name in np.unique(mesh.facet_names):
         yield f"  {(mesh.facet_names == name).sum()} facets {name or 'without a name'}"
-    quality = np.abs(cell_quality(mesh.points, mesh.cells))
-    yield (f"  quality (1 regular, 0 flat): lowest {quality.min():.3f}, first percentile "
-           f"{np.percentile(quality, 1):.3f}, mean {quality.mean():.3f}")
+    yield from ("  " + line for line in quality_table(mesh.points, mesh.cells))
     record = path.with_suffix(".json")
     if record.is_file():
         yield f"  quality and volumes ({record.name}):"

@@ -116,3 +116,13 @@ def count_edges(elements):
 def unknowns_p2(elements):
     """Quadratic Lagrange unknowns on simplices: one per vertex used, one per edge."""
     return len(np.unique(elements)) + count_edges(elements)
+
+
+def quality_table(points, cells) -> list[str]:
+    """Inverted cells, dihedral angles and radius ratios of a mesh, in lines of text."""
+    angle, ratio = smallest_dihedral(points, cells), cell_quality(points, cells)
+    lines = [f"quality, {int((angle <= 0).sum())} cells inverted:  smallest      1 %     median"]
+    for name, values in (("smallest dihedral angle, deg", angle), ("radius ratio", ratio)):
+        numbers = (values.min(), *np.percentile(values, (1, 50)))
+        lines.append(f"{name:28}" + "".join(f" {number:9.3f}" for number in numbers))
+    return lines

@@ -12,12 +12,12 @@ from hifuflow.errors import InputError, NumericalError
 from hifuflow.isolated import OutOfTime, run_isolated
 from hifuflow.job import log
 
+from .cell_regions import tag_cells
 from .compartments import LEAST_VOXELS, Compartments
 from .domain import ROUTES, fill
 from .msh import write_msh
 from .polish import GOOD, polished
 from .quality import boundary_facets, cell_quality, cell_volumes, smallest_dihedral, unknowns_p2
-from .cell_regions import tag_cells
 from .sizes import SizeField
 
 ATTEMPTS = 6

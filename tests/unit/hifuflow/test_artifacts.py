@@ -9,7 +9,7 @@ from hifuflow.artifacts import Anatomy, BioheatModel, Heating, Outputs, Voxels
 from hifuflow.errors import InputError
 from hifuflow.inspect import describe
 from hifuflow.job import atomic
-from meshes.quality import cell_quality
+from meshes.quality import quality_table
 
 
 @pytest.fixture
@@ -86,11 +86,11 @@ def test_anatomy_round_trip(tmp_path):
     np.testing.assert_allclose(again.position([1, 2, 3]), [0.011, -0.017, 0.036], atol=1e-9)
     np.testing.assert_allclose(again.index(again.position([1, 2, 3])), [1, 2, 3], atol=1e-6)
     assert again.target_mask.sum() == 1
-    assert "2" in describe(tmp_path / "labels.nii.gz", cell_quality)
-    assert "centroid_m" in describe(tmp_path / "regions.json", cell_quality)
+    assert "2" in describe(tmp_path / "labels.nii.gz", quality_table)
+    assert "centroid_m" in describe(tmp_path / "regions.json", quality_table)
 
 
 def test_inspect_refuses_what_it_does_not_know(tmp_path):
     (tmp_path / "x.txt").write_text("")
     with pytest.raises(InputError, match="not a known kind"):
-        describe(tmp_path / "x.txt", cell_quality)
+        describe(tmp_path / "x.txt", quality_table)

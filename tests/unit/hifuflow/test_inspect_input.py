@@ -13,7 +13,7 @@ from hifuflow.config import load_patient
 from hifuflow.errors import InputError
 from hifuflow.inspect import describe
 from meshes.anatomy import build_anatomy
-from meshes.quality import cell_quality
+from meshes.quality import quality_table
 
 AFFINE = np.diag([-1.0, 2, 1, 1])
 
@@ -31,7 +31,7 @@ def label_map(tmp_path):
 
 
 def test_label_map(label_map):
-    text = describe(label_map, cell_quality)
+    text = describe(label_map, quality_table)
     assert "voxel 1 x 2 x 1 mm, axes L,A,S" in text
     rows = [line.split() for line in text.splitlines()]
     assert ["-5", "72", "0.144", "2"] in [row[:4] for row in rows]
@@ -39,7 +39,7 @@ def test_label_map(label_map):
 
 
 def test_the_regions_block_makes_a_patient_file(label_map):
-    text = describe(label_map, cell_quality)
+    text = describe(label_map, quality_table)
     block = yaml.safe_load(text[text.index("# for a patient file"):])
     assert block == {"regions": {"tumour_left": {"labels": [-5], "tissue": "tumour"},
                                  "fat": {"labels": [1], "tissue": "fat"}}}
@@ -51,7 +51,7 @@ def test_the_regions_block_makes_a_patient_file(label_map):
 
 
 def test_points_of_components_lie_in_them(label_map):
-    lines = [line for line in describe(label_map, cell_quality).splitlines() if "0.1" in line]
+    lines = [line for line in describe(label_map, quality_table).splitlines() if "0.1" in line]
     points = [json.loads(line[line.index("["):line.index("]") + 1]) for line in lines[:2]]
     labels = np.asarray(nib.load(label_map).dataobj)
     for point in points:
@@ -62,7 +62,7 @@ def test_points_of_components_lie_in_them(label_map):
 def test_scan(tmp_path):
     values = np.random.default_rng(1).normal(0, 300, (12, 12, 12)).astype(np.float32)
     nib.save(nib.Nifti1Image(values, AFFINE), tmp_path / "ct.nii")
-    text = describe(tmp_path / "ct.nii", cell_quality)
+    text = describe(tmp_path / "ct.nii", quality_table)
     assert "a scan, not a label map" in text and f"100 %: {values.max():.5g}" in text
     assert "regions:" not in text
 
@@ -71,7 +71,7 @@ def test_mesh(tmp_path):
     points = np.array([[0, 0, 0], [9, 0, 0], [0, 8, 0], [0, 0, 7], [9, 9, 9.0]])
     meshio.Mesh(points, [("tetra", [[0, 1, 2, 3], [1, 2, 3, 4]])],
                 cell_data={"organ": [np.array([4, 9])]}).write(tmp_path / "m.vtu")
-    text = describe(tmp_path / "m.vtu", cell_quality)
+    text = describe(tmp_path / "m.vtu", quality_table)
     rows = [line.split() for line in text.splitlines()]
     assert ["4", "1", "84"] in [row[:3] for row in rows]
     assert "2 tetrahedra" in text and "quality" in text
@@ -83,4 +83,4 @@ def test_every_file_is_reported(label_map, tmp_path, capsys):
     shown = capsys.readouterr()
     assert "bad.nrrd: not a readable image" in shown.err and "regions:" in shown.out
     with pytest.raises(InputError, match="no such file"):
-        describe(tmp_path / "nowhere", cell_quality)
+        describe(tmp_path / "nowhere", quality_table)
