@@ -20,7 +20,7 @@ class DiscreteModel:
     ----------
     A : (r, r).  B : (r, n_foci) [1/W].  C : (p, r) [K].
     interval : h [s].  outputs, foci : as in `ReducedModel`.
-    error_bound : (>= r,) bound of the H-infinity error when cut after so many states [K/W].
+    truncation_bound : (>= r,) bound on the change by keeping so many states [K/W].
     """
 
     A: np.ndarray
@@ -29,7 +29,7 @@ class DiscreteModel:
     interval: float
     outputs: Outputs
     foci: np.ndarray
-    error_bound: np.ndarray
+    truncation_bound: np.ndarray
 
     @classmethod
     def sampled(cls, rom: ReducedModel, interval: float) -> DiscreteModel:
@@ -40,7 +40,7 @@ class DiscreteModel:
         exponential = la.expm(block)
         return cls(np.ascontiguousarray(exponential[:r, :r]),
                    np.ascontiguousarray(exponential[:r, r:]), rom.C, interval, rom.outputs,
-                   rom.foci, rom.error_bound)
+                   rom.foci, rom.truncation_bound)
 
     @property
     def constraint_rows(self) -> np.ndarray:
@@ -73,8 +73,8 @@ class ModalModel:
     """
 
     def __init__(self, model: DiscreteModel, error: float, samples: int = 1):
-        self.order = min(int(np.count_nonzero(model.error_bound > error)) + 1, len(model.A))
-        bound = model.error_bound
+        self.order = min(int(np.count_nonzero(model.truncation_bound > error)) + 1, len(model.A))
+        bound = model.truncation_bound
         self.error = float((bound[self.order - 1] - bound[self.order]) / 2
                            if self.order < len(bound) else bound[self.order - 1])
         rate, modes = la.eig(model.A[:self.order, :self.order])

@@ -420,6 +420,15 @@ class ReducedModel:
         """Number of states r."""
         return len(self.A)
 
+    @property
+    def truncation_bound(self) -> np.ndarray:
+        """(len(hsv),) bound 2 (hsv[i + 1] + ...) on what keeping only i + 1 states changes [K/W].
+
+        The states of a balanced model come in falling order of importance. Source: see
+        `reduction.balance`.
+        """
+        return 2 * (self.hsv.sum() - np.cumsum(self.hsv))
+
     def save(self, path, patient: str, config_sha256: str) -> None:
         with create(path, "reduced_model", patient, config_sha256) as file:
             file.attrs.update(order=self.order, method=self.method)

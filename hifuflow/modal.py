@@ -78,7 +78,7 @@ def partners(a) -> np.ndarray:
 
 @dataclass
 class HeldModel:
-    """x(k+1) = exp(h A) x(k) + int_0^h exp(s A) ds B u(k), y = C x, of a model in modal form.
+    """x(k+1) = exp(h A) x(k) + int_0^h exp(s A) ds B u(k), y = C x, in the modes of a model.
 
     Exact for inputs held over the interval h, in some 3 r multiplications and r more for each
     input that is on, in place of r^2.
@@ -98,22 +98,23 @@ class HeldModel:
 
     @classmethod
     def sampled(cls, rom, interval: float) -> HeldModel:
-        """Of a `ReducedModel` in modal form, for any interval h > 0 [s].
+        """Of a `ReducedModel`, for any interval h > 0 [s].
 
         Raises
         ------
-        NumericalError : its A is not in modal form.
+        NumericalError : it has no accurate modal form.
         """
-        partner = partners(rom.A)
-        r = np.arange(len(rom.A))
-        cross = np.where(partner == r, 0.0, rom.A[r, partner])
-        rate = np.diag(rom.A) + 1j * cross
+        a, inputs, outputs = modal_realization(rom.A, rom.B, rom.C)
+        partner = partners(a)
+        r = np.arange(len(a))
+        cross = np.where(partner == r, 0.0, a[r, partner])
+        rate = np.diag(a) + 1j * cross
         growth = np.exp(interval * rate)
         held = np.divide(np.expm1(interval * rate), rate, out=np.full_like(rate, interval),
                          where=rate != 0)
-        load = held.real[:, None] * rom.B + held.imag[:, None] * rom.B[partner]
+        load = held.real[:, None] * inputs + held.imag[:, None] * inputs[partner]
         return cls(growth.real.copy(), growth.imag.copy(), partner, np.ascontiguousarray(load.T),
-                   rom.C, interval)
+                   outputs, interval)
 
     def __call__(self, state, power) -> np.ndarray:
         """(r,) state after one interval of `power` (m,) [W]."""

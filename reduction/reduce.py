@@ -10,9 +10,8 @@ from threadpoolctl import threadpool_limits
 from hifuflow.artifacts import BioheatModel, ReducedModel
 from hifuflow.errors import InputError
 from hifuflow.job import log
-from hifuflow.modal import modal_realization
 
-from .balance import Balanced, balanced_truncation
+from .balance import balanced_truncation
 from .certificate import Clock, Findings, certificate, error_bound
 from .checks import check_memory, check_model, check_order
 from .comparison import error_against_order
@@ -37,7 +36,7 @@ RESIDUAL_PER_KELVIN = 0.1
 SAMPLE, SAMPLES = 2.0, 300
 FREQUENCIES = 12
 METHOD = ("low-rank ADI with Wachspress shifts, Galerkin projection in the E inner product, "
-          "balanced truncation by SLICOT AB09AX, real modal form")
+          "balanced truncation by SLICOT AB09AX")
 
 
 def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[ReducedModel, dict]:
@@ -54,8 +53,8 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
 
     Returns
     -------
-    The reduced model with the full model's outputs, A in real modal form, and the certificate,
-    ready for JSON (see `certificate.certificate`).
+    The reduced model with the full model's outputs, balanced, and the certificate, ready for JSON
+    (see `certificate.certificate`).
 
     Raises
     ------
@@ -84,18 +83,17 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
         check_reachable(config, len(modal.rates))
         powers = switching_treatment(inputs.shape[1], config["max_power_w"], SAMPLES)
         found.truncation = truncate(found, full, solver, powers, threads)
-        with found.clock("modal_form"):
-            realized = Balanced(*modal_realization(found.reduced.A, found.reduced.B,
-                                                   found.reduced.C), found.truncation.hsv)
+        reduced = found.reduced
+        with found.clock("stability"):
+            found.slowest = float(np.linalg.eigvals(found.reduced.A).real.max())
         with found.clock("frequency_sweep"), threadpool_limits(limits=threads):
             found.projection = projection_bound(solver, outputs, found.space.rest)
             found.sweep = frequency_sweep(capacity, stiffness, solver, inputs, outputs, modal,
-                                          realized, sweep_frequencies(found.interval, FREQUENCIES))
-    found.slowest = float(np.diag(realized.A).max())
+                                          reduced, sweep_frequencies(found.interval, FREQUENCIES))
     record = certificate(found)
-    log.info("order %d: largest output error %s", len(realized.A), ", ".join(
+    log.info("order %d: largest output error %s", len(reduced.A), ", ".join(
         f"{error:.1e} K ({kind})" for kind, error in record["max_output_error_k"].items()))
-    return ReducedModel(realized.A, realized.B, realized.C, realized.hsv, error_bound(found),
+    return ReducedModel(reduced.A, reduced.B, reduced.C, found.truncation.hsv, error_bound(found),
                         METHOD, model.outputs, model.foci), record
 
 

@@ -35,8 +35,8 @@ def test_modal_blocks_equal_the_model_sample_by_sample(model):
 
 def test_truncation_is_the_shortest_within_its_error_bound(model):
     for error in (1e-1, 1e-3):
-        modal = ModalModel(model, error * model.error_bound[0])
-        bound = model.error_bound
+        modal = ModalModel(model, error * model.truncation_bound[0])
+        bound = model.truncation_bound
         assert bound[modal.order - 1] <= error * bound[0] < bound[modal.order - 2]
         assert modal.error == pytest.approx((bound[modal.order - 1] - bound[modal.order]) / 2)
 

@@ -43,7 +43,8 @@ def test_held_model_is_the_matrix_exponential(model, interval):
 
 
 def test_integrator_is_a_mode_like_any_other():
-    held = HeldModel.sampled(SimpleNamespace(A=np.zeros((1, 1)), B=np.ones((1, 1)), C=None), 3.0)
+    one = np.ones((1, 1))
+    held = HeldModel.sampled(SimpleNamespace(A=0 * one, B=one, C=one), 3.0)
     np.testing.assert_allclose(held(np.array([1.0]), np.array([2.0])), [7.0])
 
 
