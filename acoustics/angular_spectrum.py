@@ -28,6 +28,7 @@ exactly.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from math import pi
 
 import numpy as np
@@ -168,11 +169,24 @@ class HybridAngularSpectrum:
 
     def planes(self, source: np.ndarray):
         """Complex pressure (nx, ny) on one plane after another, for a pressure on the first."""
+        for j, spectrum in enumerate(self._spectra(source)):
+            yield self._pressure(j, spectrum)
+
+    def pressure_in(self, source: np.ndarray, box) -> np.ndarray:
+        """Complex pressure in a box of the grid, three slices (planes, x, y); complex64."""
+        along, *across = box
+        planes = islice(enumerate(self._spectra(source)), along.start, along.stop)
+        return np.array([self._pressure(j, spectrum)[tuple(across)] for j, spectrum in planes])
+
+    def _spectra(self, source: np.ndarray):
         spectrum = self._enter(source)
-        for j, impedance in enumerate(self.medium.impedance):
-            yield fft.ifft2(spectrum * self._stretch[j]) * np.sqrt(2 * impedance)
-            if j < len(self._screen):
-                spectrum = self._screened(j, self._to_screen(j, spectrum)) * self._half[j]
+        yield spectrum
+        for j, half in enumerate(self._half):
+            spectrum = self._screened(j, self._to_screen(j, spectrum)) * half
+            yield spectrum
+
+    def _pressure(self, j: int, spectrum: np.ndarray) -> np.ndarray:
+        return fft.ifft2(spectrum * self._stretch[j]) * np.sqrt(2 * self.medium.impedance[j])
 
     def intensity(self, source: np.ndarray) -> tuple[np.ndarray, Balance]:
         """|p|^2/(2 Z) [W/m2], (nz, nx, ny) float32, for a pressure on the first plane; balance."""

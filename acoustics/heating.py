@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
-from itertools import repeat
+from dataclasses import fields
 
 import numpy as np
 from scipy import ndimage
@@ -13,10 +12,9 @@ from hifuflow.artifacts import Anatomy, Heating, Plan
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.job import Progress, log
 
-from .angular_spectrum import Balance, HybridAngularSpectrum
-from .grid import BeamGrid, attenuation_at, check_grid, sample_medium
-from .phasing import conjugated, geometric
-from .source import element_planes
+from .angular_spectrum import Balance
+from .beams import Beam, prepare_beams
+from .grid import check_grid, sample_medium
 from .storage import HELD, choose_box, rounded
 from .transducer import Transducer
 
@@ -26,23 +24,6 @@ BALANCE_TOLERANCE = 0.01
 PRODUCT_COST = (0.2, 0.007)
 BLOCK = 13  # cells about a focus from which its pressure is interpolated
 PLANES_AT_ONCE = 8  # written together where all foci are computed plane by plane
-
-
-@dataclass(frozen=True)
-class Beam:
-    """What the fields of all foci with one place of the transducer have in common.
-
-    foci : their numbers.  drives : (n, n_elements).  planes : (n_elements, nx, ny) field of each
-    element on the first plane at p0 = 1 Pa.
-    """
-
-    foci: np.ndarray
-    drives: np.ndarray
-    planes: np.ndarray
-
-    def source(self, i: int) -> np.ndarray:
-        """Pressure of its i-th focus on the first plane [Pa]."""
-        return np.tensordot(self.drives[i], self.planes, 1)
 
 
 def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dict, config: dict,
@@ -80,36 +61,9 @@ def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dic
         raise InputError("nothing on the beam's way absorbs, so no heat is deposited",
                          file=config["file"], key="tissues.*.absorption_np_m_mhz", value=0,
                          allowed="> 0 in the body")
-    beams, march = _beams(plan, device, grid, medium, tissues["water"], config, threads)
+    beams, march = prepare_beams(plan, device, grid, medium, tissues["water"], config, threads)
     return _Foci(plan, device, grid, march, beams, config, threads).heating(
         allocate or (lambda shape: np.empty(shape, np.float32)))
-
-
-def _beams(plan: Plan, device: Transducer, grid: BeamGrid, medium, water: dict, config: dict,
-           threads: int) -> tuple[list[Beam], HybridAngularSpectrum]:
-    """One beam for each place of the transducer, and the medium prepared for their middle."""
-    speed, density = water["speed_of_sound_m_s"], water["density_kg_m3"]
-    loss = attenuation_at(water, device.frequency)["attenuation"]
-    shifts = plan.apex_shift @ grid.rotation
-    places, place = np.unique(np.round(shifts, 9), axis=0, return_inverse=True)
-    foci, march, beams = grid.to_beam(plan.foci), None, []
-    # The place in the middle comes first: its mean beam sets the medium's means.
-    for number in np.argsort(np.linalg.norm(places - places.mean(axis=0), axis=1), kind="stable"):
-        shift, members = places[number], np.flatnonzero(place.ravel() == number)
-        planes = element_planes(device, grid.x - shift[0], grid.y - shift[1],
-                                grid.z[0] - shift[2], speed, loss, threads)
-        own = foci[members] - shift
-        if march is None:
-            middle = geometric(device, own.mean(axis=0), 1.0, density, speed)
-            march = HybridAngularSpectrum(medium, np.full(3, grid.spacing),
-                                          np.tensordot(middle, planes, 1))
-        drives = geometric(device, own, 1.0, density, speed)
-        if config["phases"] == "conjugated":
-            with ThreadPoolExecutor(threads) as pool:
-                drives = np.array(list(pool.map(conjugated, drives, repeat(march), repeat(planes),
-                                                grid.index(foci[members]))))
-        beams.append(Beam(members, drives, planes))
-    return beams, march
 
 
 class _Foci:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "validation")]
@@ -21,11 +22,14 @@ import fields  # noqa: E402
 
 from acoustics.angular_spectrum import HybridAngularSpectrum  # noqa: E402
 from acoustics.heating import compute_heating  # noqa: E402
+from acoustics.phasing import geometric  # noqa: E402
 from acoustics.plan import plan_treatment  # noqa: E402
+from acoustics.superposition import element_fields  # noqa: E402
+from acoustics.transducer import Transducer  # noqa: E402
 from hifuflow.config import load_patient  # noqa: E402
 from meshes.anatomy import build_anatomy  # noqa: E402
 
-MANY, ELEMENTS = 1000, 256
+MARGIN = 8e-3  # of the superposed box about the target [m]
 
 
 def main() -> None:
@@ -52,9 +56,7 @@ def kwave_rows() -> list[tuple]:
 
 def reference_rows() -> list[tuple]:
     """All foci of the reference patient on two threads."""
-    patient = load_patient(ROOT / "config/patients/breast_reference.yaml")
-    anatomy = build_anatomy(patient.section("anatomy"))
-    plan = plan_treatment(anatomy, patient.transducer, patient.section("plan"))
+    patient, anatomy, plan = reference()
     config = patient.section("heating")
     start, used = time.perf_counter(), time.process_time()
     compute_heating(anatomy, plan, config["device"], config["tissues"], config["acoustics"], 2)
@@ -64,16 +66,35 @@ def reference_rows() -> list[tuple]:
              f"{wall:.1f}, {used:.1f}, {peak:.1f}")]
 
 
+def reference() -> tuple:
+    """The reference patient, its anatomy and its plan."""
+    patient = load_patient(ROOT / "config/patients/breast_reference.yaml")
+    anatomy = build_anatomy(patient.section("anatomy"))
+    return patient, anatomy, plan_treatment(anatomy, patient.transducer, patient.section("plan"))
+
+
 def superposition_rows() -> list[tuple]:
-    """Carrying a field on, and superposing the elements', on a region of 4 cm across."""
-    generator = np.random.default_rng(0)
-    count = 54  # 4 cm
-    elements = (generator.standard_normal((ELEMENTS, count, count))
-                .astype(np.complex64))
-    drives = generator.standard_normal((MANY, ELEMENTS)).astype(np.complex64)
-    product = cpu(lambda: np.square(np.abs(np.tensordot(drives, elements, 1))), 3)
-    return [(f"{MANY} foci superposed from {ELEMENTS} elements, 4 cm cube: CPU s",
-             f"{product * count:.1f}")]
+    """1,000 foci in a box of some 4 cm about the target, from the fields of the 256 elements."""
+    patient, anatomy, plan = reference()
+    config = patient.section("heating")
+    device = Transducer.from_config(config["device"])
+    water = config["tissues"]["water"]
+    start, used = time.perf_counter(), time.process_time()
+    elements = element_fields(anatomy, plan, config["device"], config["tissues"],
+                              config["acoustics"], MARGIN, 2)
+    marched = time.perf_counter() - start
+    line = np.linspace(-0.01, 0.01, 10)
+    foci = np.stack(np.meshgrid(line, line, device.radius_of_curvature + line, indexing="ij"),
+                    axis=-1).reshape(-1, 3)
+    with threadpool_limits(2):
+        q = elements.heating(geometric(device, foci, 1.0, water["density_kg_m3"],
+                                       water["speed_of_sound_m_s"]))
+    wall, used = time.perf_counter() - start, time.process_time() - used
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    cells = " x ".join(map(str, q.shape[1:]))
+    return [(f"{len(q)} foci from {len(elements.pressure)} elements, {cells} cells: "
+             "seconds, CPU s, peak GB", f"{wall:.1f} ({marched:.1f} the elements), "
+             f"{used:.1f}, {peak:.1f}")]
 
 
 def cpu(call, repeats: int) -> float:

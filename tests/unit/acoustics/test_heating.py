@@ -11,8 +11,10 @@ from acoustics.angular_spectrum import Balance
 from acoustics.frame import beam_frame
 from acoustics.grid import attenuation_at, place_grid, sample_medium
 from acoustics.heating import check_balance, compute_heating, superpose
+from acoustics.phasing import geometric
 from acoustics.plan import plan_treatment
 from acoustics.storage import choose_box, rounded
+from acoustics.superposition import element_fields
 from acoustics.transducer import Transducer
 from hifuflow.artifacts import Anatomy
 from hifuflow.devices import load_device
@@ -168,6 +170,31 @@ def test_both_ways_to_the_fields_give_the_same_heating(cube, device, tissues):
     np.testing.assert_allclose(other.focal_pressure_pa, one.focal_pressure_pa, rtol=1e-3)
     for name, values in one.balance.items():
         np.testing.assert_allclose(other.balance[name], values, rtol=1e-2, atol=1e-5)
+
+
+def test_phasings_of_the_elements_fields_heat_as_the_foci_do(cube, device, tissues):
+    device = {**device, "n_elements": 24, "weights": [1.0] * 24}
+    anatomy = cube()
+    plan, heating = heated(anatomy, device, tissues)
+    elements = element_fields(anatomy, plan, device, tissues, CONFIG, 3e-3, threads=2)
+    water, array = tissues["water"], Transducer.from_config(device)
+    foci = (plan.foci - plan.apex) @ beam_frame(plan.axis)
+    q = elements.heating(geometric(array, foci, 1.0, water["density_kg_m3"],
+                                   water["speed_of_sound_m_s"]))
+    first = np.linalg.solve(heating.affine, elements.affine)[:3, 3]
+    low = np.rint(first).astype(int)
+    np.testing.assert_allclose(first, low, atol=1e-6)
+    box = tuple(slice(a, a + n) for a, n in zip(low, q.shape[1:], strict=True))
+    np.testing.assert_allclose(q, heating.q[:, *box], rtol=4e-3, atol=1e-5 * q.max())
+
+
+def test_fields_of_elements_that_move_are_refused(cube, device, tissues):
+    anatomy = cube()
+    plan = plan_treatment(anatomy, device, plan_config(standoff=108, spacing_mm=2))
+    shift = np.zeros((len(plan.foci), 3))
+    shift[0, 0] = 1e-3
+    with pytest.raises(InputError, match="is moved between the foci"):
+        element_fields(anatomy, replace(plan, apex_shift=shift), device, tissues, CONFIG, 3e-3)
 
 
 def test_superposition_is_chosen_where_it_costs_less():

@@ -1,0 +1,61 @@
+"""The elements' fields before the body, how they are driven, and the medium made ready for them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+
+from hifuflow.artifacts import Plan
+
+from .angular_spectrum import HybridAngularSpectrum, Medium
+from .grid import BeamGrid, attenuation_at
+from .phasing import conjugated, geometric
+from .source import element_planes
+from .transducer import Transducer
+
+
+@dataclass(frozen=True)
+class Beam:
+    """What the fields of all foci with one place of the transducer have in common.
+
+    foci : their numbers.  drives : (n, n_elements).  planes : (n_elements, nx, ny) field of each
+    element on the first plane at p0 = 1 Pa.
+    """
+
+    foci: np.ndarray
+    drives: np.ndarray
+    planes: np.ndarray
+
+    def source(self, i: int) -> np.ndarray:
+        """Pressure of its i-th focus on the first plane [Pa]."""
+        return np.tensordot(self.drives[i], self.planes, 1)
+
+
+def prepare_beams(plan: Plan, device: Transducer, grid: BeamGrid, medium: Medium, water: dict,
+                  config: dict, threads: int) -> tuple[list[Beam], HybridAngularSpectrum]:
+    """One beam for each place of the transducer, and the medium prepared for their middle."""
+    speed, density = water["speed_of_sound_m_s"], water["density_kg_m3"]
+    loss = attenuation_at(water, device.frequency)["attenuation"]
+    shifts = plan.apex_shift @ grid.rotation
+    places, place = np.unique(np.round(shifts, 9), axis=0, return_inverse=True)
+    foci, march, beams = grid.to_beam(plan.foci), None, []
+    # The place in the middle comes first: its mean beam sets the medium's means.
+    for number in np.argsort(np.linalg.norm(places - places.mean(axis=0), axis=1), kind="stable"):
+        shift, members = places[number], np.flatnonzero(place.ravel() == number)
+        planes = element_planes(device, grid.x - shift[0], grid.y - shift[1],
+                                grid.z[0] - shift[2], speed, loss, threads)
+        own = foci[members] - shift
+        if march is None:
+            middle = geometric(device, own.mean(axis=0), 1.0, density, speed)
+            march = HybridAngularSpectrum(medium, np.full(3, grid.spacing),
+                                          np.tensordot(middle, planes, 1))
+        drives = geometric(device, own, 1.0, density, speed)
+        if config["phases"] == "conjugated":
+            with ThreadPoolExecutor(threads) as pool:
+                drives = np.array(list(pool.map(conjugated, drives, repeat(march), repeat(planes),
+                                                grid.index(foci[members]))))
+        beams.append(Beam(members, drives, planes))
+    return beams, march

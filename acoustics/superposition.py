@@ -1,0 +1,95 @@
+"""The fields of all elements on a box about the target: any phasing of them is a matrix product."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from hifuflow.artifacts import Anatomy, Plan
+from hifuflow.errors import InputError
+
+from .beams import prepare_beams
+from .grid import check_grid, sample_medium
+from .transducer import Transducer
+
+DRIVES_AT_ONCE = 50  # superposed together; bounds the memory for their complex fields
+
+
+@dataclass(frozen=True)
+class ElementFields:
+    """What each element alone brings to every cell of a box.
+
+    pressure : (n_elements, nx, ny, nz) complex64 at p0 = 1 Pa on the element's face [Pa].
+    impedance, absorption : (nx, ny, nz) rho c [Pa s/m]; loss of amplitude as heat [Np/m].
+    affine : (4, 4) cell index to patient position [m].
+    """
+
+    pressure: np.ndarray
+    impedance: np.ndarray
+    absorption: np.ndarray
+    affine: np.ndarray
+
+    def heating(self, drives: np.ndarray) -> np.ndarray:
+        """q = alpha_abs |sum_e d_e p_e|^2/(rho c) of many phasings [W/m3].
+
+        Parameters
+        ----------
+        drives : (n, n_elements) complex surface pressure of the elements [Pa], as of
+            `phasing.geometric`.
+
+        Returns
+        -------
+        (n, nx, ny, nz) float32.
+        """
+        drives = np.asarray(drives, dtype=np.complex64)
+        elements = self.pressure.reshape(len(self.pressure), -1)
+        weight = (self.absorption / self.impedance).ravel()
+        q = np.empty((len(drives), elements.shape[1]), dtype=np.float32)
+        for start in range(0, len(drives), DRIVES_AT_ONCE):
+            part = slice(start, start + DRIVES_AT_ONCE)
+            field = drives[part] @ elements
+            np.square(field.real, out=q[part])
+            q[part] += np.square(field.imag)
+            q[part] *= weight
+        return q.reshape(-1, *self.impedance.shape)
+
+
+def element_fields(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dict, config: dict,
+                   margin: float, threads: int = 1) -> ElementFields:
+    """Carry the field of every element through the body, and keep it in a box about the target.
+
+    Parameters
+    ----------
+    transducer, tissues, config, threads : as of `heating.compute_heating`.
+    margin : of the box about the target on each side, in the beam's frame [m].
+
+    Raises
+    ------
+    InputError : as `check_grid`; a plan that moves the transducer from focus to focus.
+    """
+    if np.ptp(plan.apex_shift, axis=0).any():
+        raise InputError("the transducer is moved between the foci, so that one set of fields "
+                         "cannot serve them", file=config["file"], key="transducer.name",
+                         value=transducer["name"], allowed="an array that steers")
+    device = Transducer.from_config(transducer)
+    grid = check_grid(anatomy, plan, transducer, tissues, config)
+    medium = sample_medium(anatomy, grid, tissues, device.frequency)
+    (beam,), march = prepare_beams(plan, device, grid, medium, tissues["water"], config, threads)
+    target = grid.index(grid.to_beam(anatomy.position(np.argwhere(anatomy.target_mask))))
+    wide = margin / grid.spacing
+    low = np.clip(np.floor(target.min(axis=0) - wide).astype(int), 0, None)
+    high = np.minimum(np.ceil(target.max(axis=0) + wide).astype(int) + 1, grid.shape)
+    box = tuple(map(slice, low.tolist(), high.tolist()))
+    pressure = np.empty((len(beam.planes), *(high - low)[[1, 2, 0]]), dtype=np.complex64)
+
+    def carry(element):
+        pressure[element] = march.pressure_in(beam.planes[element], box).transpose(1, 2, 0)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(carry, range(len(pressure))))
+    affine = grid.affine
+    affine[:3, 3] += affine[:3, :3] @ low[[1, 2, 0]]
+    return ElementFields(pressure, medium.impedance[box].transpose(1, 2, 0),
+                         medium.absorption[box].transpose(1, 2, 0), affine)
