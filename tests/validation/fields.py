@@ -178,12 +178,14 @@ def _steered_arrays() -> list[Check]:
                          peaks[2] / peaks[0], 0.05, table),
                   within(f"array {name}: steered 1 cm sideways over unsteered", heat[1] / heat[0],
                          _directivity(array, 0.01), 0.03,
-                         f"(2 J1(x)/x)^2 of the discs; the table has {peaks[1] / peaks[0]:.2f}"),
+                         "(2 J1(x)/x)^2 of the discs; GOAL 5 % of the table's "
+                         f"{peaks[1] / peaks[0]:.2f}: more loss than directivity explains"),
                   within(f"array {name}: length at half of Q [m]", beams[0].length(sqrt(0.5)),
                          size[1], 0.1, table),
                   Check(f"array {name}: width at half of Q [m]", beams[0].width(sqrt(0.5)),
                         size[0], 0.75 * size[0], 1.1 * size[0],
-                        "PMC3166338, Table 2; at which level it was measured is not told")]
+                        f"{table}; GOAL 10 %: at which level it was measured is not told, and "
+                        "the Rayleigh sum has this width")]
     return found
 
 
@@ -200,7 +202,7 @@ def _directivity(array, sideways: float) -> float:
 
 
 def _layers() -> list[Check]:
-    """A broad beam through a layer, at normal incidence and at 14 and 22 degrees."""
+    """A broad beam through a layer, at normal incidence and at 11 and 16 degrees."""
     found, count, d = [], 256, 5e-4
     x = d * (np.arange(count) - count // 2)
     shape, k = (15, count, count), 2 * pi * 1e6 / SPEED
@@ -230,15 +232,22 @@ def _layers() -> list[Check]:
     return found
 
 
+WAVELENGTH = 3  # in cells of the mixture
+STANDING = ("; GOAL 2 %: the rest are standing waves of what is reflected, which a march "
+            "forwards lacks")
+
+
 def _heterogeneous() -> list[Check]:
     """k-Wave's amplitudes, stored by `kwave_reference.py`, on the same medium and source.
 
-    k-Wave has the waves that interfaces of 17 % in impedance reflect to and fro; they move the
-    highest pressure by 1 to 2 %.
+    k-Wave also has the waves that interfaces of 17 % in impedance throw back. They stand against
+    the beam with a period of half a wavelength and move single voxels by a few per cent, in the
+    water before the body, where nothing else differs, by up to 10 %; a mean over a wavelength is
+    free of them.
     """
     found, inner = [], slice(breast.LAYER, -breast.LAYER)
     source = breast.beam()[inner, inner]
-    for name, structure, rms, heat in (("4mm", 4e-3, 0.01, 0.05), ("2mm", 2e-3, 0.02, 0.1)):
+    for name, structure, rms, heat in (("4mm", 4e-3, 0.01, 0.02), ("2mm", 2e-3, 0.02, 0.1)):
         stored = np.load(Path(__file__).with_name(f"kwave_{name}.npz"))
         medium = breast_medium(structure)
         march = HybridAngularSpectrum(medium, [breast.SPACING] * 3, source)
@@ -247,12 +256,15 @@ def _heterogeneous() -> list[Check]:
         error = (pressure[::4, 1::3, 1::3] - stored["coarse"])[1:, 3:-3, 3:-3]
         peak, plane = stored["planes_x"].max(), stored["peak"][1]
         weight = (medium.absorption / medium.impedance)[:, plane]
+        ours, theirs = (weight * np.square(p) for p in (pressure[:, plane], stored["planes_x"]))
+        means = [ndimage.uniform_filter(q, WAVELENGTH).max() for q in (ours, theirs)]
         origin = "k-Wave 0.6.2, stored with its script"
         found += [at_most(f"breast-like, {name}: rms error over the peak",
                           np.sqrt(np.mean(error**2)) / peak, rms, origin),
-                  within(f"breast-like, {name}: peak Q at 1 W [W/m3]",
-                         (weight * pressure[:, plane] ** 2).max(),
-                         (weight * stored["planes_x"] ** 2).max(), heat, origin),
+                  within(f"breast-like, {name}: peak Q, mean over a wavelength [W/m3]", *means,
+                         heat, origin),
+                  within(f"breast-like, {name}: peak Q of one voxel [W/m3]", ours.max(),
+                         theirs.max(), max(heat, 0.05), origin + STANDING * (heat < 0.05)),
                   at_most(f"breast-like, {name}: power unaccounted for", abs(balance.missing),
                           0.01, "absorbed + reflected + sideways + transmitted = entered")]
     return found
