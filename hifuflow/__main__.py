@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from .errors import HifuflowError
 from .inspect import describe
 from .job import read_json
 from .provenance import ROOT
+
+CLOSED_PIPE = 141  # status of a process that SIGPIPE ends
 
 
 def validate(arguments) -> int:
@@ -133,7 +136,13 @@ def main(argv=None) -> int:
     command.set_defaults(function=reduce)
     commands.add_parser("document", help=document.__doc__).set_defaults(function=document)
     arguments = parser.parse_args(argv)
-    return arguments.function(arguments)
+    try:
+        status = arguments.function(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough, as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    return status
 
 
 if __name__ == "__main__":

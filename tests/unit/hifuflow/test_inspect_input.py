@@ -1,6 +1,8 @@
 """`inspect` on label maps, scans and meshes tells what a patient file needs."""
 
 import json
+import subprocess
+import sys
 
 import meshio
 import nibabel as nib
@@ -12,6 +14,7 @@ from hifuflow.__main__ import main
 from hifuflow.config import load_patient
 from hifuflow.errors import InputError
 from hifuflow.inspect import describe
+from hifuflow.provenance import ROOT
 from meshes.anatomy import build_anatomy
 from meshes.quality import quality_table
 
@@ -84,3 +87,10 @@ def test_every_file_is_reported(label_map, tmp_path, capsys):
     assert "bad.nrrd: not a readable image" in shown.err and "regions:" in shown.out
     with pytest.raises(InputError, match="no such file"):
         describe(tmp_path / "nowhere", quality_table)
+
+
+def test_a_closed_pipe_ends_it_quietly(label_map):
+    done = subprocess.run(f"'{sys.executable}' -m hifuflow inspect '{label_map}' | true; "
+                          "echo ${PIPESTATUS[0]}", shell=True, executable="bash", cwd=ROOT,
+                          capture_output=True, text=True)
+    assert done.stdout.strip() == "141" and not done.stderr
