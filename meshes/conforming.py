@@ -11,7 +11,6 @@ from hifuflow.errors import NumericalError
 
 from .gmsh_session import gmsh_session
 from .gmsh_tools import MILLIMETRE, set_sizes, tetrahedra
-from .polish import FAIR, polished
 from .quality import cell_volumes
 from .surfaces import enclosed_volume
 
@@ -54,7 +53,7 @@ def fill_surfaces(surfaces, parents, groups, sizes, size):
         if len(cells) == 0 or got.min() <= 0 or abs(got.sum() / volume - 1) > LOST:
             raise NumericalError(f"Gmsh made {got.sum() * 1e6:.3f} ml of {volume * 1e6:.3f} ml")
     cells, group = np.concatenate(parts), np.repeat(groups, [len(part) for part in parts])
-    return polished(points, cells, group, FAIR), cells, group
+    return points, cells, group
 
 
 def _geometry(gmsh, surfaces, parents):

@@ -6,7 +6,7 @@ import numpy as np
 
 from .quality import interface_facets, shape
 
-FAIR, GOOD = 10.5, 15.5  # `shape` aimed at in an attempt, and in the mesh that is used
+GOOD = 18.0  # `shape` of cells that are left as they are
 ROUNDS = 4  # at most
 CANDIDATES = 20  # positions tried at a time
 REACH = (0.35, 0.15, 0.06)  # how far they lie, over the shortest edge at the node
@@ -15,7 +15,7 @@ CREASE = np.cos(np.radians(40))  # facets that turn more than this away leave a 
 FREE, SURFACE, FIXED = 0, 1, 2
 
 
-def polished(points, cells, group, goal):
+def polished(points, cells, group):
     """Move nodes of badly shaped cells so that the worst cell around each becomes better.
 
     Nodes inside a compartment move freely, those on a surface between two compartments (or the
@@ -25,14 +25,13 @@ def polished(points, cells, group, goal):
     Parameters
     ----------
     points : (n, 3) [m].  cells : (m, 4), right-handed.  group : (m,) compartment, from 1.
-    goal : cells whose `shape` is smaller are worked on.
 
     Returns
     -------
     (n, 3) [m]; the worst `shape` of the mesh is never worse than before.
     """
     points, worth = points.copy(), _shapes(points, cells)
-    if worth.min() >= goal:
+    if worth.min() >= GOOD:
         return points
     kind, normal = _kinds(points, cells, group)
     around = _Incidence(cells, len(points))
@@ -40,7 +39,7 @@ def polished(points, cells, group, goal):
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     stuck = np.zeros(len(points), bool)
     for _ in range(ROUNDS):
-        bad = np.flatnonzero(worth < goal)
+        bad = np.flatnonzero(worth < GOOD)
         nodes = np.unique(cells[bad])
         nodes = nodes[(kind[nodes] != FIXED) & ~stuck[nodes]]
         if len(nodes) == 0:

@@ -16,7 +16,7 @@ from .cell_regions import tag_cells
 from .compartments import LEAST_VOXELS, Compartments
 from .domain import ROUTES, fill
 from .msh import write_msh
-from .polish import GOOD, polished
+from .polish import polished
 from .quality import boundary_facets, cell_quality, cell_volumes, smallest_dihedral, unknowns_p2
 from .sizes import SizeField
 
@@ -25,11 +25,7 @@ MORE_ATTEMPTS = 4  # while no mesh meets the goals
 COUNT_EXPONENT = 2.6  # cells ~ size ** -exponent, between surface (2) and volume (3)
 # Count, target's, body's and organs' volumes, relative: close enough to stop
 AIM = (0.04, 0.004, 0.004, 0.03)
-# The same of a mesh that is used, by its number of cells from which on they hold. Flat facets cut
-# off more of a rounded body when they are few; organs are what they are, and recorded.
-GOALS = {0: (0.10, 0.05, 0.03), 9_000: (0.10, 0.02, 0.01), 100_000: (0.10, 0.007, 0.01)}
-LIMITS = (0.10, 0.05, 0.05)  # when no way reaches the goals
-AIM_ANGLE, GOAL_ANGLE, LIMIT_ANGLE = 8.4, 8.0, 3.0  # smallest dihedral angle [degrees]
+AIM_ANGLES = 1.05  # over those of the goals
 NEAREST, FARTHEST = 0.8, 1.25  # correction of a surface's volume from one attempt to the next
 CPU_SECONDS = 600  # of one attempt; healthy ones take seconds, so only a real hang meets it
 NUDGE = 1.01
@@ -37,6 +33,28 @@ COARSEST = 0.5  # cells no larger than this share of the target's radius
 FINEST = 0.15  # cells no smaller than this share of a voxel: the masks are smoothed
 MOST_CELLS = 1_000_000
 SKIN, CUT = "skin", "cut"
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What a mesh is held to.
+
+    Attributes
+    ----------
+    volumes : (3,) largest relative errors of the count, the target's and the body's volume.
+    angles : (2,) least values of the cells' smallest dihedral angles: of the smallest one and of
+        the first percentile [degrees].
+    """
+
+    volumes: tuple
+    angles: tuple
+
+
+# By the number of cells from which on they hold. Flat facets cut off more of a rounded body when
+# they are few, and leave fewer nodes that can move; organs are what they are, and recorded.
+GOALS = {0: Goals((0.10, 0.05, 0.03), (8, 12)), 9_000: Goals((0.10, 0.02, 0.01), (8, 15)),
+         100_000: Goals((0.10, 0.007, 0.01), (8, 15))}
+LIMITS = Goals((0.10, 0.05, 0.05), (3, 3))  # when no way reaches the goals
 
 
 @dataclass
@@ -84,7 +102,6 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     sizes = check_cells(anatomy, plan, config)
     compartments = Compartments.of(anatomy, config)
     mesh, method = _adjusted(compartments, sizes, config)
-    mesh.points = polished(mesh.points, mesh.cells, mesh.group, GOOD)
     facets = boundary_facets(mesh.cells)
     facet_group = np.where(_faces_water(mesh.points[facets].mean(axis=1), anatomy), SKIN, CUT)
     cell_group, regions = tag_cells(mesh.points, mesh.cells, mesh.group, anatomy, compartments)
@@ -146,22 +163,22 @@ def _adjusted(compartments, sizes, config):
             reasons.append(f"{route.name}: {error}")
             log.info("no mesh by %s", reasons[-1])
             continue
-        if best.reaches(_goals(wanted), GOAL_ANGLE):
+        if best.reaches(_goals(wanted)):
             return best.mesh, _method(route.name, reasons, attempts)
         reasons.append(f"{route.name}: the best of the attempts has {best}")
         log.info("not reached by %s", reasons[-1])
-        if best.reaches(LIMITS, LIMIT_ANGLE):
-            rest.append((best.score, route.name, best.mesh))
+        if best.reaches(LIMITS):
+            rest.append((best.score(_goals(wanted)), route.name, best.mesh))
     if rest:
         _, name, mesh = min(rest, key=lambda found: found[0])
         return mesh, _method(name, reasons, attempts)
-    cells, target, body = (100 * limit for limit in LIMITS)
+    cells, target, body = (100 * limit for limit in LIMITS.volumes)
     raise InputError(
         "no acceptable mesh with so many cells: " + "; ".join(reasons), file=config["file"],
         key=config["key"], value=wanted,
         allowed=f"a count, most often a larger one, that is met within {cells:g} % with the "
                 f"target's volume within {target:g} %, the body's within {body:g} %, and dihedral "
-                f"angles >= {LIMIT_ANGLE:g} degrees")
+                f"angles >= {LIMITS.angles[0]:g} degrees")
 
 
 def _method(route, reasons, attempts):
@@ -169,41 +186,46 @@ def _method(route, reasons, attempts):
 
 
 def _goals(wanted):
-    """What a mesh of so many cells is held to: count, target's and body's volume."""
+    """What a mesh of so many cells is held to."""
     return GOALS[max(cells for cells in GOALS if cells <= wanted)]
 
 
 @dataclass
 class Attempt:
-    """A mesh, its smallest dihedral angle, and count and volumes over the wanted ones.
+    """A mesh, its dihedral angles, and count and volumes over the wanted ones.
 
-    `ratio` : (2 + n_surfaces,) count, target, body, organs.
+    `angles` : (2,) see `Goals`.  `ratio` : (2 + n_surfaces,) count, target, body, organs.
     """
 
     mesh: Mesh
-    angle: float
+    angles: np.ndarray
     ratio: np.ndarray
 
     @classmethod
     def of(cls, mesh, wanted, volumes):
         body, target, *organs = mesh.volumes(len(volumes)) / volumes
-        return cls(mesh, float(smallest_dihedral(mesh.points, mesh.cells).min()),
+        angle = smallest_dihedral(mesh.points, mesh.cells)
+        return cls(mesh, np.array([angle.min(), np.percentile(angle, 1)]),
                    np.array([len(mesh.cells) / wanted, target, body, *organs]))
 
-    @property
-    def score(self):
+    def score(self, goals):
         """At most 1 when it is not worth trying again."""
         aim = np.array(AIM)[np.minimum(np.arange(len(self.ratio)), 3)]
-        return max(np.max(np.abs(self.ratio - 1) / aim), AIM_ANGLE / max(self.angle, 1e-9))
+        return max(np.max(np.abs(self.ratio - 1) / aim),
+                   np.max(AIM_ANGLES * np.array(goals.angles) / np.maximum(self.angles, 1e-9)))
 
-    def reaches(self, limits, angle):
-        """Whether count, target, body and angles are as asked."""
-        return bool(self.angle >= angle and (np.abs(self.ratio[:3] - 1) <= limits).all())
+    def fits(self, goals):
+        """Whether count, target and body are as asked."""
+        return bool((np.abs(self.ratio[:3] - 1) <= goals.volumes).all())
+
+    def reaches(self, goals):
+        """Whether the angles are as well."""
+        return self.fits(goals) and bool((self.angles >= goals.angles).all())
 
     def __str__(self):
         return (f"{len(self.mesh.cells)} cells, target volume {100 * (self.ratio[1] - 1):+.1f} %, "
                 f"body {100 * (self.ratio[2] - 1):+.1f} %, smallest dihedral angle "
-                f"{self.angle:.1f} degrees")
+                f"{self.angles[0]:.1f} degrees, first percentile {self.angles[1]:.1f}")
 
 
 def _iterate(route, volumes, sizes, wanted, history):
@@ -217,6 +239,12 @@ def _iterate(route, volumes, sizes, wanted, history):
     """
     size, aim, goals = sizes.size(wanted), volumes.copy(), _goals(wanted)
     best, failures = None, 0
+
+    def polish(attempt):
+        mesh = attempt.mesh
+        points = polished(mesh.points, mesh.cells, mesh.group)
+        return Attempt.of(Mesh(points, mesh.cells, mesh.group), wanted, volumes)
+
     for number in range(1, ATTEMPTS + MORE_ATTEMPTS + 1):
         try:
             mesh = Mesh(*run_isolated(fill, route, aim, sizes, size,
@@ -233,19 +261,22 @@ def _iterate(route, volumes, sizes, wanted, history):
             aim, size = np.sqrt(aim * volumes) * NUDGE, size * NUDGE
             continue
         attempt = Attempt.of(mesh, wanted, volumes)
+        if attempt.fits(goals):  # else it is not worth the work
+            attempt = polish(attempt)
         log.info("attempt %d by %s: %s", number, route.name, attempt)
         history.append({"by": route.name, "size_m": float(size), "n_cells": len(mesh.cells),
                         "target_volume_error": float(attempt.ratio[1] - 1),
-                        "min_dihedral_deg": attempt.angle})
-        if best is None or ((not attempt.reaches(goals, GOAL_ANGLE), attempt.score)
-                            < (not best.reaches(goals, GOAL_ANGLE), best.score)):
+                        "min_dihedral_deg": float(attempt.angles[0]),
+                        "dihedral_p01_deg": float(attempt.angles[1])})
+        if best is None or ((not attempt.reaches(goals), attempt.score(goals))
+                            < (not best.reaches(goals), best.score(goals))):
             best = attempt
-        if best.score <= 1 or (number >= ATTEMPTS and best.reaches(goals, GOAL_ANGLE)):
+        if best.score(goals) <= 1 or (number >= ATTEMPTS and best.reaches(goals)):
             break
         size *= attempt.ratio[0] ** (1 / COUNT_EXPONENT)
         _, target, body, *organs = np.clip(attempt.ratio, NEAREST, FARTHEST)
         aim = aim / np.array([body, target, *organs])
-    return best
+    return best if best.fits(goals) else polish(best)
 
 
 def _faces_water(positions, anatomy):

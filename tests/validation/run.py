@@ -74,12 +74,13 @@ def print_table(checks: list[Check]) -> None:
 def main() -> int:
     import fields
     import grids
+    import meshing
     import patients
     import planning
     import treatments
 
     checks: list[Check] = []
-    for part in (fields, grids, patients, planning, treatments):
+    for part in (fields, grids, meshing, patients, planning, treatments):
         checks += part.checks()
     print_table(checks)
     off = [check for check in checks if not check.passed]

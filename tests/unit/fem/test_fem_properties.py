@@ -5,7 +5,8 @@ import pytest
 from box_patient import BLOOD, BOX, NO_DEVIATIONS, TISSUES, TUMOUR, box_mesh
 
 from fem.mesh_input import tetrahedron_volumes
-from fem.properties import cell_properties, subdivided_centroids
+from fem.properties import cell_properties
+from hifuflow.cell_shares import subdivided_centroids
 
 
 @pytest.mark.parametrize("m", [1, 2, 5, 12])

@@ -159,9 +159,13 @@ def test_finer_cells_than_voxels_are_conceivable():
     (1, 1, 1.09, 5000, True), (1, 1, 1.12, 5000, False), (1.03, 1, 1, 16_500, False),
     (1.01, 1, 1, 16_500, True), (1.01, 1, 1, 200_000, False)])
 def test_a_finer_mesh_must_be_closer(target, body, count, cells, reached):
-    attempt = tetrahedra.Attempt(None, 10.0, np.array([count, target, body]))
-    assert attempt.reaches(tetrahedra._goals(cells), tetrahedra.GOAL_ANGLE) == reached
-    assert not attempt.reaches(tetrahedra._goals(cells), 11.0)
+    goals, ratio = tetrahedra._goals(cells), np.array([count, target, body])
+    attempt = tetrahedra.Attempt(None, np.array([10.0, 16.0]), ratio)
+    assert attempt.reaches(goals) == attempt.fits(goals) == reached
+    for angles in ([7.0, 16.0], [10.0, 11.0]):
+        assert not tetrahedra.Attempt(None, np.array(angles), ratio).reaches(goals)
+    assert tetrahedra.Attempt(None, np.array([10.0, 14.0]), ratio).reaches(goals) == (
+        reached and cells < 9_000)
 
 
 @pytest.mark.parametrize("spoilt, words", [("cells", r"\d+ cells"), ("angle", "angle 0.0 degrees")])
@@ -176,6 +180,7 @@ def test_no_acceptable_mesh_is_an_error_that_tells_what_was_reached(spoilt, word
         return ball
 
     monkeypatch.setattr(tetrahedra, "run_isolated", always_this_one)
+    monkeypatch.setattr(tetrahedra, "polished", lambda points, cells, group: points)
     if spoilt == "angle":
         monkeypatch.setattr(tetrahedra, "smallest_dihedral", lambda points, cells: np.zeros(3))
     cells = len(ball[1]) * (2 if spoilt == "cells" else 1)
