@@ -53,7 +53,7 @@ def read(path):
 @pytest.fixture(scope="module")
 def meshed(tmp_path_factory):
     path = tmp_path_factory.mktemp("mesh") / "control.msh"
-    return mesh_anatomy(nested_balls(), None, wanted(5000), path), path
+    return mesh_anatomy(nested_balls(), None, wanted(3000), path), path
 
 
 def check(record, path, anatomy):
@@ -86,7 +86,7 @@ def test_counts_volumes_and_tags(meshed):
     anatomy = nested_balls()
     check(record, path, anatomy)
     assert record["method"]["route"] == "surfaces"
-    assert record["n_cells"] == pytest.approx(5000, rel=0.1)
+    assert record["n_cells"] == pytest.approx(3000, rel=0.1)
     for entry, tolerance in ((record["regions"]["tumour"], 0.03), (record["regions"]["fat"], 0.01)):
         assert entry["volume_m3"] == pytest.approx(entry["label_volume_m3"], rel=tolerance)
 
@@ -99,7 +99,7 @@ def test_target_interface_follows_the_ball(meshed):
 
 
 def test_same_input_same_mesh(meshed, tmp_path):
-    mesh_anatomy(nested_balls(), None, wanted(5000), tmp_path / "again.msh")
+    mesh_anatomy(nested_balls(), None, wanted(3000), tmp_path / "again.msh")
     points, groups = read(meshed[1])
     again, groups_again = read(tmp_path / "again.msh")
     np.testing.assert_array_equal(points, again)
@@ -109,7 +109,7 @@ def test_same_input_same_mesh(meshed, tmp_path):
 
 def test_target_at_the_skin_falls_back_to_voxels(tmp_path):
     anatomy = nested_balls(shift=24)
-    record = mesh_anatomy(anatomy, None, wanted(4000), tmp_path / "m.msh")
+    record = mesh_anatomy(anatomy, None, wanted(2500), tmp_path / "m.msh")
     check(record, tmp_path / "m.msh", anatomy)
     assert record["method"]["route"] == "voxels"
     assert "surface" in record["method"]["fallback_reason"]
@@ -124,10 +124,10 @@ def test_failing_surfaces_fall_back_to_voxels(tmp_path, monkeypatch):
         return fill(route, *arguments)
 
     monkeypatch.setattr(tetrahedra, "run_isolated", without_surfaces)
-    record = mesh_anatomy(nested_balls(), None, wanted(4000), tmp_path / "m.msh")
+    record = mesh_anatomy(nested_balls(), None, wanted(2500), tmp_path / "m.msh")
     assert record["method"]["route"] == "voxels"
     assert record["method"]["fallback_reason"] == "surfaces: no parametrisation"
-    assert record["n_cells"] == pytest.approx(4000, rel=0.1)
+    assert record["n_cells"] == pytest.approx(2500, rel=0.1)
 
 
 @pytest.mark.parametrize("cells", [10, 300, 10**8])
@@ -198,7 +198,7 @@ def test_a_hang_ends_a_route_and_is_recorded(tmp_path, monkeypatch):
         return fill(route, *arguments)
 
     monkeypatch.setattr(tetrahedra, "run_isolated", stopped_once)
-    record = mesh_anatomy(nested_balls(), None, wanted(4000), tmp_path / "m.msh")
+    record = mesh_anatomy(nested_balls(), None, wanted(2500), tmp_path / "m.msh")
     assert record["method"]["route"] == "voxels"
     assert "limit of 600 s" in record["method"]["fallback_reason"]
     first, *others = record["method"]["attempts"]
