@@ -107,7 +107,7 @@ def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: fl
                tissues: dict) -> BeamGrid:
     """Lay a grid over the part of the body that the beams of all foci cross.
 
-    The first plane lies in the water just before the body, but not in the elements' near field;
+    The first plane lies in the water just before the body, but not nearer than the rim allows;
     the last plane behind the body, or where the tissue has taken 99 % of the power (at high
     frequencies). Across, the grid covers the geometric cones of all foci, a margin for the
     scattered side of the beam and the absorbing edge.
@@ -130,7 +130,7 @@ def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: fl
     crossed = body[np.abs(body[:, :2]).max(axis=1) <= half_width(body[:, 2]), 2]
     reach = anatomy.spacing.max()
     moved = (plan.apex_shift @ rotation)[:, 2].max()
-    start = max(crossed.min() - reach, transducer.first_depth(water_speed) + moved)
+    start = max(crossed.min() - reach, transducer.first_depth + moved)
     end = min(crossed.max() + reach, max(foci[:, 2].max(), crossed.min()
                                          + _faded_depth(anatomy, transducer.frequency, tissues)))
     n_planes = int(np.ceil((end - start) / spacing)) + 1

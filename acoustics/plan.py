@@ -56,11 +56,11 @@ def plan_treatment(anatomy: Anatomy, transducer: dict, config: dict) -> Plan:
     device = Transducer.from_config(transducer)
     speed = config["water"]["speed_of_sound_m_s"]
     centroid = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0)
-    apex = _stand(anatomy, device, centroid, speed, config)
+    apex = _stand(anatomy, device, centroid, config)
     width, length = focal_size(device, speed)
     foci, spacing = _wanted(anatomy, centroid, width, length, config)
     found = reach(foci, apex, anatomy.axis, device, transducer["max_travel_m"])
-    touching = touches(anatomy, apex, found.shift, device, device.first_depth(speed))
+    touching = touches(anatomy, apex, found.shift, device, device.first_depth)
     wanted, left_out = len(foci), []
     if "explicit_mm" in config["foci"]:
         _check_explicit(anatomy, device, foci, found, touching, transducer["max_travel_m"],
@@ -85,12 +85,11 @@ def plan_treatment(anatomy: Anatomy, transducer: dict, config: dict) -> Plan:
                 left_out, warnings, transducer["switch_time_s"], transducer["move_time_s"])
 
 
-def _stand(anatomy: Anatomy, device: Transducer, centroid, speed: float,
-           config: dict) -> np.ndarray:
+def _stand(anatomy: Anatomy, device: Transducer, centroid, config: dict) -> np.ndarray:
     """Apex of the transducer, which must not touch the body [m]."""
     axis, pose = anatomy.axis, config["transducer"]
     entry = skin_entry(anatomy, centroid, axis, config["file"])
-    water = device.first_depth(speed)
+    water = device.first_depth
     automatic = pose["standoff_mm"] == "auto"
     focused = device.radius_of_curvature - float((centroid - entry) @ axis)
     standoff = focused if automatic else pose["standoff_mm"] * 1e-3

@@ -82,12 +82,13 @@ class Transducer:
         """Angle between the axis and the rim, seen from the geometric focus [rad]."""
         return atan2(self.aperture / 2, self.radius_of_curvature - self.rim_depth)
 
-    def first_depth(self, speed: float) -> float:
-        """Nearest plane to the apex on which the discs' far fields hold [m].
+    @property
+    def first_depth(self) -> float:
+        """Nearest plane to the apex on which the discs' fields are computed [m].
 
-        Two Rayleigh distances a^2/lambda of the largest disc beyond the rim, `speed` that of water.
+        A diameter of the largest disc beyond the rim, so that no point lies on a disc's edge.
         """
-        return self.rim_depth + 2 * self.radii.max()**2 * self.frequency / speed
+        return self.rim_depth + 2 * self.radii.max()
 
     def wavenumber(self, speed: float) -> float:
         """k = 2 pi f / c [1/m]."""

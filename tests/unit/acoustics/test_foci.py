@@ -144,7 +144,7 @@ def test_bowl_is_moved_as_far_as_it_travels():
 def test_bowl_is_not_moved_into_the_body(cube):
     bowl, anatomy = Transducer.from_config(shipped("jc200")), cube()
     front = anatomy.affine[2, 3] + 5 * 2e-3  # centre of the first voxels of the body
-    water = bowl.first_depth(SPEED)
+    water = bowl.first_depth
     apex = np.array([0, 0, front - water - 0.01])
     shift = np.array([[0, 0, 0], [0, 0, 0.009], [0, 0, 0.011], [0.09, 0, 0.011], [0.2, 0, 0.011]])
     assert touches(anatomy, apex, shift, bowl, water).tolist() == [False, False, True, True, False]
