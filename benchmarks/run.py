@@ -51,6 +51,8 @@ def main() -> None:
     table(f"{SAMPLE:g} s samples of the plant, {FOCI} foci in turn",
           ("method", "seconds each", "ratio", "max error K"), plant_rows(plant))
     table("One control step", ("part", "seconds"), control_rows(rom))
+    print("\nMeshes", flush=True)
+    subprocess.run([sys.executable, str(ROOT / "benchmarks/meshers.py")], check=True)
     print("\nUltrasound fields", flush=True)
     subprocess.run([sys.executable, str(ROOT / "benchmarks/acoustic_fields.py")], check=True)
 
