@@ -28,7 +28,7 @@ DATA = ROOT.parent / "shared" / "data"
 SIZES = {"breast_exam33": (16_500, 200_000), "breast_exam25": (16_500,),
          "liver_component": (16_500,), "abdomen_femur": (16_500, 200_000),
          "abdomen_gluteus": (16_500,)}
-TORTURE_CELLS = 16_500
+TORTURE_CELLS = 12_000
 TARGET = {16_500: 0.02, 200_000: 0.007}
 SAMPLES = 2**17  # positions on each surface
 SMOOTHING = 0.7  # voxels, standard deviation
