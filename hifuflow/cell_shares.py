@@ -10,7 +10,7 @@ from .artifacts import Anatomy
 SAMPLES_PER_VOXEL_EDGE = 2
 MAX_SUBDIVISION = 12
 POINTS_AT_ONCE = 2_000_000
-FITTINGS = 8
+FITTINGS = 20
 
 
 def label_shares(vertices: np.ndarray, anatomy: Anatomy) -> np.ndarray:
