@@ -18,7 +18,9 @@ from .grid import check_grid, sample_medium
 from .storage import HELD, choose_box, rounded
 from .transducer import Transducer
 
-BALANCE_TOLERANCE = 0.01
+# Part of the power that may stay unaccounted for: above the first it is said, above the second
+# refused. Speckled skin, gland and fat leave up to 2 %.
+BALANCE_TOLERANCE, BALANCE_LIMIT = 0.01, 0.05
 # Time of the products of a drive with the elements' fields (pressure, and the power that leaves)
 # over that of carrying one field on, as measured: fixed part, and part for each element.
 PRODUCT_COST = (0.2, 0.007)
@@ -207,12 +209,17 @@ def superpose(n_foci: int, n_elements: int, choice: str) -> bool:
 def check_balance(focus: int, balance: Balance) -> None:
     """Absorbed + scattered + reflected + sideways + transmitted = entered <= radiated (1 W).
 
+    A part of up to 5 % that is missing is only reported, if it is above 1 %.
+
     Raises
     ------
-    NumericalError : by more than 1 %.
+    NumericalError : more is missing, or more than 1 % more enters than is radiated.
     """
     parts = ", ".join(f"{part.name} {getattr(balance, part.name):.4f}" for part in fields(Balance))
-    if abs(balance.missing) > BALANCE_TOLERANCE:
+    if BALANCE_TOLERANCE < abs(balance.missing) <= BALANCE_LIMIT:
+        log.warning("focus %d: %.2f %% of the power is unaccounted for", focus + 1,
+                    100 * balance.missing)
+    if abs(balance.missing) > BALANCE_LIMIT:
         raise NumericalError(f"focus {focus + 1}: {balance.missing:.2%} of the power is "
                              f"unaccounted for [W at 1 W radiated]: {parts}")
     if balance.entered > 1 + BALANCE_TOLERANCE:
