@@ -8,7 +8,6 @@ from math import atan2, pi
 import numpy as np
 from scipy.special import j1
 
-from .frame import beam_frame
 from .layouts import lay_out
 
 
@@ -93,11 +92,6 @@ class Transducer:
     def wavenumber(self, speed: float) -> float:
         """k = 2 pi f / c [1/m]."""
         return 2 * pi * self.frequency / speed
-
-    def placed(self, apex, axis) -> tuple[np.ndarray, np.ndarray]:
-        """Disc centres [m] and normals in the patient frame for an apex and an axis."""
-        rotation = beam_frame(axis)
-        return self.positions @ rotation.T + apex, self.normals @ rotation.T
 
     def surface_pressure(self, power: float, density: float, speed: float) -> float:
         """p0 = rho c v0 of an element of weight 1 when all radiate `power` [W] together [Pa].

@@ -125,7 +125,7 @@ def _mesh(path, quality_table):
     yield (f"  {len(mesh.points)} points, from {low.round(6).tolist()} to "
            f"{high.round(6).tolist()}, {len(mesh.cells)} tetrahedra")
     yield "  tag  cells  volume (cube of the file's unit of length)  name"
-    volume = cell_volumes(mesh.points, mesh.cells)
+    volume = np.abs(cell_volumes(mesh.points, mesh.cells))
     for tag in np.unique(mesh.tags):
         inside = mesh.tags == tag
         yield (f"  {tag:3d}  {inside.sum():5d}  {volume[inside].sum():.6g}  "

@@ -104,6 +104,7 @@ def _region_tags(mesh, solid, wanted, fault):
 
 
 def cell_volumes(points, cells) -> np.ndarray:
-    """Volumes (m,) of tetrahedra, never negative, in the cube of the points' unit."""
+    """Signed volumes (m,) of tetrahedra, positive when right-handed, in the cube of the points'
+    unit."""
     a, b, c = (points[cells[:, i]] - points[cells[:, 0]] for i in (1, 2, 3))
-    return np.abs(np.einsum("ij,ij->i", a, np.cross(b, c))) / 6
+    return np.einsum("ij,ij->i", a, np.cross(b, c)) / 6

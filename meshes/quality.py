@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from hifuflow.mesh_file import cell_volumes
+
 FACES = np.array([[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]])  # outward for positive cells
 AT_ONCE = 200_000  # tetrahedra whose angles are computed together
 RATIO_DEGREES = 80.0  # dihedral angle that is as bad as the radius ratio 1; both are small
 EDGES = np.array([[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]])
-
-
-def cell_volumes(points, cells):
-    """Signed volumes (n,) of tetrahedra, positive when right-handed [m3]."""
-    a, b, c = (points[cells[:, i]] - points[cells[:, 0]] for i in (1, 2, 3))
-    return np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
 
 
 def cell_quality(points, cells):

@@ -121,7 +121,7 @@ def _check_extent(points, spacing, section):
 
 def _compare(labels, spacing, points, mesh: MeshFile, path):
     """Volume of each region's cells [m3]; say how far the voxels are from it."""
-    volume, volumes = cell_volumes(points, mesh.cells), {}
+    volume, volumes = np.abs(cell_volumes(points, mesh.cells)), {}
     for tag in np.unique(mesh.tags):
         name = mesh.names.get(int(tag), str(tag))
         volumes[name] = float(volume[mesh.tags == tag].sum())

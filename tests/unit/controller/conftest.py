@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from controller.prediction import DiscreteModel
 from hifuflow.artifacts import BioheatModel, Outputs, ReducedModel, Voxels
 from hifuflow.config import load_patient
 from hifuflow.provenance import ROOT
@@ -68,6 +69,12 @@ def small_rom(small_patient) -> ReducedModel:
     return ReducedModel(-basis.T @ (rate[:, None] * basis), basis.T @ load,
                         small_patient.C @ modes @ basis, size, size, "Galerkin",
                         small_patient.outputs, small_patient.foci)
+
+
+@pytest.fixture(scope="module")
+def model(small_rom) -> DiscreteModel:
+    """The small patient's reduced model from image to image."""
+    return DiscreteModel.sampled(small_rom, 2.0)
 
 
 @pytest.fixture

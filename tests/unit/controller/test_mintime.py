@@ -17,11 +17,6 @@ from hifuflow.provenance import ROOT
 FULL = Prescription(240.0, 0.9, 15.0, 600.0)
 
 
-@pytest.fixture(scope="module")
-def model(small_rom):
-    return DiscreteModel.sampled(small_rom, 2.0)
-
-
 @pytest.fixture
 def mintime_config(treatment_config):
     reference = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")

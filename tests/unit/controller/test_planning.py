@@ -2,12 +2,7 @@ import numpy as np
 import pytest
 
 from controller.planning import Goal, PlanProblem, lbfgs
-from controller.prediction import DiscreteModel, ModalModel
-
-
-@pytest.fixture(scope="module")
-def model(small_rom):
-    return DiscreteModel.sampled(small_rom, 2.0)
+from controller.prediction import ModalModel
 
 
 @pytest.fixture(scope="module")

@@ -21,11 +21,6 @@ CONTRACT_KEYS = {
 FULL = Prescription(240.0, 0.9, 15.0, 600.0)
 
 
-@pytest.fixture(scope="module")
-def model(small_rom):
-    return DiscreteModel.sampled(small_rom, 2.0)
-
-
 @pytest.fixture
 def options(treatment_config):
     return treatment_config["options"]
