@@ -2,6 +2,7 @@
 
     python benchmarks/reduction.py agreement            Hankel values against dense SLICOT
     python benchmarks/reduction.py compare              this, SLICOT alone and pyMOR, small sizes
+    python benchmarks/reduction.py crossover CELLS      one shift by factors and by iteration
     python benchmarks/reduction.py size CELLS [KIND]    one size: (2 CELLS - 1)^3 unknowns
     python benchmarks/reduction.py picture              reduction.png of all that was measured
 
@@ -60,6 +61,30 @@ def agreement(cells: int = 7) -> dict:
               f"{off[whole[large] > 1e-6 * whole[0]].max():.1e}", flush=True)
         found[tolerance] = float(off.max())
     return found
+
+
+def crossover(cells: int) -> None:
+    """CPU seconds of one shift (two solves with all inputs), direct and iterative."""
+    from heated_box import heated_box
+
+    from reduction.low_rank import unit_capacity
+    from reduction.shifts import spectral_interval
+    from reduction.solvers import shifted_solver
+
+    model = heated_box(cells)
+    capacity, stiffness, inputs, _ = unit_capacity(model.E, model.K, model.B, model.C)
+    interval = None
+    for kind in ("direct", "iterative"):
+        solver = shifted_solver(capacity, stiffness, kind)
+        interval = interval or spectral_interval(capacity, stiffness, solver)
+        for shift in (interval[0], (interval[0] * interval[1]) ** 0.5, interval[1]):
+            start = clock()
+            solver.factor(1.0, shift)
+            prepared = clock()
+            solver.solve(solver.solve(inputs))
+            done = clock()
+            print(f"{len(inputs)} unknowns, shift {shift:.2e} 1/s, {kind}: "
+                  f"{prepared[1] - start[1]:.1f} + {done[1] - prepared[1]:.1f} CPU s", flush=True)
 
 
 def hifuflow(cells: int, order: int, kind: str = "auto") -> dict:
@@ -179,6 +204,8 @@ def main(arguments) -> None:
     match arguments:
         case ["agreement", *cells]:
             agreement(*map(int, cells))
+        case ["crossover", cells]:
+            crossover(int(cells))
         case ["compare"]:
             for method, sizes in SMALL.items():
                 for cells in sizes:

@@ -1,13 +1,14 @@
-"""Block conjugate gradients against sparse Cholesky."""
+"""Multigrid-preconditioned conjugate gradients against sparse Cholesky."""
 
 import numpy as np
 import pytest
 
 from hifuflow.cholesky import ShiftedSolver
 from hifuflow.errors import NumericalError
+from hifuflow.multigrid import MultigridSolver
 from reduction.low_rank import project, reachable_space, unit_capacity
 from reduction.shifts import spectral_interval
-from reduction.solvers import BlockCG, shifted_solver
+from reduction.solvers import shifted_solver
 
 
 @pytest.mark.parametrize("shifts", [(1.0, 0.0), (0.0, 1.0), (1.0, 0.01)])
@@ -16,7 +17,7 @@ def test_solutions_agree_also_for_dependent_and_zero_columns(cube, shifts):
     right = np.column_stack([b, b[:, 0], np.zeros(len(b)), 1e-9 * b[:, 1]])
     for columns in (right, right[:, 0]):
         expected = ShiftedSolver(e, k).factor(*shifts).solve(columns)
-        found = BlockCG(e, k).factor(*shifts).solve(columns)
+        found = MultigridSolver(e, k).factor(*shifts).solve(columns)
         np.testing.assert_allclose(found, expected, atol=1e-7 * np.abs(expected).max())
 
 
@@ -34,12 +35,12 @@ def test_reachable_space_is_the_same(cube):
 def test_indefinite_matrix_is_refused(cube):
     e, k, b, _ = unit_capacity(cube.E, cube.K, cube.B, cube.C)
     with pytest.raises(NumericalError, match="not positive definite"):
-        BlockCG(e, k).factor(1.0, -0.02).solve(b)
+        MultigridSolver(e, k).factor(1.0, -0.02).solve(b)
     with pytest.raises(NumericalError, match="not positive definite"):
-        BlockCG(e, k).factor(-1.0, 0.0)
+        MultigridSolver(e, k).factor(-1.0, 0.0)
 
 
 def test_automatic_choice_goes_by_memory(cube, monkeypatch):
     assert isinstance(shifted_solver(cube.E, cube.K, "auto"), ShiftedSolver)
     monkeypatch.setattr("reduction.solvers.free_memory", lambda: 1e5)
-    assert isinstance(shifted_solver(cube.E, cube.K, "auto"), BlockCG)
+    assert isinstance(shifted_solver(cube.E, cube.K, "auto"), MultigridSolver)
