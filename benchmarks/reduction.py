@@ -33,27 +33,26 @@ ORDER = 400
 SMALL = {"slicot": (4, 5), "pymor": (4, 5, 7), "hifuflow": (4, 5, 7, 8, 12)}
 
 
-def settings(order, solver="auto") -> dict:
-    return {"order": order, "tolerance_k": None, "solver": solver, "max_power_w": 22.0,
-            "file": None}
+def settings(order, solver="auto", residual=1e-12) -> dict:
+    return {"order": order, "tolerance_k": None, "solver": solver, "gramian_residual": residual,
+            "max_power_w": 22.0, "file": None}
 
 
-def agreement(cells: int = 7) -> dict:
+def agreement(cells: int = 8) -> dict:
     """Hankel values above 1e-9 of the largest, against SLICOT on the whole model."""
     import numpy as np
     import scipy.linalg as la
     from heated_box import heated_box
 
-    import reduction.reduce
     from reduction.balance import balanced_truncation
+    from reduction.reduce import reduce_model
 
     model = heated_box(cells)
     rates, modes = la.eigh(model.K.toarray(), model.E.toarray())
     whole = balanced_truncation(np.diag(-rates), modes.T @ model.B, model.C @ modes).hsv
     found = {}
     for tolerance in (1e-12, 1e-20):
-        reduction.reduce.TOLERANCE = tolerance
-        ours = reduction.reduce.reduce_model(model, settings("auto"), 1)[0].hsv
+        ours = reduce_model(model, settings("auto", residual=tolerance), 1)[0].hsv
         large = np.flatnonzero(whole > 1e-9 * whole[0])
         off = np.abs(ours[large] / whole[large] - 1)
         print(f"{len(rates)} unknowns, residual {tolerance:.0e}: {len(large)} values above 1e-9, "

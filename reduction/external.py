@@ -56,8 +56,8 @@ def reduce_file(path, order="auto", output=None, tolerance_k=None, threads: int 
     symmetric = max(asymmetry(model.E), asymmetry(model.K)) <= SYMMETRY
     if symmetric:
         reduced, certificate = reduce_model(model, {
-            "order": order, "tolerance_k": tolerance_k, "solver": "auto", "max_power_w": 1.0,
-            "file": path.name}, threads)
+            "order": order, "tolerance_k": tolerance_k, "solver": "auto",
+            "gramian_residual": 1e-12, "max_power_w": 1.0, "file": path.name}, threads)
     else:
         reduced, certificate = reduce_dense(model, order, path.name)
     if output.suffix == ".mat":

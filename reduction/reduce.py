@@ -22,9 +22,6 @@ from .replay import FullStepper, replay_error, replayed, switching_treatment
 from .shifts import spectral_interval, tolerance_of_blocks
 from .solvers import shifted_solver
 
-# Relative residual of the Lyapunov equation at which the reachable space is complete in double
-# precision.
-TOLERANCE = 1e-12
 # Solves beyond the order asked for over the number of inputs, and the fewest columns they give.
 # On the reference patient the projection's error is then below half the truncation's at order 300,
 # and about it at order 1000.
@@ -47,8 +44,10 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
     model : the full model.
     config : "order": "auto" (the numerically minimal realization) or a number of states;
         "tolerance_k": None, or the largest error in the replayed treatment [K] with which the
-        fewest states are sought; "solver": "auto", "direct" or "iterative"; "max_power_w":
-        power into the one focus heated in the replayed treatment; "file": where these were set.
+        fewest states are sought; "solver": "auto", "direct" or "iterative"; "gramian_residual":
+        relative residual of the Lyapunov equation at which the reachable space is complete;
+        "max_power_w": power into the one focus heated in the replayed treatment; "file": where
+        these were set.
     threads : for matrix products, and to replay the treatment while SLICOT runs.
 
     Returns
@@ -99,14 +98,14 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
 
 def residual_needed(config: dict, inputs, interval) -> float:
     """Residual of the Lyapunov equation at which the projection is accurate enough."""
-    tolerance, order = config["tolerance_k"], config["order"]
+    least, tolerance, order = (config[key] for key in ("gramian_residual", "tolerance_k", "order"))
     if tolerance is not None:
-        return max(TOLERANCE, min(1e-4, (RESIDUAL_PER_KELVIN * tolerance) ** 2))
+        return max(least, min(1e-4, (RESIDUAL_PER_KELVIN * tolerance) ** 2))
     if order == "auto":
-        return TOLERANCE
+        return least
     m = inputs.shape[1]
     blocks = max(-(-FEWEST_COLUMNS // m), -(-order // m) + MORE_BLOCKS)
-    return max(TOLERANCE, tolerance_of_blocks(*interval, blocks))
+    return max(least, tolerance_of_blocks(*interval, blocks))
 
 
 def check_reachable(config: dict, reachable: int) -> None:

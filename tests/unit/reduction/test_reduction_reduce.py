@@ -16,8 +16,8 @@ from reduction.reduce import FREQUENCIES, reduce_model
 
 
 def settings(order="auto", tolerance_k=None):
-    return {"order": order, "tolerance_k": tolerance_k, "solver": "auto", "max_power_w": 22,
-            "file": "patient.yaml"}
+    return {"order": order, "tolerance_k": tolerance_k, "solver": "auto",
+            "gramian_residual": 1e-12, "max_power_w": 22, "file": "patient.yaml"}
 
 
 @pytest.mark.parametrize("order", ["auto", 30])
