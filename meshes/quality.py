@@ -7,7 +7,7 @@ import numpy as np
 from hifuflow.mesh_file import cell_volumes
 
 FACES = np.array([[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]])  # outward for positive cells
-AT_ONCE = 200_000  # tetrahedra whose angles are computed together
+AT_ONCE = 20_000  # tetrahedra that are measured together
 RATIO_DEGREES = 80.0  # dihedral angle that is as bad as the radius ratio 1; both are small
 EDGES = np.array([[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]])
 
@@ -19,38 +19,13 @@ def cell_quality(points, cells):
     r_in = 3 V / sum(A_i) and r_circ = sqrt((p+q+r)(p+q-r)(p-q+r)(-p+q+r)) / (24 V);
     the measure is Gmsh's ``gamma``.
     """
-    return radius_ratio(points[cells])
-
-
-def radius_ratio(x):
-    """`cell_quality` of tetrahedra given by their corners (..., 4, 3)."""
-    a, b, c = (x[..., i, :] - x[..., 0, :] for i in (1, 2, 3))
-    volume = np.sum(a * np.cross(b, c), axis=-1) / 6
-    area = sum(np.linalg.norm(np.cross(x[..., j, :] - x[..., i, :], x[..., k, :] - x[..., i, :]),
-                              axis=-1) / 2 for i, j, k in FACES)
-    length = {(i, j): np.linalg.norm(x[..., i, :] - x[..., j, :], axis=-1) for i, j in EDGES}
-    p, q, r = (length[0, 1] * length[2, 3], length[0, 2] * length[1, 3],
-               length[0, 3] * length[1, 2])
-    product = np.maximum((p + q + r) * (p + q - r) * (p - q + r) * (q + r - p), 1e-300)
-    return np.sign(volume) * 216 * volume**2 / (area * np.sqrt(product))
-
-
-def dihedral_angles(corners):
-    """Angles between the faces at the six edges of tetrahedra (..., 4, 3), (..., 6) [degrees]."""
-    a, b, c = (corners[..., FACES[:, i], :] for i in range(3))
-    normal = np.cross(b - a, c - a)
-    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-300)
-    cosine = [-np.sum(normal[..., i, :] * normal[..., j, :], axis=-1) for i, j in EDGES]
-    return np.degrees(np.arccos(np.clip(np.stack(cosine, axis=-1), -1, 1)))
+    return _in_parts(points, cells)[0]
 
 
 def smallest_dihedral(points, cells):
     """Smallest dihedral angle of each tetrahedron, (n,) [degrees]; negative where inverted."""
-    angle = np.empty(len(cells))
-    for start in range(0, len(cells), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
-        angle[part] = dihedral_angles(points[cells[part]]).min(axis=-1)
-    return np.where(cell_volumes(points, cells) > 0, angle, -angle)
+    ratio, angle = _in_parts(points, cells)
+    return np.where(ratio > 0, angle, -angle)
 
 
 def shape(corners):
@@ -59,9 +34,44 @@ def shape(corners):
     The smallest dihedral angle [degrees], or the radius ratio times `RATIO_DEGREES` if that is
     smaller: a flat cell can have fair angles.
     """
-    ratio = radius_ratio(corners)
-    return np.where(ratio > 0, np.minimum(dihedral_angles(corners).min(axis=-1),
-                                          RATIO_DEGREES * ratio), ratio - 1e-9)
+    ratio, angle = _measures(corners)
+    return np.where(ratio > 0, np.minimum(angle, RATIO_DEGREES * ratio), ratio - 1e-9)
+
+
+def _in_parts(points, cells):
+    """`_measures` of the cells of a mesh, (2, n)."""
+    parts = np.array_split(cells, len(cells) // AT_ONCE + 1)
+    return np.concatenate([_measures(points[part]) for part in parts], axis=1)
+
+
+def _measures(corners):
+    """Radius ratio and smallest dihedral angle [degrees] of tetrahedra (..., 4, 3).
+
+    Coordinate by coordinate: many times faster than with NumPy's functions of vectors.
+    """
+    x = np.ascontiguousarray(np.moveaxis(corners, (-2, -1), (0, 1)))
+    edge = {(i, j): x[j] - x[i] for i, j in EDGES.tolist()}
+    normals = (_cross(edge[1, 2], edge[1, 3]), _cross(edge[0, 3], edge[0, 2]),
+               _cross(edge[0, 1], edge[0, 3]), _cross(edge[0, 2], edge[0, 1]))
+    area = [np.maximum(np.sqrt(_dot(n, n)), 1e-300) for n in normals]
+    units = [n / a for n, a in zip(normals, area, strict=True)]
+    cosine = np.max([-_dot(units[i], units[j]) for i, j in EDGES.tolist()], axis=0)
+    volume = -_dot(edge[0, 3], normals[3]) / 6
+    length = {pair: _dot(vector, vector) for pair, vector in edge.items()}
+    p, q, r = (np.sqrt(length[0, 1] * length[2, 3]), np.sqrt(length[0, 2] * length[1, 3]),
+               np.sqrt(length[0, 3] * length[1, 2]))
+    product = np.maximum((p + q + r) * (p + q - r) * (p - q + r) * (q + r - p), 1e-300)
+    ratio = np.sign(volume) * 432 * volume**2 / (sum(area) * np.sqrt(product))
+    return ratio, np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def _cross(a, b):
+    return np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2],
+                     a[0] * b[1] - a[1] * b[0]])
+
+
+def _dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def row_keys(rows):
