@@ -17,11 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hifuflow.config import load_patient  # noqa: E402
-from hifuflow.mesh_file import read_mesh_file  # noqa: E402
+from hifuflow.mesh_file import cell_volumes, read_mesh_file  # noqa: E402
 from meshes.anatomy import build_anatomy  # noqa: E402
 from meshes.compartments import Compartments  # noqa: E402
 from meshes.domain import SurfaceRoute  # noqa: E402
-from meshes.quality import cell_volumes, smallest_dihedral  # noqa: E402
+from meshes.quality import smallest_dihedral  # noqa: E402
 from meshes.tetrahedra import mesh_anatomy  # noqa: E402
 
 CELLS = 16_500

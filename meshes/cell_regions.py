@@ -6,9 +6,9 @@ import numpy as np
 
 from hifuflow.artifacts import Anatomy
 from hifuflow.cell_shares import label_shares
+from hifuflow.mesh_file import cell_volumes
 
 from .compartments import REST, TARGET, Compartments
-from .quality import cell_volumes
 
 
 def tag_cells(points, cells, group, anatomy: Anatomy, compartments: Compartments):

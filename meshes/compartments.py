@@ -96,6 +96,14 @@ class Compartments:
         log.info("%d islands of %s (%.3f ml in all) get no surface of their own", pieces, name,
                  volume * 1e6)
 
+    def give_up(self, name) -> None:
+        """An organ that gets no surface joins what is around it."""
+        number = self.names.index(name, TARGET + 1)
+        self.index[self.index == number] = REST
+        self.index[self.index > number] -= 1
+        del self.names[number]
+        self.volumes = np.delete(self.volumes, number - REST)
+
     def mask(self, number) -> np.ndarray:
         """(nx, ny, nz) bool; `number` 1 stands for the whole body."""
         return self.index >= REST if number == REST else self.index == number

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from hifuflow.errors import NumericalError
+from hifuflow.mesh_file import cell_volumes
 
 from .gmsh_session import gmsh_session
 from .gmsh_tools import MILLIMETRE, set_sizes, tetrahedra
-from .quality import cell_volumes
 from .surfaces import enclosed_volume
 
 CREASE = np.radians(40)  # dihedral angle above which an edge of a surface is kept

@@ -11,16 +11,16 @@ ROUNDS = 4  # at most
 CANDIDATES = 20  # positions tried at a time
 REACH = (0.35, 0.15, 0.06)  # how far they lie, over the shortest edge at the node
 AT_ONCE = 20_000  # tetrahedra measured together
-CREASE = np.cos(np.radians(40))  # facets that turn more than this away leave a node fixed
-FREE, SURFACE, FIXED = 0, 1, 2
+CREASE = np.cos(np.radians(40))  # facets that turn more than this away make a crease
+HELD = 0.2  # share of the facets' area across a direction that keeps a node from moving along it
 
 
 def polished(points, cells, group):
     """Move nodes of badly shaped cells so that the worst cell around each becomes better.
 
     Nodes inside a compartment move freely, those on a surface between two compartments (or the
-    outside) in its tangent plane; nodes where surfaces meet, or on a crease, stay. The positions
-    tried are the same in every run.
+    outside) in its tangent plane, nodes where surfaces meet, or on a crease, along the line, and
+    corners stay (see `_freedom`). The positions tried are the same in every run.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def polished(points, cells, group):
     points, worth = points.copy(), _shapes(points, cells)
     if worth.min() >= GOOD:
         return points
-    kind, normal = _kinds(points, cells, group)
+    free = _freedom(points, cells, group)
     around = _Incidence(cells, len(points))
     directions = np.random.default_rng(0).normal(size=(CANDIDATES, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -41,13 +41,13 @@ def polished(points, cells, group):
     for _ in range(ROUNDS):
         bad = np.flatnonzero(worth < GOOD)
         nodes = np.unique(cells[bad])
-        nodes = nodes[(kind[nodes] != FIXED) & ~stuck[nodes]]
+        nodes = nodes[~stuck[nodes]]
         if len(nodes) == 0:
             break
         worst = np.full(len(points), np.inf)
         np.minimum.at(worst, cells[bad].ravel(), np.repeat(worth[bad], 4))
         for batch in _batches(nodes[np.argsort(worst[nodes], kind="stable")], cells, around):
-            moved = _move(points, cells, worth, around, batch, kind, normal, directions)
+            moved = _move(points, cells, worth, around, batch, free, directions)
             stuck[batch] = ~moved
             stuck[np.unique(cells[around(batch[moved])[1]])] = False
     return points
@@ -58,26 +58,41 @@ def _shapes(points, cells):
                            for i in range(0, len(cells), AT_ONCE)])
 
 
-def _kinds(points, cells, group):
-    """What each node may do, (n,), and the normal of its surface, (n, 3)."""
+def _freedom(points, cells, group):
+    """(n, 3, 3) what is left of each node's move: its projection onto the surfaces it lies in.
+
+    With the facets' normals n and areas a at a node, sum(a n n^T) / sum(a) has eigenvalue 1 across
+    a plane and 0 along it; at a line where surfaces meet, 0 along the line only. The move keeps
+    1 - min(1, value / `HELD`) of its part along each eigenvector, on a surface between two
+    compartments without a crease all of it in the mean tangent plane.
+    """
     facets, sides = interface_facets(cells, group)
     low, high = np.sort(sides, axis=1).T
     pair = low * (sides.max() + 1) + high
     direction = np.cross(points[facets[:, 1]] - points[facets[:, 0]],
                          points[facets[:, 2]] - points[facets[:, 0]])
     direction *= np.where(sides[:, 0] == low, 1.0, -1.0)[:, None]
-    normal = np.zeros((len(points), 3))
+    area = np.maximum(np.linalg.norm(direction, axis=1), 1e-300)
+    spread = direction[:, :, None] * direction[:, None] / area[:, None, None]
+    normal, tensor, total = np.zeros_like(points), np.zeros((len(points), 3, 3)), np.zeros(
+        len(points))
     least, most = np.full(len(points), np.iinfo(np.int64).max), np.full(len(points), -1)
     for corner in facets.T:
         np.add.at(normal, corner, direction)
+        np.add.at(tensor, corner, spread)
+        np.add.at(total, corner, area)
         np.minimum.at(least, corner, pair)
         np.maximum.at(most, corner, pair)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-300)
-    direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-300)
-    kind = np.where(most < 0, FREE, np.where(least == most, SURFACE, FIXED))
+    smooth = least == most
     for corner in facets.T:
-        kind[corner[np.sum(normal[corner] * direction, axis=1) < CREASE]] = FIXED
-    return kind, normal
+        turned = np.sum(normal[corner] * direction, axis=1) < CREASE * area
+        smooth[corner[turned]] = False
+    value, vector = np.linalg.eigh(tensor / np.maximum(total, 1e-300)[:, None, None])
+    kept = np.maximum(0, 1 - value / HELD)
+    free = np.einsum("nij,nj,nkj->nik", vector, kept, vector)
+    free[smooth] = np.eye(3) - normal[smooth, :, None] * normal[smooth, None]
+    return free
 
 
 class _Incidence:
@@ -110,12 +125,10 @@ def _batches(nodes, cells, around):
         nodes = nodes[~chosen]
 
 
-def _move(points, cells, worth, around, nodes, kind, normal, directions):
+def _move(points, cells, worth, around, nodes, free, directions):
     """Move each node to the best of the positions tried, nearer and nearer; whether it moved."""
     which, cell, place = around(nodes)
-    step = np.repeat(directions[None], len(nodes), axis=0)
-    flat = normal[nodes] * (kind[nodes] == SURFACE)[:, None]
-    step -= np.einsum("ncx,nx->nc", step, flat)[..., None] * flat[:, None]
+    step = directions @ free[nodes]
     corners = points[cells[cell]]
     length = np.linalg.norm(corners - points[nodes][which][:, None], axis=2)
     edge = np.full(len(nodes), np.inf)

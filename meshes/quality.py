@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from hifuflow.mesh_file import cell_volumes
-
 FACES = np.array([[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]])  # outward for positive cells
 AT_ONCE = 20_000  # tetrahedra that are measured together
 RATIO_DEGREES = 80.0  # dihedral angle that is as bad as the radius ratio 1; both are small

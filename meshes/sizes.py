@@ -1,53 +1,91 @@
-"""How large the cells are: finest in the target and at the foci, growing with the distance."""
+"""How large the cells are: finest in the target and at the foci, growing with the distance, and
+as fine as their thickness asks for in organs that the mesh conforms to."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
+from scipy.optimize import brentq
 
 from hifuflow.artifacts import Anatomy
 
-CELL_VOLUME = 0.25 # volume of a tetrahedron over the cube of the wanted size, surfaces included
+CELL_VOLUME = 0.25  # volume of a tetrahedron over the cube of the wanted size, surfaces included
 GROWTH = 1.5  # of the cell size over the target's radius; keeps the skin coarse
 GRID_STEPS = 80  # the field's grid has about this many points along the longest edge
+PER_HALF_THICKNESS = 1.0  # largest cell size in an organ
+COARSER = 4.0  # than the target's may an organ's cells be, both over their half thickness
+SLOPE = 0.5  # of the half thickness that the cells beside an organ still follow
 
 
 class SizeField:
-    """Wanted cell size h(x) = s (1 + g d(x) / r).
+    """Wanted cell size h(x) = min(s g(x), max(s, min(p, c s / r) t(x))).
 
-    d is the distance from the target and the foci, r the radius of the sphere of the target's
-    volume, g = `GROWTH`, s the size inside the target, which `mesh_anatomy` adjusts to the cell
-    count.
+    g = 1 + `GROWTH` d / r grows with the distance d from the target and the foci, r is the radius
+    of the sphere of the target's volume, s the size inside the target, which `mesh_anatomy`
+    adjusts to the cell count. t is the half thickness of the organs' nearest parts, p and c are
+    `PER_HALF_THICKNESS` and `COARSER`; no organ has finer cells than the target.
 
     Attributes
     ----------
-    origin, step : (3,) first point and spacing of the grid [m].  growth : (nx, ny, nz) h / s.
+    origin, step : (3,) first point and spacing of the grid [m].
+    growth, thickness : (nx, ny, nz) g and t [m].  radius : r [m].
     """
 
     def __init__(self, anatomy: Anatomy, foci):
-        every = max(1, max(anatomy.labels.shape) // GRID_STEPS)
-        fine = np.pad(anatomy.target_mask, 2 * every)
+        self.every = max(1, max(anatomy.labels.shape) // GRID_STEPS)
+        self.anatomy, pad = anatomy, 2 * self.every
+        fine = np.pad(anatomy.target_mask, pad)
         if len(foci):
-            index = np.rint(anatomy.index(foci)).astype(int) + 2 * every
+            index = np.rint(anatomy.index(foci)).astype(int) + pad
             index = index[((index >= 0) & (index < fine.shape)).all(axis=1)]
             fine[tuple(index.T)] = True
         distance = ndimage.distance_transform_edt(~fine, sampling=anatomy.spacing)
-        radius = (3 * anatomy.target_mask.sum() * anatomy.voxel_volume / (4 * np.pi)) ** (1 / 3)
-        growth = 1 + GROWTH * distance / radius
-        body = np.pad(anatomy.body_mask, 2 * every)
-        self.equivalent_volume = float((growth[body] ** -3.0).sum()) * anatomy.voxel_volume
-        self.growth = np.ascontiguousarray(growth[::every, ::every, ::every])
-        self.origin = anatomy.affine[:3, 3] - 2 * every * anatomy.spacing
-        self.step = every * anatomy.spacing
-        self.radius = radius
+        self.radius = (3 * anatomy.target_mask.sum() * anatomy.voxel_volume
+                       / (4 * np.pi)) ** (1 / 3)
+        self.growth = 1 + GROWTH / self.radius * self._sampled(distance)
+        self.thickness = np.full(self.growth.shape, np.inf)
+        self.body = self._sampled(np.pad(anatomy.body_mask, pad))
+        self.origin = anatomy.affine[:3, 3] - pad * anatomy.spacing
+        self.step = self.every * anatomy.spacing
+
+    def _sampled(self, values):
+        return np.ascontiguousarray(values[(slice(None, None, self.every),) * 3])
+
+    def follow(self, organs) -> None:
+        """Let the cells follow the thickness of organs, `Thickness` of each."""
+        self.thickness = np.full(self.growth.shape, np.inf)
+        for level in {level for organ in organs for level in organ.thinner}:
+            thin = np.zeros(self.anatomy.labels.shape, bool)
+            for organ in organs:
+                if level in organ.thinner:
+                    thin[organ.box] |= organ.thinner[level]
+            blocks = np.pad(thin, 2 * self.every)
+            for axis in range(3):  # a point stands for all voxels up to the next one
+                starts = np.arange(self.growth.shape[axis]) * self.every
+                blocks = np.logical_or.reduceat(blocks, starts, axis=axis)
+            if blocks.any():
+                away = ndimage.distance_transform_edt(~blocks, sampling=self.step)
+                self.thickness = np.minimum(self.thickness, level + SLOPE * away)
+
+    def __call__(self, size: float) -> np.ndarray:
+        """h [m] at the grid's points for the size s [m] in the target."""
+        share = min(PER_HALF_THICKNESS, COARSER * size / self.radius)
+        return np.minimum(size * self.growth, np.maximum(size, share * self.thickness))
 
     def cells(self, size: float) -> float:
         """Estimated number of cells: integral of 1 / (c h^3) over the body."""
-        return self.equivalent_volume / (CELL_VOLUME * size**3)
+        return float((self(size)[self.body] ** -3.0).sum()) * np.prod(self.step) / CELL_VOLUME
 
     def size(self, cells: float) -> float:
         """Size s [m] in the target at which the estimate gives `cells`."""
-        return (self.equivalent_volume / (CELL_VOLUME * cells)) ** (1 / 3)
+        low = high = self.radius
+        while self.cells(low) < cells:
+            low /= 2
+        while self.cells(high) > cells:
+            high *= 2
+        return low if low == high else np.exp(brentq(
+            lambda log_size: np.log(self.cells(np.exp(log_size)) / cells),
+            np.log(low), np.log(high), xtol=1e-4))
 
     def write(self, path, size: float, scale: float) -> None:
         """Write the field for Gmsh's ``Structured`` (binary), lengths times `scale`."""
@@ -55,4 +93,4 @@ class SizeField:
             file.write((self.origin * scale).tobytes())
             file.write((self.step * scale).tobytes())
             file.write(np.array(self.growth.shape, np.int32).tobytes())
-            file.write((self.growth * size * scale).tobytes())
+            file.write((self(size) * scale).tobytes())

@@ -19,9 +19,9 @@ from skimage.measure import marching_cubes
 
 from fem.properties import cell_properties
 from hifuflow.config import load_patient
-from hifuflow.mesh_file import read_mesh_file
+from hifuflow.mesh_file import cell_volumes, read_mesh_file
 from meshes.anatomy import build_anatomy
-from meshes.quality import cell_volumes, interface_facets, smallest_dihedral
+from meshes.quality import interface_facets, smallest_dihedral
 from meshes.tetrahedra import mesh_anatomy
 
 DATA = ROOT.parent / "shared" / "data"

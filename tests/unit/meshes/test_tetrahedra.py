@@ -5,16 +5,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-import meshes.tetrahedra as tetrahedra
+import meshes.search as search
 from hifuflow.artifacts import Anatomy
 from hifuflow.config import load_patient
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.isolated import OutOfTime
+from hifuflow.mesh_file import cell_volumes
 from hifuflow.provenance import ROOT
 from meshes.anatomy import build_anatomy
 from meshes.compartments import Compartments
 from meshes.domain import SurfaceRoute
-from meshes.quality import boundary_facets, cell_quality, cell_volumes, unknowns_p2
+from meshes.quality import boundary_facets, cell_quality, unknowns_p2
 from meshes.surfaces import SmoothMask, enclosed_volume
 from meshes.tetrahedra import check_cells, mesh_anatomy
 
@@ -123,7 +124,7 @@ def test_failing_surfaces_fall_back_to_voxels(tmp_path, monkeypatch):
             raise NumericalError("no parametrisation")
         return fill(route, *arguments)
 
-    monkeypatch.setattr(tetrahedra, "run_isolated", without_surfaces)
+    monkeypatch.setattr(search, "run_isolated", without_surfaces)
     record = mesh_anatomy(nested_balls(), None, wanted(2500), tmp_path / "m.msh")
     assert record["method"]["route"] == "voxels"
     assert record["method"]["fallback_reason"] == "surfaces: no parametrisation"
@@ -159,12 +160,12 @@ def test_finer_cells_than_voxels_are_conceivable():
     (1, 1, 1.09, 5000, True), (1, 1, 1.12, 5000, False), (1.03, 1, 1, 16_500, False),
     (1.01, 1, 1, 16_500, True), (1.01, 1, 1, 200_000, False)])
 def test_a_finer_mesh_must_be_closer(target, body, count, cells, reached):
-    goals, ratio = tetrahedra._goals(cells), np.array([count, target, body])
-    attempt = tetrahedra.Attempt(None, np.array([10.0, 16.0]), ratio)
+    goals, ratio = search.goals_of(cells), np.array([count, target, body])
+    attempt = search.Attempt(None, np.array([10.0, 16.0]), ratio)
     assert attempt.reaches(goals) == attempt.fits(goals) == reached
     for angles in ([7.0, 16.0], [10.0, 11.0]):
-        assert not tetrahedra.Attempt(None, np.array(angles), ratio).reaches(goals)
-    assert tetrahedra.Attempt(None, np.array([10.0, 14.0]), ratio).reaches(goals) == (
+        assert not search.Attempt(None, np.array(angles), ratio).reaches(goals)
+    assert search.Attempt(None, np.array([10.0, 14.0]), ratio).reaches(goals) == (
         reached and cells < 9_000)
 
 
@@ -179,15 +180,15 @@ def test_no_acceptable_mesh_is_an_error_that_tells_what_was_reached(spoilt, word
         calls.append(route.name)
         return ball
 
-    monkeypatch.setattr(tetrahedra, "run_isolated", always_this_one)
-    monkeypatch.setattr(tetrahedra, "polished", lambda points, cells, group: points)
+    monkeypatch.setattr(search, "run_isolated", always_this_one)
+    monkeypatch.setattr(search, "polished", lambda points, cells, group: points)
     if spoilt == "angle":
-        monkeypatch.setattr(tetrahedra, "smallest_dihedral", lambda points, cells: np.zeros(3))
+        monkeypatch.setattr(search, "smallest_dihedral", lambda points, cells: np.zeros(3))
     cells = len(ball[1]) * (2 if spoilt == "cells" else 1)
     with pytest.raises(InputError, match=rf"mesh\.control\.cells = {cells}: .*{words}.*10 %"):
         mesh_anatomy(anatomy, None, wanted(cells), tmp_path / "m.msh")
     assert set(calls) == {"surfaces", "voxels", "stairs"}
-    assert len(calls) == 3 * (tetrahedra.ATTEMPTS + tetrahedra.MORE_ATTEMPTS)
+    assert len(calls) == 3 * (search.ATTEMPTS if spoilt == "cells" else search.PATIENCE)
     assert not list(tmp_path.iterdir())
 
 
@@ -197,7 +198,7 @@ def test_a_hang_ends_a_route_and_is_recorded(tmp_path, monkeypatch):
             raise OutOfTime("was stopped at the limit of 600 s of CPU time")
         return fill(route, *arguments)
 
-    monkeypatch.setattr(tetrahedra, "run_isolated", stopped_once)
+    monkeypatch.setattr(search, "run_isolated", stopped_once)
     record = mesh_anatomy(nested_balls(), None, wanted(2500), tmp_path / "m.msh")
     assert record["method"]["route"] == "voxels"
     assert "limit of 600 s" in record["method"]["fallback_reason"]

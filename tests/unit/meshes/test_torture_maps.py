@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torture import torture_maps
 
-import meshes.tetrahedra as tetrahedra
+import meshes.search as search
 from hifuflow.artifacts import Anatomy
 from hifuflow.errors import InputError
 from meshes.tetrahedra import mesh_anatomy
@@ -18,7 +18,7 @@ ROUTES = {"at the skin": "voxels", "six touching": "voxels", "in bone": "voxels"
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(tetrahedra, "run_isolated", lambda fill, *arguments, cpu_seconds:
+    monkeypatch.setattr(search, "run_isolated", lambda fill, *arguments, cpu_seconds:
                         fill(*arguments))
 
 

@@ -1,0 +1,202 @@
+"""The search for a mesh with the wanted count and volumes: routes, attempts, the best of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hifuflow.errors import InputError, NumericalError
+from hifuflow.isolated import OutOfTime, run_isolated
+from hifuflow.job import log
+from hifuflow.mesh_file import cell_volumes
+
+from .domain import ROUTES, fill
+from .polish import polished
+from .quality import smallest_dihedral
+
+ATTEMPTS = 6  # at most by one route
+PATIENCE = 4  # of them, when only the angles fall short: other levels rarely better them
+COUNT_EXPONENT = 1.15  # cells ~ estimate ** (1 / exponent), between surface (1.5) and volume (1)
+AIM = 0.4  # of the goals' volumes: close enough to stop
+AIM_ANGLES = 1.05  # over those of the goals
+NEAREST, FARTHEST = 0.8, 1.25  # correction of a surface's volume from one attempt to the next
+CPU_SECONDS = 600  # of one attempt; healthy ones take seconds, so only a real hang meets it
+NUDGE = 1.01
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What a mesh is held to.
+
+    Attributes
+    ----------
+    volumes : (4,) largest relative errors: count, volumes of target, body and organs.
+    angles : (2,) least values of the cells' smallest dihedral angles: of the smallest one and of
+        the first percentile [degrees].
+    """
+
+    volumes: tuple
+    angles: tuple
+
+
+# By the number of cells from which on they hold. Flat facets cut off more of a rounded body when
+# they are few, and leave fewer nodes that can move.
+GOALS = {0: Goals((0.10, 0.05, 0.03, 0.10), (8, 12)),
+         9_000: Goals((0.10, 0.02, 0.01, 0.05), (8, 15)),
+         100_000: Goals((0.10, 0.007, 0.01, 0.05), (8, 15))}
+LIMITS = Goals((0.10, 0.05, 0.05, np.inf), (3, 3))  # when no way reaches the goals
+
+
+@dataclass
+class Mesh:
+    """points (n, 3) [m], cells (m, 4), group (m,): compartment of each cell."""
+
+    points: np.ndarray
+    cells: np.ndarray
+    group: np.ndarray
+
+    def volumes(self, n_surfaces):
+        """What the surfaces enclose: the body, the target, the organs (n_surfaces,) [m3]."""
+        volume = np.bincount(self.group, cell_volumes(self.points, self.cells), n_surfaces + 1)
+        return np.array([volume.sum(), *volume[2:]])
+
+
+def adjusted_mesh(compartments, sizes, config):
+    """Mesh by the first route that reaches the goals; say which, and why not the others.
+
+    Raises
+    ------
+    InputError : no route gives an acceptable one.
+    """
+    wanted, attempts, reasons, rest = config["cells"], [], [], []
+    for route in ROUTES:
+        if rest and route is ROUTES[-1]:
+            break
+        try:
+            best = _iterate(route(compartments), compartments.volumes, sizes, wanted, attempts)
+        except NumericalError as error:
+            reasons.append(f"{route.name}: {error}")
+            log.info("no mesh by %s", reasons[-1])
+            continue
+        if best.reaches(goals_of(wanted)):
+            return best.mesh, _method(route.name, reasons, attempts)
+        reasons.append(f"{route.name}: the best of the attempts has {best}")
+        log.info("not reached by %s", reasons[-1])
+        if best.reaches(LIMITS):
+            rest.append((best.score(goals_of(wanted)), route.name, best.mesh))
+    if rest:
+        _, name, mesh = min(rest, key=lambda found: found[0])
+        return mesh, _method(name, reasons, attempts)
+    cells, target, body = (100 * limit for limit in LIMITS.volumes[:3])
+    raise InputError(
+        "no acceptable mesh with so many cells: " + "; ".join(reasons), file=config["file"],
+        key=config["key"], value=wanted,
+        allowed=f"a count, most often a larger one, that is met within {cells:g} % with the "
+                f"target's volume within {target:g} %, the body's within {body:g} %, and dihedral "
+                f"angles >= {LIMITS.angles[0]:g} degrees")
+
+
+def _method(route, reasons, attempts):
+    return {"route": route, "fallback_reason": "; ".join(reasons) or None, "attempts": attempts}
+
+
+def goals_of(wanted):
+    """What a mesh of so many cells is held to."""
+    return GOALS[max(cells for cells in GOALS if cells <= wanted)]
+
+
+@dataclass
+class Attempt:
+    """A mesh, its dihedral angles, and count and volumes over the wanted ones.
+
+    `angles` : (2,) see `Goals`.  `ratio` : (2 + n_surfaces,) count, target, body, organs.
+    """
+
+    mesh: Mesh
+    angles: np.ndarray
+    ratio: np.ndarray
+
+    @classmethod
+    def of(cls, mesh, wanted, volumes):
+        body, target, *organs = mesh.volumes(len(volumes)) / volumes
+        angle = smallest_dihedral(mesh.points, mesh.cells)
+        return cls(mesh, np.array([angle.min(), np.percentile(angle, 1)]),
+                   np.array([len(mesh.cells) / wanted, target, body, *organs]))
+
+    def score(self, goals):
+        """At most 1 when it is not worth trying again."""
+        return max(np.max(self._errors(goals)) / AIM,
+                   np.max(AIM_ANGLES * np.array(goals.angles) / np.maximum(self.angles, 1e-9)))
+
+    def _errors(self, goals):
+        """Of the count and the volumes, over those allowed."""
+        allowed = np.array(goals.volumes)[np.minimum(np.arange(len(self.ratio)), 3)]
+        return np.abs(self.ratio - 1) / allowed
+
+    def fits(self, goals):
+        """Whether count and volumes are as asked."""
+        return bool((self._errors(goals) <= 1).all())
+
+    def reaches(self, goals):
+        """Whether the angles are as well."""
+        return self.fits(goals) and bool((self.angles >= goals.angles).all())
+
+    def __str__(self):
+        organs = max(self.ratio[3:] - 1, key=abs, default=None)
+        worst = "" if organs is None else f", worst organ {100 * organs:+.1f} %"
+        return (f"{len(self.mesh.cells)} cells, target volume {100 * (self.ratio[1] - 1):+.1f} %, "
+                f"body {100 * (self.ratio[2] - 1):+.1f} %{worst}, smallest dihedral angle "
+                f"{self.angles[0]:.1f} degrees, first percentile {self.angles[1]:.1f}")
+
+
+def _iterate(route, volumes, sizes, wanted, history):
+    """Mesh again with corrected size and surface volumes until all are close; the best attempt.
+
+    Each attempt, failed or not, is appended to `history`.
+
+    Raises
+    ------
+    NumericalError : no attempt gave a mesh.
+    """
+    size, aim, goals = sizes.size(wanted), volumes.copy(), goals_of(wanted)
+    best, failures = None, 0
+
+    def polish(attempt):
+        mesh = attempt.mesh
+        points = polished(mesh.points, mesh.cells, mesh.group)
+        return Attempt.of(Mesh(points, mesh.cells, mesh.group), wanted, volumes)
+
+    for number in range(1, ATTEMPTS + 1):
+        try:
+            mesh = Mesh(*run_isolated(fill, route, aim, sizes, size,
+                                     cpu_seconds=CPU_SECONDS))
+        except NumericalError as error:
+            log.info("attempt %d failed: %s", number, error)
+            history.append({"by": route.name, "size_m": float(size), "failure": str(error)})
+            failures += 1
+            if best is None and (failures == 2 or isinstance(error, OutOfTime)):
+                raise
+            if isinstance(error, OutOfTime) or failures == 4:
+                break
+            # another level and size make other surfaces
+            aim, size = np.sqrt(aim * volumes) * NUDGE, size * NUDGE
+            continue
+        attempt = Attempt.of(mesh, wanted, volumes)
+        if attempt.fits(goals):  # else it is not worth the work
+            attempt = polish(attempt)
+        log.info("attempt %d by %s: %s", number, route.name, attempt)
+        history.append({"by": route.name, "size_m": float(size), "n_cells": len(mesh.cells),
+                        "target_volume_error": float(attempt.ratio[1] - 1),
+                        "min_dihedral_deg": float(attempt.angles[0]),
+                        "dihedral_p01_deg": float(attempt.angles[1])})
+        if best is None or ((not attempt.reaches(goals), attempt.score(goals))
+                            < (not best.reaches(goals), best.score(goals))):
+            best = attempt
+        if best.score(goals) <= 1 or (number >= PATIENCE and best.fits(goals)
+                                      and not best.reaches(goals)):
+            break
+        size = sizes.size(sizes.cells(size) / attempt.ratio[0] ** COUNT_EXPONENT)
+        _, target, body, *organs = np.clip(attempt.ratio, NEAREST, FARTHEST)
+        aim = aim / np.array([body, target, *organs])
+    return best if best.fits(goals) else polish(best)
