@@ -17,6 +17,7 @@ from .devices import load_device
 from .errors import InputError, InvalidConfig
 from .provenance import ROOT
 from .schema import check, read_yaml
+from .side_files import with_side_files
 
 PATIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 TISSUES = ROOT / "config" / "tissues.yaml"
@@ -50,7 +51,8 @@ class Patient:
     @property
     def sources(self) -> list[str]:
         """Paths of all that the anatomy is made from; empty for the built-in phantom."""
-        return [section[key] for section, key, _ in _source_files(self.config["anatomy"])]
+        return [file for section, key, _ in _source_files(self.config["anatomy"])
+                for file in with_side_files(section[key])]
 
     @property
     def scan(self) -> str | None:

@@ -11,7 +11,7 @@ from scipy import ndimage
 from hifuflow.errors import InputError
 from hifuflow.images import MOST_VOXELS, Image, Segment, open_image
 from hifuflow.job import log
-from hifuflow.provenance import file_sha256
+from hifuflow.side_files import source_sha256
 
 OBLIQUE = 1e-3  # off-diagonal part of a column of the affine that still counts as aligned
 VOLUME_CHANGE = 0.05  # of a label by resampling: more is refused
@@ -59,7 +59,7 @@ def read_label_map(path, key="anatomy.labels") -> LabelMap:
         log.info("%s is oblique: resampled onto an aligned grid %s, volumes of labels change by "
                  "up to %.2f %%", image.file.name, layers[0].shape,
                  100 * record["largest_volume_change"])
-    return LabelMap(layers, affine, file_sha256(path), image.segments, record)
+    return LabelMap(layers, affine, source_sha256(path), image.segments, record)
 
 
 def is_aligned(image: Image) -> bool:

@@ -52,9 +52,7 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     ------
     InputError : the target is too small, or no mesh of that count is acceptable.
     """
-    sizes = check_cells(anatomy, plan, config)
-    compartments = Compartments.of(anatomy, config)
-    averaged = follow_organs(compartments, sizes, config["cells"])
+    compartments, sizes, averaged = check_cells(anatomy, plan, config)
     mesh, method = adjusted_mesh(compartments, sizes, config)
     facets = boundary_facets(mesh.cells)
     facet_group = np.where(_faces_water(mesh.points[facets].mean(axis=1), anatomy), SKIN, CUT)
@@ -81,10 +79,16 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     }
 
 
-def check_cells(anatomy: Anatomy, plan, config: dict) -> SizeField:
-    """The cells' size field, once a mesh of this body with so many cells is conceivable.
+def check_cells(anatomy: Anatomy, plan, config: dict):
+    """What to conform to, and the cells' sizes, once such a mesh of this body is conceivable.
 
     Parameters : see `mesh_anatomy`.
+
+    Returns
+    -------
+    compartments : `Compartments`, without the organs that so many cells cannot hold.
+    sizes : `SizeField`.
+    averaged : list of those organs, see `follow_organs`.
 
     Raises
     ------
@@ -104,7 +108,8 @@ def check_cells(anatomy: Anatomy, plan, config: dict) -> SizeField:
                    else "so many cells are too fine for this map, or too many to compute with")
         raise InputError(problem, file=config["file"], key=config["key"], value=config["cells"],
                          allowed=f"a whole number from {least} to {most}")
-    return sizes
+    compartments = Compartments.of(anatomy, config)
+    return compartments, sizes, follow_organs(compartments, sizes, config["cells"])
 
 
 def _faces_water(positions, anatomy):

@@ -8,7 +8,8 @@ from scipy import ndimage
 from hifuflow.errors import InputError
 from hifuflow.images import Segment, open_image
 from hifuflow.job import log
-from hifuflow.provenance import config_hash, file_sha256
+from hifuflow.provenance import config_hash
+from hifuflow.side_files import source_sha256
 
 from .labelmap import LabelMap, aligned, onto
 
@@ -64,17 +65,10 @@ def classified(section: dict, base: LabelMap | None, file) -> LabelMap:
                   for number, name in enumerate(section["thresholds"], 1))
     for segment in names:
         log.info("class %s: %d voxels", segment.name, (classes == segment.label).sum())
-    parts = {"labels": base.sha256, "image": file_sha256_of(image.file),
+    parts = {"labels": base.sha256, "image": source_sha256(image.file),
              "thresholds": section["thresholds"]}
     return LabelMap([*base.layers, classes], base.affine, config_hash(parts),
                     (*base.segments, *names), {**base.record, "thresholds": section["thresholds"]})
-
-
-def file_sha256_of(path):
-    """Hash of an image file, or of all files of a DICOM folder."""
-    if path.is_dir():
-        return config_hash([file_sha256(part) for part in sorted(path.iterdir()) if part.is_file()])
-    return file_sha256(path)
 
 
 def _class(values, options, voxel):

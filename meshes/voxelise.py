@@ -12,7 +12,8 @@ from hifuflow.errors import InputError
 from hifuflow.images import HIGHEST, LOWEST, MOST_VOXELS, Segment
 from hifuflow.job import log
 from hifuflow.mesh_file import MeshFile, cell_volumes, read_mesh_file
-from hifuflow.provenance import config_hash, file_sha256
+from hifuflow.provenance import config_hash
+from hifuflow.side_files import source_sha256
 
 from .labelmap import LabelMap
 
@@ -55,7 +56,7 @@ def read_mesh_map(section: dict) -> LabelMap:
     volumes = _compare(labels, spacing, points, mesh, path)
     wall = _beside_cut(owner >= 0, affine, points, mesh)
     names = tuple(Segment(tag, name) for tag, name in sorted(mesh.names.items()))
-    return LabelMap([labels], affine, config_hash([file_sha256(path), section | {"file": ""}]),
+    return LabelMap([labels], affine, config_hash([source_sha256(path), section | {"file": ""}]),
                     names, {"format": "mesh", "n_cells": len(mesh.cells),
                             "mesh_volume_m3": volumes}, wall)
 

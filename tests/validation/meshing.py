@@ -127,6 +127,8 @@ def _rows(title, records, target, names=("",)) -> list[Check]:
             ("count over the wanted", lambda r: r["n_cells"] / r["wanted"] - 1, -0.1, 0.1),
             ("target volume", lambda r: r["surfaces"]["target"]["volume_error"], -target, target),
             ("body volume", lambda r: r["surfaces"]["body"]["volume_error"], -0.01, 0.01),
+            ("volume of organs with a boundary, worst", _worst_organ, -0.05, 0.05),
+            ("organs too thin for the cells", lambda r: len(r["averaged"]), 0, 0),
             ("inverted cells", lambda r: r["inverted"], 0, 0),
             ("smallest dihedral angle [degrees]", lambda r: r["min_dihedral_deg"], 8, 70.6),
             ("its first percentile [degrees]", lambda r: r["dihedral_p01_deg"], 15, 70.6)):
@@ -135,6 +137,12 @@ def _rows(title, records, target, names=("",)) -> list[Check]:
         name = f" ({names[worst]})" if names[worst] else ""
         rows.append(Check(f"{title}: {what}{name}", values[worst], None, low, high, "goal"))
     return rows
+
+
+def _worst_organ(record) -> float:
+    """Largest error of a volume but the target's and the body's; 0 where there is no organ."""
+    return max((entry["volume_error"] for surface, entry in record["surfaces"].items()
+                if surface not in ("body", "target")), key=abs, default=0.0)
 
 
 def hausdorff(points, cells, inside, anatomy) -> float:

@@ -13,7 +13,6 @@ from hifuflow.isolated import OutOfTime
 from hifuflow.mesh_file import cell_volumes
 from hifuflow.provenance import ROOT
 from meshes.anatomy import build_anatomy
-from meshes.compartments import Compartments
 from meshes.domain import SurfaceRoute
 from meshes.quality import boundary_facets, cell_quality, unknowns_p2
 from meshes.surfaces import SmoothMask, enclosed_volume
@@ -151,7 +150,7 @@ def test_finer_cells_than_voxels_are_conceivable():
     anatomy = build_anatomy(load_patient(
         ROOT / "tests" / "patients" / "breast_small.yaml").section("anatomy"))
     assert anatomy.spacing.min() == pytest.approx(0.003)
-    sizes = check_cells(anatomy, None, wanted(100_000))
+    _, sizes, _ = check_cells(anatomy, None, wanted(100_000))
     assert sizes.size(100_000) < anatomy.spacing.min() / 2
 
 
@@ -173,7 +172,7 @@ def test_a_finer_mesh_must_be_closer(target, body, count, cells, reached):
 def test_no_acceptable_mesh_is_an_error_that_tells_what_was_reached(spoilt, words, tmp_path,
                                                                     monkeypatch):
     anatomy, calls = nested_balls(), []
-    sizes, domain = check_cells(anatomy, None, wanted(5000)), Compartments.of(anatomy, wanted(5000))
+    domain, sizes, _ = check_cells(anatomy, None, wanted(5000))
     ball = SurfaceRoute(domain)(domain.volumes, sizes, sizes.size(5000))
 
     def always_this_one(fill, route, *_, cpu_seconds):
