@@ -2,8 +2,11 @@
 
     rho c dT/dt = div(k grad T) - W c_b (T - T_a) + Q
 
-E_ij = int rho c phi_i phi_j,  K_ij = int k grad phi_i . grad phi_j + W c_b phi_i phi_j.
-A surface is held at a temperature (its unknowns are eliminated) or insulated (natural).
+E_ij = int rho c phi_i phi_j,
+K_ij = int k grad phi_i . grad phi_j + W c_b phi_i phi_j + surface int h phi_i phi_j.
+
+A surface is held at a temperature (its unknowns are eliminated), gives off heat to water or air,
+-k dT/dn = h (T - T_e) (convective), or is insulated (h = 0).
 Source: H. H. Pennes, J. Appl. Physiol. 1, 93 (1948).
 """
 
@@ -15,6 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 import ufl
 from dolfinx import fem
+from dolfinx import mesh as dmesh
 from dolfinx.fem.petsc import assemble_matrix
 from petsc4py import PETSc
 
@@ -60,29 +64,38 @@ def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, config: dict)
 
     Parameters
     ----------
-    config : `file` (the patient file) and `boundary`, {"skin": "insulated" | {"temperature_c": T},
-        "cut": the same, "arterial_temperature_c": T_a}.
+    config : `file` (the patient file) and `boundary`, {"skin": "insulated" | {"temperature_c": T}
+        | {"temperature_c": T_e, "coefficient_w_m2_k": h}, "cut": the same,
+        "arterial_temperature_c": T_a}.
 
     Raises
     ------
-    InputError : a held surface that the mesh has not; nothing that fixes the temperature.
+    InputError : a condition on a surface that the mesh has not; nothing that fixes the temperature.
     NumericalError : E or K not positive definite.
     """
     space = fem.functionspace(mesh.domain, ("Lagrange", DEGREE))
-    arterial, held = config["boundary"]["arterial_temperature_c"], _held_surfaces(mesh, config)
-    if not held and not np.any(properties.perfusion > 0):
+    arterial, held, cooled = config["boundary"]["arterial_temperature_c"], {}, {}
+    for name, condition in _conditions(mesh, config).items():
+        (cooled if "coefficient_w_m2_k" in condition else held)[name] = condition
+    if not held and not cooled and not np.any(properties.perfusion > 0):
         raise InputError("nothing fixes the temperature: every surface is insulated and there is "
                          "no perfusion", file=config["file"], key="boundary",
                          allowed="a surface with temperature_c")
     E, K = assemble_matrices(space, properties)
+    source = np.zeros(E.shape[0])
+    for name, condition in cooled.items():
+        surface = condition["coefficient_w_m2_k"] * surface_matrix(space, mesh.facets[name])
+        K = _symmetric(K + surface)
+        source += surface.sum(axis=1) * (condition["temperature_c"] - arterial)
     fixed, temperature = _fixed_nodes(space, mesh, held)
     free = np.setdiff1d(np.arange(E.shape[0]), fixed)
     check_positive_definite("E", E[free][:, free])
-    # K 1 is the perfusion source per degree, so T - T_a obeys the equation without a source.
+    # K 1 is the perfusion source per degree, so T - T_a obeys the equation without that source.
     above = np.zeros(E.shape[0])
     above[fixed] = temperature - arterial
-    solution = check_positive_definite("K", K[free][:, free], -(K @ above)[free])
-    if np.any(above):
+    source -= K @ above
+    solution = check_positive_definite("K", K[free][:, free], source[free])
+    if np.any(source):
         above[free] = solution
     return Bioheat(space, E, K, free, arterial, above)
 
@@ -105,22 +118,32 @@ def assemble_matrices(space, properties: CellProperties) -> tuple[sp.csr_array, 
     return _to_scipy(storage), _to_scipy(loss)
 
 
+def surface_matrix(space, facets: np.ndarray) -> sp.csr_array:
+    """int phi_i phi_j over boundary facets [m2]."""
+    tags = dmesh.meshtags(space.mesh, 2, np.sort(facets), np.ones(len(facets), dtype=np.int32))
+    u, v = ufl.TrialFunction(space), ufl.TestFunction(space)
+    return _to_scipy(u * v * ufl.Measure("ds", space.mesh, subdomain_data=tags)(1))
+
+
 def _to_scipy(form) -> sp.csr_array:
     matrix = assemble_matrix(compile_form(form))
     matrix.assemble()
     indptr, indices, data = matrix.getValuesCSR()
     shape = matrix.getSize()
     matrix.destroy()
-    result = sp.csr_array((data, indices, indptr), shape=shape)
-    result.sort_indices()
-    result = sp.csr_array((result + result.T) * 0.5)  # assembly order leaves round-off
+    return _symmetric(sp.csr_array((data, indices, indptr), shape=shape))
+
+
+def _symmetric(matrix) -> sp.csr_array:
+    """Without the round-off that the order of assembly leaves."""
+    result = sp.csr_array((matrix + matrix.T) * 0.5)
     result.sort_indices()
     return result
 
 
-def _held_surfaces(mesh: TissueMesh, config: dict) -> dict[str, float]:
-    """The surfaces held at a temperature [degC]."""
-    held = {}
+def _conditions(mesh: TissueMesh, config: dict) -> dict[str, dict]:
+    """The surfaces that are not insulated, and the condition at each."""
+    conditions = {}
     for name in SURFACES:
         condition = config["boundary"][name]
         if condition == "insulated":
@@ -128,8 +151,8 @@ def _held_surfaces(mesh: TissueMesh, config: dict) -> dict[str, float]:
         if not len(mesh.facets[name]):
             raise InputError(f"the mesh has no surface '{name}' to hold", file=config["file"],
                              key=f"boundary.{name}", value=condition, allowed="insulated")
-        held[name] = condition["temperature_c"]
-    return held
+        conditions[name] = condition
+    return conditions
 
 
 def _fixed_nodes(space, mesh: TissueMesh, held: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +161,7 @@ def _fixed_nodes(space, mesh: TissueMesh, held: dict) -> tuple[np.ndarray, np.nd
     for name in reversed(SURFACES):
         if name in held:
             nodes = fem.locate_dofs_topological(space, 2, mesh.facets[name])
-            temperature[nodes] = held[name]
+            temperature[nodes] = held[name]["temperature_c"]
     fixed = np.flatnonzero(~np.isnan(temperature))
     return fixed, temperature[fixed]
 

@@ -112,6 +112,30 @@ def test_uniformly_heated_slab_matches_the_closed_form():
     assert abs(x - expected).max() < 5e-4 * expected.max()
 
 
+def test_convective_slab_matches_the_closed_form():
+    """Water at T_e in front of the skin, h (T - T_e) = k T': T = T_a - A cosh(m (L - z)) with
+    A = h (T_a - T_e) / (h cosh(m L) + k m sinh(m L)); held skin is its limit for large h."""
+    mesh, h, water = box_mesh(8), 60.0, 15.0
+    bioheat = assemble_bioheat(mesh, uniform(mesh), boundary(
+        {"temperature_c": water, "coefficient_w_m2_k": h}))
+    z = bioheat.space.tabulate_dof_coordinates()[:, 2]
+    m = np.sqrt(W / K)
+    amplitude = h * (37 - water) / (h * np.cosh(m * BOX) + K * m * np.sinh(m * BOX))
+    expected = 37 - amplitude * np.cosh(m * (BOX - z))
+    assert abs(bioheat.baseline() - expected).max() < 5e-4 * (37 - expected.min())
+    assert expected.min() < 30 and len(bioheat.free) == len(z)
+    assert abs(bioheat.K - bioheat.K.T).max() == 0
+
+
+def test_a_convective_surface_at_body_temperature_leaves_the_baseline_alone():
+    mesh = box_mesh(2)
+    water = {"temperature_c": 37.0, "coefficient_w_m2_k": 500.0}
+    bioheat = assemble_bioheat(mesh, uniform(mesh, perfusion=0.0), boundary(water))
+    assert np.all(bioheat.baseline() == 37.0)
+    # Insulated but for the skin, without perfusion: all heat leaves through h times its area.
+    assert bioheat.K.sum() == pytest.approx(500 * BOX**2, rel=1e-12)
+
+
 def test_where_held_surfaces_meet_the_skin_rules():
     mesh = box_mesh(2)
     bioheat = assemble_bioheat(mesh, uniform(mesh),
