@@ -15,7 +15,8 @@ from .estimator import KalmanFilter
 from .metrics import time_to_limit, treatment_metrics
 from .mintime import MintimeController
 from .paper import PaperController
-from .plant import Plant
+from .patient import simulated_patient
+from .plant import HeatedPatient
 from .prediction import DiscreteModel
 from .raster import RasterController
 from .record import Record, covered
@@ -56,18 +57,18 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
     _check_same_outputs(rom, plant)
     prescription = Prescription.read(config["prescription"])
     imaging = ThermometrySettings.read(config["thermometry"])
-    substep, cooling = config["plant"]["time_step_s"], config["plant"]["cooling_s"]
     started = clock.perf_counter()
     model = DiscreteModel.sampled(rom, imaging.interval)
     observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]),
                             imaging.noise, prescription.max_power)
     log.info("%d states, estimator ready after %.1f s", rom.order, clock.perf_counter() - started)
-    loop = _Loop(rom, Plant(plant, imaging.interval, substep, prescription.max_power),
+    loop = _Loop(rom, simulated_patient(plant, config["plant"], imaging.interval,
+                                        prescription.max_power),
                  Thermometry(imaging), observer,
                  CONTROLLERS[controller](model, prescription, config["options"]),
                  prescription, imaging)
     status, end_time = loop.treat()
-    loop.cool(end_time + cooling)
+    loop.cool(end_time + config["plant"]["cooling_s"])
     trajectory = loop.record.trajectory(plant.voxels.index)
     metrics = treatment_metrics(
         trajectory, prescription, status, end_time, trajectory.voxel_dose[~plant.voxels.target],
@@ -81,7 +82,7 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
 class _Loop:
     """One treatment on its way."""
 
-    def __init__(self, rom: ReducedModel, plant: Plant, thermometry: Thermometry,
+    def __init__(self, rom: ReducedModel, plant: HeatedPatient, thermometry: Thermometry,
                  observer: KalmanFilter, controller: Controller, prescription: Prescription,
                  imaging: ThermometrySettings):
         self._plant, self._thermometry, self._observer = plant, thermometry, observer

@@ -24,7 +24,7 @@ from .voxels import VoxelHistory
 SAMPLES_PER_BLOCK = 20
 
 
-class Plant:
+class HeatedPatient:
     """A patient that is heated, and what a perfect observer would see in it.
 
     Parameters
@@ -33,8 +33,6 @@ class Plant:
     interval : length of a sample, during which the power is constant [s].
     substep : largest step for thermal dose and peak temperature within a sample [s]; an even
         number of them makes a sample.
-    max_power : highest power, to which `tolerance` refers [W].
-    tolerance : largest temperature error of one step response [K].
 
     Attributes
     ----------
@@ -43,15 +41,10 @@ class Plant:
     voxels : peak temperature and dose of the whole body, `VoxelHistory`.
     """
 
-    def __init__(self, model: BioheatModel, interval: float, substep: float, max_power: float,
-                 tolerance: float = 1e-3):
+    def __init__(self, model: BioheatModel, interval: float, substep: float):
         self._model = model
         self._interval = interval
         self._substeps = 2 * max(1, math.ceil(interval / (2 * substep) - 1e-9))
-        self._max_power = max_power
-        self._solver = StepResponseSolver(model.E, model.K, SAMPLES_PER_BLOCK * interval,
-                                          tolerance)
-        self._foci: dict[int, StepResponse] = {}
         self._state = np.zeros(len(model.baseline))
         self._sample = SAMPLES_PER_BLOCK
         self.temperature = model.outputs.baseline.copy()
@@ -66,26 +59,61 @@ class Plant:
     def advance(self, power: np.ndarray) -> None:
         """One sample with constant power per focus (n_foci,) [W]."""
         if self._sample == SAMPLES_PER_BLOCK:
+            self.voxels.refresh_peak(self._state)
             self._begin_block()
-        for focus in np.flatnonzero(power != self._power):
-            change = power[focus] - self._power[focus]
-            self._switches.setdefault(int(focus), []).append((self._sample, change))
-        self._power = np.array(power, dtype=float)
+            self._sample = 0
         step = self._interval / self._substeps
-        states = self._states(self._sample * self._interval
-                              + step * np.arange(1, self._substeps + 1))
+        states = self._states_within(power, step * np.arange(1, self._substeps + 1))
         self._observe(states, step)
         self.voxels.update(self._state, states, step)
         self._state = states[:, -1]
         self._sample += 1
 
     def _begin_block(self) -> None:
-        self.voxels.refresh_peak(self._state)
+        """Prepare for the next `SAMPLES_PER_BLOCK` samples."""
+
+    def _states_within(self, power: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """(n, n_times) states at times since the start of a sample, the last at its end [K]."""
+        raise NotImplementedError
+
+    def _observe(self, states: np.ndarray, step: float) -> None:
+        outputs = self._model.outputs
+        temperature = self._model.C @ states + outputs.baseline[:, None]
+        path = np.column_stack([self.temperature, temperature])[outputs.target].T
+        self.target_dose = self.target_dose + cem43_smooth(path, step)
+        self.temperature = temperature[:, -1]
+
+
+class Plant(HeatedPatient):
+    """A patient with constant properties.
+
+    Parameters
+    ----------
+    model, interval, substep : see `HeatedPatient`.
+    max_power : highest power, to which `tolerance` refers [W].
+    tolerance : largest temperature error of one step response [K].
+    """
+
+    def __init__(self, model: BioheatModel, interval: float, substep: float, max_power: float,
+                 tolerance: float = 1e-3):
+        super().__init__(model, interval, substep)
+        self._max_power = max_power
+        self._solver = StepResponseSolver(model.E, model.K, SAMPLES_PER_BLOCK * interval,
+                                          tolerance)
+        self._foci: dict[int, StepResponse] = {}
+
+    def _begin_block(self) -> None:
         self._start = self._state
         self._relaxation = self._solver.response(-(self._model.K @ self._start))
         self._power = np.zeros(self._model.B.shape[1])
         self._switches: dict[int, list] = {}
-        self._sample = 0
+
+    def _states_within(self, power, times) -> np.ndarray:
+        for focus in np.flatnonzero(power != self._power):
+            change = power[focus] - self._power[focus]
+            self._switches.setdefault(int(focus), []).append((self._sample, change))
+        self._power = np.array(power, dtype=float)
+        return self._states(self._sample * self._interval + times)
 
     def _states(self, times: np.ndarray) -> np.ndarray:
         """(n, n_times) states at times since the start of the block."""
@@ -107,10 +135,3 @@ class Plant:
             self._foci[focus] = self._solver.response(self._max_power
                                                       * self._model.B[:, focus])
         return self._foci[focus]
-
-    def _observe(self, states: np.ndarray, step: float) -> None:
-        outputs = self._model.outputs
-        temperature = self._model.C @ states + outputs.baseline[:, None]
-        path = np.column_stack([self.temperature, temperature])[outputs.target].T
-        self.target_dose = self.target_dose + cem43_smooth(path, step)
-        self.temperature = temperature[:, -1]

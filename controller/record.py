@@ -7,13 +7,13 @@ import numpy as np
 from hifuflow.artifacts import ReducedModel, Trajectory
 from hifuflow.job import log
 
-from .plant import Plant
+from .plant import HeatedPatient
 
 
 class Record:
     """Collects samples and events, and makes the `Trajectory` of them."""
 
-    def __init__(self, rom: ReducedModel, plant: Plant, dose: float):
+    def __init__(self, rom: ReducedModel, plant: HeatedPatient, dose: float):
         self._rom, self._plant, self._dose = rom, plant, dose
         self._rows: dict[str, list] = {name: [] for name in (
             "t", "power", "constraint_temperature", "target_temperature", "target_dose",

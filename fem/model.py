@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.sparse as sp
 
 from hifuflow.artifacts import Anatomy, BioheatModel, Heating, Outputs, Voxels
+from hifuflow.cells import Cells
 from hifuflow.errors import InputError
 from hifuflow.job import log
 
 from .heating_load import heating_load
-from .mesh_input import read_mesh
+from .mesh_input import TissueMesh, read_mesh
 from .pennes import Bioheat, assemble_bioheat
 from .point_evaluation import PointEvaluator
-from .properties import cell_properties
+from .properties import RegionProperties, region_properties
 
 MAX_TARGET_OUTPUTS = 4000
 
@@ -26,9 +29,10 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
     ----------
     mesh_path : MSH 4.1 file with the groups that `read_mesh` asks for.
     constraints : `position_m` (n_c, 3) and `limit_c` (n_c,), where and how hot it may get.
-    config : `file` (the patient file); `tissues`, `blood`, see `properties.cell_properties`;
+    config : `file` (the patient file); `tissues`, `blood`, see `properties.region_properties`;
         `boundary`, see `pennes.assemble_bioheat`; `deviations` from these values
-        (`perfusion_factor`, `conductivity_factor`, `absorption_factor`).
+        (`perfusion_factor`, `conductivity_factor`, `absorption_factor`, the same under `regions`
+        for single regions) and from the heating's place (`focal_shift_mm`).
 
     Raises
     ------
@@ -41,20 +45,40 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
         raise InputError("the mesh has regions that the anatomy has not", file=mesh_path,
                          key="physical groups", value=unknown, allowed=sorted(anatomy.regions))
     deviations = config["deviations"]
-    properties = cell_properties(mesh.cell_vertices, anatomy, config["tissues"], config["blood"],
-                                 deviations)
-    bioheat = assemble_bioheat(mesh, properties, config)
+    properties = region_properties(mesh.cell_vertices, anatomy, config["tissues"],
+                                   config["blood"], deviations)
+    bioheat = assemble_bioheat(mesh, properties.cells, config)
     log.info("%d cells, %d unknowns, %d held nodes", len(mesh.cell_vertices), len(bioheat.free),
              bioheat.E.shape[0] - len(bioheat.free))
     evaluator = PointEvaluator(bioheat.space)
-    load = heating_load(evaluator, heating) * deviations["absorption_factor"]
+    load = heating_load(evaluator, _shifted(heating, deviations["focal_shift_mm"]))
     C, outputs = _outputs(evaluator, bioheat, anatomy, constraints, config["file"])
-    free = bioheat.free
+    free, cells = bioheat.free, _cells(mesh, bioheat, properties)
+    absorption = cells.node_shares[:len(free)] @ properties.absorption
     return BioheatModel(
-        E=bioheat.E[free][:, free], K=bioheat.K[free][:, free], B=load[free], C=C[:, free],
+        E=bioheat.E[free][:, free], K=bioheat.K[free][:, free], B=load[free] * absorption[:, None],
+        C=C[:, free],
         dof_coordinates=bioheat.space.tabulate_dof_coordinates()[free],
         baseline=bioheat.baseline()[free], outputs=outputs, foci=heating.foci,
-        voxels=_voxels(evaluator, bioheat, anatomy))
+        voxels=_voxels(evaluator, bioheat, anatomy), cells=cells)
+
+
+def _shifted(heating: Heating, shift_mm: list) -> Heating:
+    """The heating somewhere else by (R, A, S) [mm]."""
+    affine = heating.affine.copy()
+    affine[:3, 3] += 1e-3 * np.array(shift_mm)
+    return replace(heating, affine=affine)
+
+
+def _cells(mesh: TissueMesh, bioheat: Bioheat, properties: RegionProperties) -> Cells:
+    """The model cell by cell, in the numbering of its unknowns."""
+    n, free = bioheat.E.shape[0], bioheat.free
+    held = np.setdiff1d(np.arange(n), free)
+    number = np.empty(n, dtype=np.int32)
+    number[np.concatenate([free, held])] = np.arange(n)
+    return Cells(number[bioheat.space.dofmap.list], mesh.cell_vertices, properties.names,
+                 properties.share, properties.conductivity, properties.perfusion,
+                 bioheat.baseline()[held], bioheat.arterial)
 
 
 def _outputs(evaluator: PointEvaluator, bioheat: Bioheat, anatomy: Anatomy, constraints: dict,

@@ -9,19 +9,10 @@ import scipy.sparse as sp
 from dolfinx import geometry
 from dolfinx import mesh as dmesh
 
-# Local order of DOLFINx: four vertices, then the edges between these vertices.
-EDGES = np.array([[2, 3], [1, 3], [1, 2], [0, 3], [0, 2], [0, 1]])
+from hifuflow.cells import quadratic_shape_functions
+
 POINTS_AT_ONCE = 200_000
 ROUND_OFF = 1e-10
-
-
-def quadratic_shape_functions(barycentric: np.ndarray) -> np.ndarray:
-    """(n, 10) values of the quadratic Lagrange functions at barycentric (n, 4) points.
-
-    lambda_i (2 lambda_i - 1) at vertices, 4 lambda_i lambda_j at edge midpoints.
-    """
-    edges = 4 * barycentric[:, EDGES[:, 0]] * barycentric[:, EDGES[:, 1]]
-    return np.hstack([barycentric * (2 * barycentric - 1), edges])
 
 
 @dataclass

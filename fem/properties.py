@@ -26,9 +26,34 @@ class CellProperties:
     perfusion: np.ndarray
 
 
-def cell_properties(vertices: np.ndarray, anatomy: Anatomy, tissues: dict, blood: dict,
-                    deviations: dict) -> CellProperties:
-    """Average rho c, k and W c_blood of the label map over each cell.
+@dataclass
+class RegionProperties:
+    """The same coefficients region by region, and how much of each region is in each cell.
+
+    Attributes
+    ----------
+    names : of the regions.  share : (n_cells, n_regions), rows add up to 1.
+    heat_capacity, conductivity, perfusion : (n_regions,).
+    absorption : (n_regions,) factor of the absorbed power.
+    """
+
+    names: list
+    share: np.ndarray
+    heat_capacity: np.ndarray
+    conductivity: np.ndarray
+    perfusion: np.ndarray
+    absorption: np.ndarray
+
+    @property
+    def cells(self) -> CellProperties:
+        """Averages over each cell."""
+        return CellProperties(*(self.share @ values for values in (
+            self.heat_capacity, self.conductivity, self.perfusion)))
+
+
+def region_properties(vertices: np.ndarray, anatomy: Anatomy, tissues: dict, blood: dict,
+                      deviations: dict) -> RegionProperties:
+    """rho c, k and W c_blood of the label map's regions, to be averaged over each cell.
 
     Which voxels a cell stands for: see `label_shares`.
 
@@ -36,21 +61,19 @@ def cell_properties(vertices: np.ndarray, anatomy: Anatomy, tissues: dict, blood
     ----------
     vertices : (n_cells, 4, 3) [m].
     tissues, blood : tables of properties, see `config/tissues.yaml`.
-    deviations : `conductivity_factor`, `perfusion_factor` that scale k and W.
+    deviations : `conductivity_factor`, `perfusion_factor` that scale k and W, `absorption_factor`;
+        under `regions` the same once more for single regions.
     """
-    shares = label_shares(vertices, anatomy)
-    used = {region["tissue"] for region in anatomy.regions.values()}
-    values = {name: _thermal(tissues[name], blood) for name in sorted(used)}
-    factors = (1.0, deviations["conductivity_factor"], deviations["perfusion_factor"])
-    averages = []
-    for term, scale in enumerate(factors):
-        table = anatomy.table({name: triple[term] for name, triple in values.items()}, 0.0)
-        averages.append(scale * (shares @ table))
-    return CellProperties(*averages)
-
-
-def _thermal(tissue: dict, blood: dict) -> tuple[float, float, float]:
-    """rho c, k, W c_blood of a tissue."""
-    return (tissue["density_kg_m3"] * tissue["specific_heat_j_kg_k"],
-            tissue["conductivity_w_m_k"],
-            tissue["perfusion_kg_m3_s"] * blood["specific_heat_j_kg_k"])
+    names, rows = list(anatomy.regions), []
+    for name in names:
+        tissue = tissues[anatomy.regions[name]["tissue"]]
+        factor = {key: value * deviations["regions"].get(name, {}).get(key, 1)
+                  for key, value in deviations.items() if key.endswith("_factor")}
+        rows.append((tissue["density_kg_m3"] * tissue["specific_heat_j_kg_k"],
+                     tissue["conductivity_w_m_k"] * factor["conductivity_factor"],
+                     tissue["perfusion_kg_m3_s"] * blood["specific_heat_j_kg_k"]
+                     * factor["perfusion_factor"],
+                     factor["absorption_factor"]))
+    labels = [anatomy.regions[name]["label"] for name in names]
+    return RegionProperties(names, label_shares(vertices, anatomy)[:, labels],
+                            *np.array(rows, dtype=float).T)

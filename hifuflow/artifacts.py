@@ -18,6 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy import ndimage
 
+from .cells import Cells
 from .hdf5 import create, get_csr, get_text, open_artifact, put, put_csr
 from .job import atomic, read_json, write_json
 
@@ -352,6 +353,7 @@ class BioheatModel:
     E : (n, n) CSR [J/K].  K : (n, n) CSR [W/K].  B : (n, n_foci) [W per W acoustic].
     C : (p, n) CSR [1].  dof_coordinates : (n, 3) [m].  baseline : (n,) [degC].
     outputs : what the p rows of C are.  foci : (n_foci, 3) [m].  voxels : see `Voxels`.
+    cells : what K is made of, for a plant that departs from it; see `Cells`.
     """
 
     E: sp.csr_array
@@ -363,6 +365,7 @@ class BioheatModel:
     outputs: Outputs
     foci: np.ndarray
     voxels: Voxels
+    cells: Cells | None = None
 
     def save(self, path, patient: str, config_sha256: str) -> None:
         with create(path, "bioheat_model", patient, config_sha256) as file:
@@ -381,6 +384,8 @@ class BioheatModel:
             put(group, "baseline", self.voxels.baseline, "degC", "temperature at x = 0")
             put(group, "target", self.voxels.target, "1", "whether the voxel is in the target")
             put(group, "volume", self.voxels.volume, "m3", "volume of one voxel")
+            if self.cells is not None:
+                self.cells.write(file)
 
     @classmethod
     def load(cls, path) -> BioheatModel:
@@ -391,7 +396,7 @@ class BioheatModel:
                             float(group["volume"][()]))
             return cls(get_csr(file["E"]), get_csr(file["K"]), file["B"][:], get_csr(file["C"]),
                        file["dof_coordinates"][:], file["baseline"][:], Outputs.read(file),
-                       file["foci"][:], voxels)
+                       file["foci"][:], voxels, Cells.read(file) if "cells" in file else None)
 
 
 @dataclass

@@ -7,6 +7,7 @@ section reruns only the rules that depend on it.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ PATIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 TISSUES = ROOT / "config" / "tissues.yaml"
 THERMAL = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfusion_kg_m3_s")
 SHORTEST_AXIS = 1e-6  # a vector shorter than this has no usable direction
+FACTORS = ("perfusion_factor", "conductivity_factor", "absorption_factor")
+PLACES = ("focal_shift_mm", "regions")
+CURVES = ("perfusion", "conductivity", "absorption")
 BEAM_PATH = ("attenuation_np_m_mhz", "blocks")
 ACOUSTIC = ("density_kg_m3", "speed_of_sound_m_s", "attenuation_np_m_mhz", "absorption_np_m_mhz",
             "attenuation_exponent")
@@ -118,9 +122,9 @@ class Patient:
         shared = {"file": self.file.name, "tissues": self._used_tissues(THERMAL),
                   "blood": {"specific_heat_j_kg_k": self.blood["specific_heat_j_kg_k"]},
                   **self._pick("boundary")}
-        deviations = {key: value for key, value in self.config["plant"].items()
-                      if key.endswith("_factor")}
-        return {"control": {**shared, "deviations": dict.fromkeys(deviations, 1)},
+        deviations = {key: self.config["plant"][key] for key in (*FACTORS, *PLACES)}
+        none = {**dict.fromkeys(FACTORS, 1), "focal_shift_mm": [0, 0, 0], "regions": {}}
+        return {"control": {**shared, "deviations": none},
                 "plant": {**shared, "deviations": deviations}}
 
     @cached_property
@@ -131,7 +135,11 @@ class Patient:
     @cached_property
     def _control(self) -> dict:
         loop = {key: value for key, value in self.config["plant"].items()
-                if not key.endswith("_factor")}  # the factors are in the plant's matrices
+                if key not in (*FACTORS, *PLACES)}  # these are in the plant's matrices
+        tissues = self._used_tissues(("response",)) if loop["tissue"] == "responsive" else {}
+        loop["response"] = {name: tissues[region["tissue"]]["response"]
+                            for name, region in self.config["regions"].items()
+                            if "response" in tissues.get(region["tissue"], {})}
         return {name: {"file": self.file.name, "plant": loop, "options": self.config[name],
                        **self._pick("prescription", "thermometry", "estimator")}
                 for name in self.controllers}
@@ -207,6 +215,11 @@ def _load_tissues(overrides: dict, patient_file) -> tuple[dict, list]:
         return table, faults
     media = {f"tissues.{name}": (tissue, patient_file) for name, tissue in table["tissues"].items()}
     for key, (medium, file) in {**media, "water": (table["water"], TISSUES)}.items():
+        for name, curve in medium.get("response", {}).items():
+            if name in CURVES and any(a[0] >= b[0] for a, b in itertools.pairwise(curve)):
+                faults.append(InputError("temperatures do not rise", file=file,
+                                         key=f"{key}.response.{name}", value=curve,
+                                         allowed="[degC, factor] by rising temperature"))
         loss, heat = medium["attenuation_np_m_mhz"], medium["absorption_np_m_mhz"]
         if heat > loss:
             faults.append(InputError(
@@ -240,6 +253,8 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
         fault("is above what the transducer can radiate", "prescription.max_power_w",
               config["prescription"]["max_power_w"],
               f"at most {device['max_power_w']:g} ({device['name']})")
+    for name in sorted(set(config["plant"]["regions"]) - set(config["regions"])):
+        fault("no such region", "plant.regions", name, ", ".join(config["regions"]))
     order, cells = config["reduction"]["order"], config["mesh"]["control"]["cells"]
     most = 3 * cells // 2  # quadratic tetrahedra have 1.3 to 1.5 unknowns each
     if order != "auto" and order > most:
