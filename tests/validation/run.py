@@ -72,7 +72,8 @@ def print_table(checks: list[Check]) -> None:
               f"{'ok  ' if check.passed else 'OFF '}  {check.origin}")
 
 
-PARTS = ("fields", "grids", "meshing", "patients", "planning", "reduced")
+PARTS = ("bioheat", "bioheat_meshes", "fields", "grids", "meshing", "patients", "planning",
+         "reduced")
 
 
 def main(wanted: list[str]) -> int:

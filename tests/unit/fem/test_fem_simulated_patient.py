@@ -80,9 +80,13 @@ def test_uniform_tissue_follows_the_ordinary_differential_equations(mesh_path):
     capacity, w = fat["density_kg_m3"] * fat["specific_heat_j_kg_k"], model.cells.perfusion[0]
     q = 0.5 * capacity  # half a kelvin a second
     model.B = np.repeat(model.E.sum(axis=1)[:, None] * q / capacity, 2, axis=1)
-    plant = responsive(model)
-    for _ in range(30):
-        plant.advance(np.array([1.0, 0.0]))
+
+    def warmed(interval, **options):
+        plant = ResponsivePlant(model, interval, 0.25, TissueResponse(
+            RESPONSE, model.cells.regions), **options)
+        for _ in range(round(60 / interval)):
+            plant.advance(np.array([1.0, 0.0]))
+        return 37 + plant.state
 
     def rates(_, y):
         fraction = -np.expm1(-y[1] / 240)
@@ -91,8 +95,11 @@ def test_uniform_tissue_follows_the_ordinary_differential_equations(mesh_path):
         return [(a * q - loss * (y[0] - 37)) / capacity, cem43_rate(y[0]) / 60]
 
     end = solve_ivp(rates, (0, 60), [37, 0], rtol=1e-9, atol=1e-9, max_step=0.1).y[:, -1]
-    np.testing.assert_allclose(37 + plant.state, end[0], atol=0.01)
+    np.testing.assert_allclose(warmed(2.0), end[0], atol=0.01)
     assert 60 < end[0] < 99 and end[1] > 240
+    # Without error control, a sample is one pair of steps: their order is at least the second.
+    errors = [abs(warmed(interval, tolerance=np.inf) - end[0]).max() for interval in (2.0, 1.0)]
+    assert np.log2(errors[0] / errors[1]) > 2
 
 
 def test_response_changes_what_it_should(model):
@@ -100,10 +107,9 @@ def test_response_changes_what_it_should(model):
     for change, warmer in (({"perfusion": [[37, 1], [40, 30]]}, False),
                            ({"conductivity": [[37, 1], [50, 1.5]]}, False),
                            ({"absorption": [[37, 1], [50, 1.5]]}, True)):
-        still = {**dict.fromkeys(("perfusion", "conductivity", "absorption"), [[37, 1]]),
-                 "coagulated_conductivity": 1, "coagulated_absorption": 1}
-        section = {**NO_RESPONSE, "response": dict.fromkeys(("fat", "tumour"),
-                                                            {**still, **change})}
+        curves = {"perfusion": [[37, 1]], "conductivity": [[37, 1]], "absorption": [[37, 1]],
+                  "coagulated_conductivity": 1, "coagulated_absorption": 1, **change}
+        section = {**NO_RESPONSE, "response": {"fat": curves, "tumour": curves}}
         found = pulse(responsive(model, section), 20.0)
         assert (found.max() > plain.max() + 0.1) == warmer, change
         assert abs(found.max() - plain.max()) > 0.1, change
