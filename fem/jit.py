@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dolfinx import fem
+from ufl.domain import extract_unique_domain
 
 TIMEOUT_SECONDS = 300  # FFCx's own wait; the lock makes it unnecessary but 10 s is its default
 
@@ -43,9 +44,11 @@ def compile_form(form, folder: Path | None = None):
     folder : the cache, by default `cache_folder()`.
     """
     folder = folder or cache_folder()
+    options = {"cache_dir": str(folder), "timeout": TIMEOUT_SECONDS}
+    if extract_unique_domain(form).ufl_cargo().comm.rank > 0:
+        return fem.form(form, jit_options=options)  # the first rank compiles, and has the lock
     with _locked(folder):
         for source in folder.glob("libffcx_*.c"):
             if not source.with_suffix(".c.cached").exists():
                 source.unlink()
-        options = {"cache_dir": str(folder), "timeout": TIMEOUT_SECONDS}
         return fem.form(form, jit_options=options)

@@ -102,8 +102,12 @@ def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, config: dict)
 
 def assemble_matrices(space, properties: CellProperties) -> tuple[sp.csr_array, sp.csr_array]:
     """E [J/K] and K [W/K] on all nodes, exactly symmetric."""
-    domain = space.mesh
-    constants = fem.functionspace(domain, ("Discontinuous Lagrange", 0))
+    return tuple(_to_scipy(form) for form in bioheat_forms(space, properties))
+
+
+def bioheat_forms(space, properties: CellProperties) -> tuple:
+    """The bilinear forms of E and K, without surfaces, in UFL."""
+    constants = fem.functionspace(space.mesh, ("Discontinuous Lagrange", 0))
 
     def per_cell(values):
         function = fem.Function(constants)
@@ -115,7 +119,7 @@ def assemble_matrices(space, properties: CellProperties) -> tuple[sp.csr_array, 
         properties.heat_capacity, properties.conductivity, properties.perfusion))
     storage = capacity * u * v * ufl.dx
     loss = (conductivity * ufl.inner(ufl.grad(u), ufl.grad(v)) + perfusion * u * v) * ufl.dx
-    return _to_scipy(storage), _to_scipy(loss)
+    return storage, loss
 
 
 def surface_matrix(space, facets: np.ndarray) -> sp.csr_array:
