@@ -26,7 +26,12 @@ from controller.estimator import KalmanFilter  # noqa: E402
 from controller.krylov import StepResponseSolver  # noqa: E402
 from controller.paper import PaperController  # noqa: E402
 from controller.prediction import DiscreteModel  # noqa: E402
-from controller.settings import EstimatorSettings, Prescription  # noqa: E402
+from controller.settings import (  # noqa: E402
+    EstimatorSettings,
+    Prescription,
+    ThermometrySettings,
+)
+from controller.thermometry import Thermometry  # noqa: E402
 from hifuflow.artifacts import BioheatModel, ReducedModel  # noqa: E402
 from hifuflow.cholesky import ShiftedSolver  # noqa: E402
 from hifuflow.config import load_patient  # noqa: E402
@@ -123,9 +128,11 @@ def control_rows(rom) -> list[tuple]:
     config = patient.section("control", "paper")
     prescription = Prescription.read(config["prescription"])
     model = DiscreteModel.sampled(rom, SAMPLE)
-    observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]), 0.5,
+    thermometry = Thermometry(ThermometrySettings.read(config["thermometry"]), rom.outputs)
+    observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]), thermometry,
                             prescription.max_power)
-    chooser, image = PaperController(model, prescription, config["options"]), rom.outputs.baseline
+    chooser = PaperController(model, prescription, config["options"])
+    image = thermometry.image(0, rom.outputs.baseline)
     estimate, power = observer.update(0.0, image), np.eye(len(rom.foci))[0]
     return [("Kalman update", f"{median(lambda: observer.update(0.0, image), 15):.4f}"),
             ("choice of focus", f"{median(lambda: chooser.decide(estimate), 15):.4f}"),

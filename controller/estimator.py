@@ -1,16 +1,26 @@
-"""What a controller knows about the patient: Kalman filter and dose bookkeeping.
+"""What a controller knows about the patient: Kalman filter, disturbances, dose bookkeeping.
 
-Model        x(k+1) = A x(k) + B (u(k) + e(k)) + w(k),   y(k) = baseline + C x(k) + v(k)
-e ~ N(0, (input_error * full power)^2) per focus: absorption, focal shift
-w ~ N(0, q^2 I), q such that the outputs' rms over one sample is `model_noise`: all else
+Model        x(k+1) = A x(k) + B (diag(g) u(k) + e(k)) + w(k)
+             y(k) = W (baseline + C x(k) + b(k)) + v(k),   W: averaging by the thermometry
+g  gain of each focus (absorption, attenuation on the way): a random walk that starts from 1
+e ~ N(0, (input_error * full power)^2) per focus, w ~ N(0, q^2 I), q such that the outputs' rms
+   over one sample is `model_noise`
+b  error of the model at each output (perfusion, conductivity, focal shift: what no state of the
+   reduced model can stand for)
 v ~ N(0, noise^2 + measurement_floor^2), independent from voxel to voxel.
 
-The gain is the stationary one. Its Riccati equation is solved by the structure-preserving
-doubling algorithm (Chu, Fan, Lin and Wang, Int. J. Control 77, 2004).
+The state's gain L is the stationary one; its Riccati equation is solved by the structure-preserving
+doubling algorithm (Chu, Fan, Lin and Wang, Int. J. Control 77, 2004). The gains of the foci follow
+from the innovations i by a second stage (Friedland, IEEE Trans. Automatic Control 14, 1969), cut
+to one sample: an innovation shows i = H B diag(u) (g - g_estimated), with the covariance S of the
+filter's own innovations. b follows the residuals by exponential smoothing, each value shrunk by
+b^2 / (b^2 + s^2), with s two standard deviations of the noise that passes through: where the model
+is right, next to nothing of it is left.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +32,10 @@ from hifuflow.job import log
 from .dose import cem43
 from .prediction import DiscreteModel
 from .settings import EstimatorSettings
+from .thermometry import Thermometry
+
+LEAST_GAIN = 0.05
+STILL_WRONG = 0.3  # share of a found error of the model that may have changed since (assumed)
 
 
 @dataclass(frozen=True)
@@ -32,11 +46,15 @@ class Estimate:
     ----------
     time : [s].
     state : (r,) of the reduced model.
-    constraint_temperature, target_temperature : (n_c,), (n_v,) [degC].
+    constraint_temperature, target_temperature : (n_c,), (n_v,) [degC]; they hold what the state
+        stands for and the error of the model at each output.
     target_dose : (n_v,) thermal dose of the target voxels by the estimated temperatures
         [CEM43 min].
     constraint_deviation : (n_c,) standard deviation of the error of `constraint_temperature` by
-        the filter's own covariance [K].
+        the filter's own covariance [K]; it grows while images are missing.
+    constraint_dose : (n_c,) thermal dose of the constraint points [CEM43 min].
+    gain : (n_foci,) by which factor each focus heats more than the model says.
+    valid : whether the image of this time was used.
     """
 
     time: float
@@ -45,52 +63,158 @@ class Estimate:
     target_temperature: np.ndarray
     target_dose: np.ndarray
     constraint_deviation: np.ndarray
+    constraint_dose: np.ndarray | None = None
+    gain: np.ndarray | None = None
+    valid: bool = True
 
 
 class KalmanFilter:
     """State of the reduced model from thermometry; measurements that are NaN are left out.
 
     A missing measurement counts as one that agrees with the prediction, so an image that is
-    missing as a whole leaves the prediction as it is.
+    missing as a whole leaves the prediction as it is. An image whose median innovation is above
+    `max_innovation` is not believed, and counts as missing.
+
+    Images that come late are taken in where they belong: the filter stays that many samples
+    behind, and its state is led on to the present by the powers since.
 
     The dose is that of the estimated temperatures, linear from sample to sample. With 2 s
     samples of the exact temperatures the lines alone gave 0.88 to 1.08 of the dose per voxel
     after 180 s on the reference plant, its foci switched every 12 s.
+
+    Parameters
+    ----------
+    longest_gap : longest time without images for which the deviations grow [s].
     """
 
-    def __init__(self, model: DiscreteModel, settings: EstimatorSettings, noise: float,
-                 max_power: float):
-        self.model = model
+    def __init__(self, model: DiscreteModel, settings: EstimatorSettings,
+                 thermometry: Thermometry, max_power: float, longest_gap: float = 10.0):
+        self.model, self._settings = model, settings
         log.info("Kalman gain for %d states...", len(model.A))
-        gain, variance = stationary_gain(model, *noise_covariances(model, settings, noise,
-                                                                   max_power))
-        # Single precision halves the memory traffic of a step and costs some 1e-5 K.
-        self.gain, self._rows = gain.astype(np.float32), model.C.astype(np.float32)
-        self.state = np.zeros(len(model.A))
+        averaging = thermometry.averaging
+        rows = averaging @ model.C
+        process, variance = noise_covariances(model, settings, thermometry.noise, max_power)
+        gain, covariance = stationary_gain(model.A, rows, process, variance)
         self._constraint, self._target = model.outputs.constraint, model.outputs.target
-        self._deviation = np.sqrt(variance[self._constraint])
+        steps = thermometry.delay + int(longest_gap / model.interval) + 1
+        self._variance = predicted_variances(model.A, model.C[self._constraint], process,
+                                             covariance, steps)
+        self._missed, self._delay = 0, thermometry.delay
+        self._gains = FocusGains(rows @ model.B, rows @ gain, variance, settings)
+        self._learned = model.B - gain @ (rows @ model.B)
+        # Single precision halves the memory traffic of a step and costs some 1e-5 K.
+        self.gain, self._rows = gain.astype(np.float32), rows.astype(np.float32)
+        self._all_rows = model.C.astype(np.float32)
+        self._averaging, self._spread = averaging, (averaging > 0).astype(float).T.tocsr()
+        self._measured_baseline = averaging @ model.outputs.baseline
+        self._error = np.zeros(len(rows))
+        self._smoothing = np.where(np.isnan(thermometry.limit), settings.target_error_smoothing,
+                                   settings.error_smoothing)
+        self._passing = variance * self._smoothing / (2 - self._smoothing)
+        self._powers: deque = deque()
+        self._last_power = np.zeros(model.B.shape[1])
+        self.state = np.zeros(len(model.A))
         self._temperature = model.outputs.baseline.copy()
-        self._dose = np.zeros(int(self._target.sum()))
+        self._dose = np.zeros(len(model.C))
 
     def update(self, time: float, measured: np.ndarray) -> Estimate:
-        """Take in the measurements (p,) [degC] of this sampling time."""
-        predicted = self._temperatures()
-        innovation = np.where(np.isfinite(measured), measured - predicted, 0.0)
-        self.state = self.state + self.gain @ innovation.astype(np.float32)
-        temperature = self._temperatures()
-        if time > 0:
-            self._dose = self._dose + cem43(self._temperature[self._target],
-                                            temperature[self._target], self.model.interval)
-        self._temperature = temperature
-        return Estimate(time, self.state, temperature[self._constraint],
-                        temperature[self._target], self._dose, self._deviation)
+        """Take in the image (n_m,) [degC] that arrives at this sampling time [s]."""
+        innovation = measured - self._measured_baseline - self._rows @ self.state.astype(np.float32)
+        seen = np.isfinite(innovation)
+        valid = bool(2 * np.count_nonzero(seen) >= len(seen) and
+                     np.median(np.abs(innovation[seen])) <= self._settings.max_innovation)
+        if valid:
+            self._take_in(np.where(seen, innovation, 0.0), seen)
+        self._missed = max(0, self._missed - 1) if valid else self._missed + 1
+        behind = self._temperatures(self.state)
+        if time > self._delay * self.model.interval:
+            self._dose = self._dose + cem43(self._temperature, behind, self.model.interval)
+        self._temperature = behind
+        return self._estimate(time, valid)
 
     def predict(self, power: np.ndarray) -> None:
         """Go on by one sample with power (n_foci,) [W]."""
-        self.state = self.model.A @ self.state + self.model.B @ power
+        self._powers.append(np.array(power, dtype=float))
+        if len(self._powers) > self._delay:
+            self._last_power = self._powers.popleft()
+            self.state = self._led_on(self.state, self._last_power)
 
-    def _temperatures(self) -> np.ndarray:
-        return self._rows @ self.state.astype(np.float32) + self.model.outputs.baseline
+    def _take_in(self, innovation: np.ndarray, seen: np.ndarray) -> None:
+        change = self._gains.update(self._last_power, innovation)
+        self.state = (self.state + self.gain @ innovation.astype(np.float32)
+                      + self._learned @ (self._last_power * change))
+        residual = innovation - self._rows @ (self.gain @ innovation.astype(np.float32))
+        self._error += np.where(seen, self._smoothing * (residual - self._error), 0.0)
+
+    def _estimate(self, time: float, valid: bool) -> Estimate:
+        """The present, from the state that is `delay` samples behind."""
+        state, temperature, dose = self.state, self._temperature, self._dose
+        for power in self._powers:
+            state, before = self._led_on(state, power), temperature
+            temperature = self._temperatures(state)
+            dose = dose + cem43(before, temperature, self.model.interval)
+        trust = self._trust()
+        unsure = trust ** 2 * (self._passing + (STILL_WRONG * self._error) ** 2)
+        late = min(self._missed + len(self._powers), len(self._variance) - 1)
+        variance = self._variance[late] + (self._spread @ unsure)[self._constraint]
+        c, v = self._constraint, self._target
+        return Estimate(time, state, temperature[c], temperature[v], dose[v], np.sqrt(variance),
+                        dose[c], self._gains.value, valid)
+
+    def _led_on(self, state: np.ndarray, power: np.ndarray) -> np.ndarray:
+        return self.model.A @ state + self.model.B @ (self._gains.value * power)
+
+    def _temperatures(self, state: np.ndarray) -> np.ndarray:
+        return (self._all_rows @ state.astype(np.float32) + self.model.outputs.baseline
+                + self._spread @ (self._trust() * self._error))
+
+    def _trust(self) -> np.ndarray:
+        """(n_m,) share of the smoothed residuals that counts as an error of the model."""
+        square = self._error ** 2
+        return square / (square + 4 * self._passing + 1e-12)
+
+
+class FocusGains:
+    """By which factor each focus heats more than the model says, from the innovations.
+
+    With D = diag(u), the information of one image on the gains is D G D, G = (H B)' S^-1 H B, and
+    S^-1 = (I - H L) / R by the stationary gain L.
+
+    Parameters
+    ----------
+    heating : (n_m, n_foci) H B.  seen_gain : (n_m, n_m) H L.
+    variance : R [K2].
+
+    Attributes
+    ----------
+    value : (n_foci,) gains.
+    """
+
+    def __init__(self, heating: np.ndarray, seen_gain: np.ndarray, variance: float,
+                 settings: EstimatorSettings):
+        self._weight = (heating - seen_gain @ heating) / variance
+        self._information = heating.T @ self._weight
+        n = heating.shape[1]
+        self._covariance = (settings.gain_error ** 2 * np.ones((n, n))
+                            + settings.focus_gain_error ** 2 * np.eye(n))
+        self._walk = settings.gain_walk ** 2 * np.eye(n)
+        self.value = np.ones(n)
+
+    def update(self, power: np.ndarray, innovation: np.ndarray) -> np.ndarray:
+        """Take in an innovation (n_m,) [K] after a sample of power (n_foci,) [W]; the change."""
+        on = np.flatnonzero(power)
+        if not len(on):
+            return np.zeros_like(self.value)
+        u, before = power[on], self.value
+        self._covariance += self._walk
+        information = u[:, None] * self._information[np.ix_(on, on)] * u
+        cross = self._covariance[:, on]
+        inner = np.eye(len(on)) + information @ cross[on]
+        change = cross @ la.solve(inner, u * (self._weight[:, on].T @ innovation))
+        self._covariance -= cross @ la.solve(inner, information @ cross.T)
+        self._covariance = (self._covariance + self._covariance.T) / 2
+        self.value = np.maximum(before + change, LEAST_GAIN)
+        return self.value - before
 
 
 def noise_covariances(model: DiscreteModel, settings: EstimatorSettings, noise: float,
@@ -103,20 +227,34 @@ def noise_covariances(model: DiscreteModel, settings: EstimatorSettings, noise: 
     return process, noise ** 2 + settings.measurement_floor ** 2
 
 
-def stationary_gain(model: DiscreteModel, process: np.ndarray,
+def stationary_gain(A: np.ndarray, rows: np.ndarray, process: np.ndarray,
                     variance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Kalman gain L (r, p) of x(k|k) = x(k|k-1) + L (y - C x(k|k-1)), and the variances (p,) of
-    the outputs C x(k|k) [K2].
+    """Kalman gain L (r, n_m) of x(k|k) = x(k|k-1) + L (y - H x(k|k-1)), and the covariance (r, r)
+    of x(k|k).
 
-    With P the stationary covariance of x(k|k-1) and R = variance * I,
-    L = P C' (C P C' + R)^-1 = (I + P C' R^-1 C)^-1 P C' R^-1, and the covariance of x(k|k) is
-    (I + P C' R^-1 C)^-1 P, so that of the outputs is C L R.
+    With P the stationary covariance of x(k|k-1), H the measured rows and R = variance * I,
+    L = P H' (H P H' + R)^-1 = (I + P H' R^-1 H)^-1 P H' R^-1, and the covariance of x(k|k) is
+    (I + P H' R^-1 H)^-1 P.
     """
-    information = model.C.T @ model.C / variance
-    covariance = solve_riccati(model.A, information, process)
-    inner = np.eye(len(model.A)) + covariance @ information
-    gain = la.solve(inner, covariance @ model.C.T) / variance
-    return gain, np.maximum(np.einsum("pr,rp->p", model.C, gain) * variance, 0.0)
+    information = rows.T @ rows / variance
+    covariance = solve_riccati(A, information, process)
+    filtered = la.solve(np.eye(len(A)) + covariance @ information, covariance)
+    filtered = (filtered + filtered.T) / 2
+    return filtered @ rows.T / variance, filtered
+
+
+def predicted_variances(A: np.ndarray, rows: np.ndarray, process: np.ndarray,
+                        covariance: np.ndarray, steps: int) -> np.ndarray:
+    """(steps + 1, n) variances of outputs `rows` (n, r) [K2] so many samples after the last image,
+
+    diag(C (A^k P A'^k + sum_(i<k) A^i Q A'^i) C').
+    """
+    variances, grown = [], np.zeros(len(rows))
+    for _ in range(steps + 1):
+        variances.append(np.einsum("nr,nr->n", rows @ covariance, rows) + grown)
+        grown = grown + np.einsum("nr,nr->n", rows @ process, rows)
+        rows = rows @ A
+    return np.maximum(variances, 0.0)
 
 
 def solve_riccati(A: np.ndarray, information: np.ndarray, process: np.ndarray,

@@ -1,8 +1,9 @@
-"""The closed loop: patient, thermometry, estimator and controller, sample by sample."""
+"""The closed loop: patient, thermometry, estimator, controller and supervisor, by samples."""
 
 from __future__ import annotations
 
 import time as clock
+from collections import deque
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from .plant import HeatedPatient
 from .prediction import DiscreteModel
 from .raster import RasterController
 from .record import Record, covered
-from .settings import EstimatorSettings, Prescription, ThermometrySettings
+from .safety import Supervisor
+from .settings import EstimatorSettings, Prescription, SafetySettings, ThermometrySettings
 from .thermometry import Thermometry
 
 CONTROLLERS: dict[str, type[Controller]] = {
@@ -33,17 +35,16 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
 
     The treatment ends "complete" when, by the estimated doses, the prescribed fraction of the
     target has the prescribed dose; "unreachable" when the controller gives up; "timeout" at
-    `max_time_s`; "aborted" without valid thermometry or after an invalid command, neither of which
-    the simulated thermometry and the controllers here bring about. What was really reached is in
-    the metrics. After the end the patient cools with the power off until
-    nothing in the target is above 43 degC (at most `plant.cooling_s`): that dose counts too.
+    `max_time_s`; "aborted" when the supervisor has held the power off for too long (`safety`).
+    What was really reached is in the metrics. After the end the patient cools with the power off
+    until nothing in the target is above 43 degC (at most `plant.cooling_s`): that dose counts too.
 
     Parameters
     ----------
     rom, plant : reduced and full model, with the same outputs and foci.
     controller : a key of `CONTROLLERS`.
-    config : sections `prescription`, `thermometry`, `plant`, `estimator`, and the controller's
-        own `options`, as the patient schema defines them.
+    config : sections `prescription`, `thermometry`, `plant`, `estimator`, `safety`, and the
+        controller's own `options`, as the patient schema defines them.
 
     Returns
     -------
@@ -59,17 +60,18 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
     imaging = ThermometrySettings.read(config["thermometry"])
     started = clock.perf_counter()
     model = DiscreteModel.sampled(rom, imaging.interval)
-    observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]),
-                            imaging.noise, prescription.max_power)
+    thermometry, safety = Thermometry(imaging, rom.outputs), SafetySettings.read(config["safety"])
+    observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]), thermometry,
+                            prescription.max_power, safety.max_gap)
     log.info("%d states, estimator ready after %.1f s", rom.order, clock.perf_counter() - started)
     loop = _Loop(rom, simulated_patient(plant, config["plant"], imaging.interval,
                                         prescription.max_power),
-                 Thermometry(imaging), observer,
+                 thermometry, observer,
                  CONTROLLERS[controller](model, prescription, config["options"]),
-                 prescription, imaging)
+                 prescription, safety)
     status, end_time = loop.treat()
     loop.cool(end_time + config["plant"]["cooling_s"])
-    trajectory = loop.record.trajectory(plant.voxels.index)
+    trajectory = loop.record.trajectory(plant.voxels.index, thermometry.position)
     metrics = treatment_metrics(
         trajectory, prescription, status, end_time, trajectory.voxel_dose[~plant.voxels.target],
         plant.voxels.volume, np.array(loop.step_seconds), rom.order)
@@ -84,12 +86,16 @@ class _Loop:
 
     def __init__(self, rom: ReducedModel, plant: HeatedPatient, thermometry: Thermometry,
                  observer: KalmanFilter, controller: Controller, prescription: Prescription,
-                 imaging: ThermometrySettings):
+                 safety: SafetySettings):
         self._plant, self._thermometry, self._observer = plant, thermometry, observer
-        self._controller, self._prescription, self._imaging = controller, prescription, imaging
+        self._controller, self._prescription = controller, prescription
+        self._supervisor = Supervisor(safety, thermometry.limit, len(rom.foci),
+                                      prescription.max_power, controller.note)
         self._volume = rom.outputs.volume[rom.outputs.target]
         self._off = np.zeros(len(rom.foci))
-        self._sample, self._last_valid = 0, 0.0
+        self._sample, self._interval = 0, observer.model.interval
+        blank = np.full(len(thermometry.position), np.nan)
+        self._underway = deque([blank] * thermometry.delay)
         self.record = Record(rom, plant, prescription.dose)
         self.step_seconds: list[float] = []
 
@@ -102,7 +108,7 @@ class _Loop:
                     self.record.event(self._time, f"end: {status}")
                     return status, self._time
                 self._advance(power)
-                progress.advance(self._imaging.interval, f"{believed:.1%} treated")
+                progress.advance(self._interval, f"{believed:.1%} treated")
 
     def cool(self, until: float) -> None:
         """Power off until the target is below 43 degC, or until a time [s].
@@ -118,10 +124,12 @@ class _Loop:
 
     @property
     def _time(self) -> float:
-        return self._sample * self._imaging.interval
+        return self._sample * self._interval
 
     def _image(self) -> np.ndarray:
-        return self._thermometry.image(self._sample, self._plant.temperature)
+        """Take an image; the one that arrives now."""
+        self._underway.append(self._thermometry.image(self._sample, self._plant.temperature))
+        return self._underway.popleft()
 
     def _step(self) -> tuple[str, np.ndarray, float]:
         """Image, estimate, decision, record: (status or "", power, believed coverage)."""
@@ -129,31 +137,22 @@ class _Loop:
         started = clock.perf_counter()
         estimate = self._observer.update(self._time, measured)
         believed = covered(estimate.target_dose, self._prescription.dose, self._volume)
-        if np.isfinite(measured).any():
-            self._last_valid = self._time
-        status, power = self._decide(estimate, believed)
+        status, power = self._decide(estimate, measured, believed)
         self.step_seconds.append(clock.perf_counter() - started)
         for note in self._controller.take_notes():
             self.record.event(self._time, note)
         self.record.sample(self._time, power, estimate.constraint_temperature, measured)
         return status, power, believed
 
-    def _decide(self, estimate, believed: float) -> tuple[str, np.ndarray]:
-        if estimate.time - self._last_valid > self._imaging.max_gap:
-            self._controller.note("no valid thermometry")
-            return "aborted", self._off
+    def _decide(self, estimate, measured, believed: float) -> tuple[str, np.ndarray]:
         if believed >= self._prescription.coverage - 1e-12:
             return "complete", self._off
         if estimate.time >= self._prescription.max_time:
             return "timeout", self._off
-        power = np.asarray(self._controller.decide(estimate), dtype=float)
-        if self._controller.unreachable:
-            return "unreachable", self._off
-        limit = self._prescription.max_power * (1 + 1e-9)
-        if not (np.isfinite(power).all() and (power >= 0).all() and power.sum() <= limit):
-            self._controller.note("the controller's command is invalid")
-            return "aborted", self._off
-        return "", power
+        status, power = self._supervisor.command(estimate, measured, self._controller.decide)
+        if not status and self._controller.unreachable:
+            status = "unreachable"
+        return status, self._off if status else power
 
     def _advance(self, power: np.ndarray) -> None:
         self._plant.advance(power)

@@ -42,12 +42,12 @@ class Record:
         self._events.append((time, text))
         log.debug("%.0f s: %s", time, text)
 
-    def trajectory(self, voxel_index: np.ndarray) -> Trajectory:
+    def trajectory(self, voxel_index: np.ndarray, measured_position: np.ndarray) -> Trajectory:
         """All that was recorded, with the last sample's power set to 0."""
         rows = {name: np.array(values) for name, values in self._rows.items()}
         rows["power"][-1] = 0.0
         outputs, voxels = self._rom.outputs, self._plant.voxels
-        return Trajectory(**rows, measured_position=outputs.position,
+        return Trajectory(**rows, measured_position=measured_position,
                           event_time=np.array([time for time, _ in self._events]),
                           event=np.array([text for _, text in self._events], dtype=str),
                           voxel_index=voxel_index, voxel_peak_temperature=voxels.peak,

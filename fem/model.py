@@ -28,7 +28,8 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
     Parameters
     ----------
     mesh_path : MSH 4.1 file with the groups that `read_mesh` asks for.
-    constraints : `position_m` (n_c, 3) and `limit_c` (n_c,), where and how hot it may get.
+    constraints : `position_m` (n_c, 3) and `limit_c` (n_c,), where and how hot it may get, and
+        what else `meshes.constraints` says of each point.
     config : `file` (the patient file); `tissues`, `blood`, see `properties.region_properties`;
         `boundary`, see `pennes.assemble_bioheat`; `deviations` from these values
         (`perfusion_factor`, `conductivity_factor`, `absorption_factor`, the same under `regions`
@@ -102,7 +103,19 @@ def _outputs(evaluator: PointEvaluator, bioheat: Bioheat, anatomy: Anatomy, cons
         position=np.vstack([points, voxels]),
         volume=np.concatenate([np.zeros(n_points), volume]),
         baseline=baseline,
-        limit=np.concatenate([limit, np.full(n_voxels, np.nan)]))
+        limit=np.concatenate([limit, np.full(n_voxels, np.nan)]),
+        region=_regions(anatomy, np.vstack([points, voxels])),
+        name=np.array([*constraints["name"], *[""] * n_voxels]),
+        dose_limit=np.array([*constraints["dose_limit_cem43_min"], *[None] * n_voxels], float),
+        soft=np.array([*constraints["soft"], *[False] * n_voxels]))
+
+
+def _regions(anatomy: Anatomy, points: np.ndarray) -> np.ndarray:
+    """(p,) name of the region that each point lies in, "" outside of the body."""
+    index = np.rint(anatomy.index(points)).astype(int)
+    label = anatomy.labels[tuple(np.clip(index, 0, np.array(anatomy.labels.shape) - 1).T)]
+    names = {region["label"]: name for name, region in anatomy.regions.items()}
+    return np.array([names.get(number, "") for number in label])
 
 
 def _check_inside(points: np.ndarray, distance: np.ndarray, anatomy: Anatomy, file) -> None:

@@ -291,6 +291,10 @@ class Outputs:
     volume : (p,) [m3]; 0 for constraint points.
     baseline : (p,) [degC], the temperature at x = 0.
     limit : (p,) [degC]; NaN on the target.
+    name : (p,) str, the constraint that a point belongs to; "" on the target.
+    region : (p,) str, the region that it lies in.
+    dose_limit : (p,) highest allowed dose [CEM43 min]; NaN where there is none.
+    soft : (p,) bool, limits that are wished for and may be exceeded.
     """
 
     kind: np.ndarray
@@ -298,6 +302,17 @@ class Outputs:
     volume: np.ndarray
     baseline: np.ndarray
     limit: np.ndarray
+    name: np.ndarray | None = None
+    region: np.ndarray | None = None
+    dose_limit: np.ndarray | None = None
+    soft: np.ndarray | None = None
+
+    def __post_init__(self):
+        p = len(self.kind)
+        for field_name, absent in (("name", ""), ("region", ""), ("dose_limit", np.nan),
+                                   ("soft", False)):
+            if getattr(self, field_name) is None:
+                setattr(self, field_name, np.full(p, absent))
 
     @property
     def constraint(self) -> np.ndarray:
@@ -316,12 +331,20 @@ class Outputs:
         put(group, "volume", self.volume, "m3", "volume of the target voxel, 0 for constraints")
         put(group, "baseline", self.baseline, "degC", "temperature at x = 0")
         put(group, "limit", self.limit, "degC", "highest allowed temperature, NaN on the target")
+        put(group, "name", self.name.astype(str), "1", "constraint that a point belongs to")
+        put(group, "region", self.region.astype(str), "1", "region that it lies in")
+        put(group, "dose_limit", self.dose_limit, "min", "highest allowed CEM43, NaN for none")
+        put(group, "soft", self.soft, "1", "whether the limit may be exceeded")
 
     @classmethod
     def read(cls, file) -> Outputs:
         group = file["outputs"]
+        # Models from elsewhere need not name regions and constraints.
+        further = {name: get_text(group[name]) for name in ("name", "region") if name in group}
+        further |= {name: group[name][:] for name in ("dose_limit", "soft") if name in group}
         return cls(get_text(group["kind"]), *(group[name][:] for name in
-                                              ("position", "volume", "baseline", "limit")))
+                                              ("position", "volume", "baseline", "limit")),
+                   **further)
 
 
 @dataclass

@@ -141,7 +141,7 @@ class Patient:
                             for name, region in self.config["regions"].items()
                             if "response" in tissues.get(region["tissue"], {})}
         return {name: {"file": self.file.name, "plant": loop, "options": self.config[name],
-                       **self._pick("prescription", "thermometry", "estimator")}
+                       **self._pick("prescription", "thermometry", "estimator", "safety")}
                 for name in self.controllers}
 
     @cached_property
@@ -255,6 +255,13 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
               f"at most {device['max_power_w']:g} ({device['name']})")
     for name in sorted(set(config["plant"]["regions"]) - set(config["regions"])):
         fault("no such region", "plant.regions", name, ", ".join(config["regions"]))
+    for start, end in config["thermometry"]["lost_s"]:
+        if start > end:
+            fault("ends before it starts", "thermometry.lost_s", [start, end], "start <= end")
+    for name in config["thermometry"]["no_signal_regions"]:
+        if name not in config["regions"]:
+            fault("no such region", "thermometry.no_signal_regions", name,
+                  ", ".join(config["regions"]))
     order, cells = config["reduction"]["order"], config["mesh"]["control"]["cells"]
     most = 3 * cells // 2  # quadratic tetrahedra have 1.3 to 1.5 unknowns each
     if order != "auto" and order > most:

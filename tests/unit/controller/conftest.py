@@ -16,7 +16,8 @@ HEAT_CAPACITY, CONDUCTIVITY, PERFUSION = 3.3e6, 0.5, 2000.0
 FOCUS_WIDTH = 2.5e-3
 
 
-def _small_patient() -> BioheatModel:
+def _small_patient(conductivity=1.0, perfusion=1.0, shift=0.0) -> BioheatModel:
+    """Its tissue's factors, and how far its foci lie off their places along the first axis [m]."""
     index = np.stack(np.meshgrid(*[np.arange(SIDE)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     position = (index + 1.0) * SPACING
     centre = position[len(position) // 2]
@@ -28,7 +29,8 @@ def _small_patient() -> BioheatModel:
                  + sp.kron(sp.kron(eye, eye), second)) / SPACING ** 2
     n = len(position)
     foci = centre + 3e-3 * np.array([[-1, -1, 0], [1, -1, 0], [0, 0, 0], [-1, 1, 0], [1, 1, 0]])
-    lateral = ((position[:, None, :2] - foci[None, :, :2]) ** 2).sum(axis=2)
+    heated = foci + np.array([shift, 0, 0])
+    lateral = ((position[:, None, :2] - heated[None, :, :2]) ** 2).sum(axis=2)
     depth = (position[:, None, 2] - foci[None, :, 2]) ** 2
     heating = np.exp(-lateral / FOCUS_WIDTH ** 2 - depth / (3 * FOCUS_WIDTH) ** 2)
     heating = 0.7 * heating / heating.sum(axis=0)
@@ -43,7 +45,8 @@ def _small_patient() -> BioheatModel:
     identity = sp.csr_array(sp.eye_array(n))
     return BioheatModel(
         identity * (HEAT_CAPACITY * volume),
-        sp.csr_array((CONDUCTIVITY * laplacian + PERFUSION * sp.eye_array(n)) * volume),
+        sp.csr_array((conductivity * CONDUCTIVITY * laplacian
+                      + perfusion * PERFUSION * sp.eye_array(n)) * volume),
         heating, identity[rows], position, np.full(n, 37.0), outputs, foci,
         Voxels(identity, index.astype(np.int32) + 4, np.full(n, 37.0),
                radius < 5.5e-3, volume))
@@ -52,6 +55,12 @@ def _small_patient() -> BioheatModel:
 @pytest.fixture(scope="session")
 def small_patient() -> BioheatModel:
     return _small_patient()
+
+
+@pytest.fixture(scope="session")
+def altered_patient():
+    """The small patient with other properties than its reduced model has."""
+    return _small_patient
 
 
 @pytest.fixture(scope="session")

@@ -142,16 +142,6 @@ def test_unreachable(small_rom, small_patient, treatment_config):
     assert metrics["status"] == "unreachable"
 
 
-def test_aborted_without_thermometry(small_rom, small_patient, treatment_config, monkeypatch):
-    monkeypatch.setattr(loop.Thermometry, "image",
-                        lambda self, number, true: true * (1.0 if number < 5 else np.nan))
-    treatment_config["prescription"]["dose_cem43_min"] = 1e30
-    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
-    assert metrics["status"] == "aborted"
-    assert metrics["treatment_time_s"] == 8 + 10 + 2
-    assert "no valid thermometry" in trajectory.event
-
-
 @pytest.mark.parametrize("command", [np.nan, -1.0, 100.0])
 def test_aborted_on_an_invalid_command(small_rom, small_patient, treatment_config, monkeypatch,
                                        command):

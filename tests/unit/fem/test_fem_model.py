@@ -14,7 +14,9 @@ from fem.model import build_model, target_blocks
 from hifuflow.artifacts import BioheatModel
 from hifuflow.errors import InputError
 
-POINTS = {"position_m": [[0.02, 0.02, 0.008], [0.02, 0.032, 0.02]], "limit_c": [43.0, 44.0]}
+POINTS = {"position_m": [[0.02, 0.02, 0.008], [0.02, 0.032, 0.02]], "limit_c": [43.0, 44.0],
+          "name": ["ellipsoid", "skin"], "dose_limit_cem43_min": [None, 10.0],
+          "soft": [False, True]}
 
 
 def build(mesh_path, anatomy, constraints=POINTS, **deviations):
@@ -32,6 +34,10 @@ def test_outputs_are_the_constraints_then_the_target(model, anatomy):
     assert list(np.flatnonzero(outputs.constraint)) == [0, 1]
     np.testing.assert_array_equal(outputs.position[:2], POINTS["position_m"])
     np.testing.assert_array_equal(outputs.limit[:2], POINTS["limit_c"])
+    assert outputs.name[:3].tolist() == ["ellipsoid", "skin", ""]
+    np.testing.assert_array_equal(outputs.dose_limit[:3], [np.nan, 10.0, np.nan])
+    assert outputs.soft[:3].tolist() == [False, True, False]
+    assert (outputs.region != "").all()
     assert np.all(np.isnan(outputs.limit[2:])) and np.all(outputs.volume[:2] == 0)
     assert outputs.target.sum() == anatomy.target_mask.sum()
     assert outputs.volume.sum() == pytest.approx(anatomy.target_mask.sum() * 8e-9)

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+
+from controller.estimator import Estimate
+from controller.loop import run_treatment
+from controller.paper import PaperController
+from controller.safety import Supervisor
+from controller.settings import SafetySettings
+
+LIMIT = np.array([43.0, 43.0, np.nan])
+COOL = np.array([40.0, 41.0, 60.0])
+
+
+class Watched:
+    """A supervisor with its events, and a controller that commands what it is told to."""
+
+    def __init__(self):
+        self.events, self.time, self.answer, self.asked = [], -2.0, np.array([5.0, 3.0]), 0
+        self.supervisor = Supervisor(SafetySettings(10.0, 60.0, 95.0, 3.0), LIMIT, 2, 10.0,
+                                     self.events.append)
+
+    def decide(self, estimate):
+        self.asked += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def step(self, measured=COOL, valid=True, state=0.0):
+        self.time += 2.0
+        estimate = Estimate(self.time, np.full(3, state), COOL[:2], COOL[2:], np.zeros(1),
+                            np.zeros(2), valid=valid)
+        return self.supervisor.command(estimate, np.array(measured), self.decide)
+
+
+@pytest.fixture
+def watched():
+    return Watched()
+
+
+def test_a_sound_command_passes(watched):
+    status, power = watched.step()
+    assert (status, power.tolist(), watched.events) == ("", [5.0, 3.0], [])
+
+
+@pytest.mark.parametrize("answer", [np.array([np.nan, 0]), np.array([-1.0, 2]), np.array([9.0, 9]),
+                                    np.array([1.0]), "much", None, ValueError("no solution")])
+def test_nothing_unchecked_reaches_the_patient(watched, answer):
+    watched.answer = answer
+    status, power = watched.step()
+    assert status == "" and not power.any() and len(watched.events) == 1
+    watched.answer = np.array([1.0, 1.0])
+    assert watched.step()[1].sum() == 2.0
+    assert watched.events[1] == "power allowed again"
+
+
+def test_a_failure_is_named(watched):
+    watched.answer = ValueError("no solution")
+    watched.step()
+    assert watched.events == ["the controller failed: ValueError: no solution"]
+
+
+def test_power_goes_off_when_images_are_lost_for_too_long(watched):
+    watched.step()
+    powers = [watched.step(valid=False)[1].sum() for _ in range(8)]
+    assert powers == [8.0] * 5 + [0.0] * 3  # 10 s are bridged
+    assert watched.asked == 6  # and then the controller is not asked
+    assert watched.step()[1].sum() == 8.0
+    assert watched.events == ["no valid thermometry", "power allowed again"]
+
+
+@pytest.mark.parametrize("measured, event", [
+    ([40, 46.1, 60], "normal tissue is measured too hot"),
+    ([40, 41, 95.1], "the target is measured too hot")])
+def test_power_goes_off_at_once_over_a_hard_limit(watched, measured, event):
+    assert not watched.step(measured)[1].any()
+    assert watched.events == [event]
+    assert watched.step([np.nan, 45.9, 94.9])[1].any()
+
+
+def test_an_estimate_that_is_not_finite(watched):
+    assert not watched.step(state=np.nan)[1].any()
+    assert watched.events == ["no finite estimate"]
+
+
+def test_aborted_when_power_stays_off(watched):
+    statuses = [watched.step([40, 99, 60])[0] for _ in range(31)]
+    assert statuses == [""] * 30 + ["aborted"]
+
+
+def test_a_failing_controller_heats_nothing(small_rom, small_patient, treatment_config,
+                                            monkeypatch):
+    def fail(self, estimate):
+        if 20 <= estimate.time < 40:
+            raise ZeroDivisionError("division by zero")
+        return np.full(5, 1.0)
+    monkeypatch.setattr(PaperController, "decide", fail)
+    treatment_config["prescription"]["max_time_s"] = 60
+    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    assert trajectory.power.sum(axis=1)[:31].tolist() == [5.0] * 10 + [0.0] * 10 + [5.0] * 10 + [0]
+    events = list(trajectory.event)
+    assert "the controller failed: ZeroDivisionError: division by zero" in events
+    assert "power allowed again" in events
+    assert metrics["status"] == "timeout"
+
+
+def test_aborted_without_thermometry(small_rom, small_patient, treatment_config):
+    treatment_config["thermometry"]["lost_s"] = [[10, 600]]
+    treatment_config["prescription"]["dose_cem43_min"] = 1e30
+    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    assert metrics["status"] == "aborted"
+    assert metrics["treatment_time_s"] == 8 + 10 + 2 + 60
+    assert not trajectory.power[10:].any()
+    assert "no valid thermometry" in trajectory.event
+
+
+def test_dropouts_of_ten_seconds_are_survived(small_rom, small_patient, treatment_config):
+    treatment_config["thermometry"].update(noise_c=0.5, lost_s=[[20, 30], [60, 70], [101, 111]])
+    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    assert metrics["status"] == "complete"
+    assert metrics["max_overshoot_k"] < 0.3
+    assert "no valid thermometry" not in trajectory.event
+    assert np.isnan(trajectory.measured_temperature[10:16]).all()
