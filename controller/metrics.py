@@ -8,6 +8,7 @@ import numpy as np
 
 from hifuflow.artifacts import Trajectory
 
+from .dose import cem43
 from .prediction import DiscreteModel
 from .record import covered
 from .settings import Prescription
@@ -31,15 +32,17 @@ def treatment_metrics(trajectory: Trajectory, prescription: Prescription, status
     Notes
     -----
     `max_overshoot_k` is the largest excess of any constraint point over its limit, `overshoot_k_s`
-    the integral over time of the excess of the worst point. `estimator_rmse_k` compares estimated
+    the integral over time of the excess of the worst point; soft limits do not count here, but
+    are in `constraints` (see `constraint_report`). `estimator_rmse_k` compares estimated
     and true temperatures at the constraint points, over all samples. `first_focus_hold_s` is how
     long the first focus was kept, `full_power_s` how long full power lasted from the start.
     """
     t, outputs = trajectory.t, trajectory.outputs
     duration = np.diff(t, append=t[-1])
     total = trajectory.power.sum(axis=1)
-    excess = np.maximum((trajectory.constraint_temperature
-                         - outputs.limit[outputs.constraint]).max(axis=1, initial=0.0), 0.0)
+    hard = ~outputs.soft[outputs.constraint]
+    above = trajectory.constraint_temperature - outputs.limit[outputs.constraint]
+    excess = np.maximum(above[:, hard].max(axis=1, initial=0.0), 0.0)
     error = trajectory.estimated_constraint_temperature - trajectory.constraint_temperature
     volume = outputs.volume[outputs.target]
     values = {
@@ -64,7 +67,33 @@ def treatment_metrics(trajectory: Trajectory, prescription: Prescription, status
         "first_focus_hold_s": first_focus_hold(trajectory),
         "full_power_s": _until_first(total < prescription.max_power * (1 - 1e-9), t),
     }
-    return {name: _plain(value) for name, value in values.items()}
+    return {**{name: _plain(value) for name, value in values.items()},
+            "lost_images": int(np.isnan(trajectory.measured_temperature).all(axis=1).sum()),
+            "constraints": constraint_report(trajectory)}
+
+
+def constraint_report(trajectory: Trajectory) -> dict:
+    """What each constraint's points got, by the plant's temperatures: name -> numbers.
+
+    `violated` counts the points that exceeded their limit of temperature or of dose; the dose is
+    linear in temperature from sample to sample.
+    """
+    outputs, temperature = trajectory.outputs, trajectory.constraint_temperature
+    points, report = np.flatnonzero(outputs.constraint), {}
+    excess = (temperature - outputs.limit[points]).max(axis=0, initial=-np.inf)
+    duration = np.diff(trajectory.t)[:, None]
+    dose = cem43(temperature[:-1], temperature[1:], duration).sum(axis=0)
+    over_dose = dose > np.nan_to_num(outputs.dose_limit[points], nan=np.inf)
+    for name in dict.fromkeys(outputs.name[points].tolist()):
+        own = outputs.name[points] == name
+        report[name] = {key: _plain(value) for key, value in {
+            "n_points": int(own.sum()), "soft": bool(outputs.soft[points][own].all()),
+            "max_temperature_c": temperature[:, own].max(),
+            "max_overshoot_k": max(excess[own].max(), 0.0),
+            "max_dose_cem43_min": dose[own].max(),
+            "dose_limit_cem43_min": outputs.dose_limit[points][own].min(),
+            "violated": int(((excess > 0) | over_dose)[own].sum())}.items()}
+    return report
 
 
 def time_to_coverage(trajectory: Trajectory, fraction: float) -> float | None:

@@ -94,7 +94,10 @@ class Patient:
 
     @cached_property
     def _constraints(self) -> dict:
-        return {"file": self.file.name, **self.config["constraints"]}
+        listed = constraint_list(self.config["constraints"])
+        beam = {key: self.transducer[key] for key in ("aperture_m", "radius_of_curvature_m")
+                if any(constraint["surface"] == "near_field" for constraint in listed)}
+        return {"file": self.file.name, "constraints": listed, "device": beam}
 
     @cached_property
     def _plan(self) -> dict:
@@ -246,9 +249,7 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
     warmest = max([boundary["arterial_temperature_c"]]
                   + [surface["temperature_c"] for surface in (boundary["skin"], boundary["cut"])
                      if surface != "insulated"])
-    if config["constraints"]["limit_c"] <= warmest:
-        fault("is not above the baseline temperature", "constraints.limit_c",
-              config["constraints"]["limit_c"], f"above {warmest} (boundary)")
+    _check_constraints(constraint_list(config["constraints"]), config["regions"], warmest, fault)
     if config["prescription"]["max_power_w"] > device["max_power_w"]:
         fault("is above what the transducer can radiate", "prescription.max_power_w",
               config["prescription"]["max_power_w"],
@@ -274,6 +275,34 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
         fault("the plant must be finer than the control model", "mesh.plant.cells",
               config["mesh"]["plant"]["cells"], f"above {config['mesh']['control']['cells']}")
     return faults
+
+
+def constraint_list(section) -> list[dict]:
+    """Every constraint with its `name` and its `key` in the patient file."""
+    if isinstance(section, dict):
+        section, keys = [section], ["constraints"]
+    else:
+        keys = [f"constraints.{number}" for number in range(len(section))]
+    return [{"region": "", **constraint, "key": key,
+             "name": constraint.get("name") or constraint.get("region") or constraint["surface"]}
+            for key, constraint in zip(keys, section, strict=True)]
+
+
+def _check_constraints(constraints: list, regions: dict, warmest: float, fault) -> None:
+    names = set()
+    for constraint in constraints:
+        key, region = constraint["key"], constraint["region"]
+        if constraint["limit_c"] <= warmest:
+            fault("is not above the baseline temperature", f"{key}.limit_c",
+                  constraint["limit_c"], f"above {warmest} (boundary)")
+        if (constraint["surface"] == "region") != bool(region) or (region
+                                                                   and region not in regions):
+            fault("no such region, or not with this surface", f"{key}.region", region,
+                  f"one of {', '.join(regions)} with the surface 'region'")
+        if constraint["name"] in names:
+            fault("two constraints have this name", f"{key}.name", constraint["name"],
+                  "a name of its own for each")
+        names.add(constraint["name"])
 
 
 def _check_anatomy(anatomy: dict, fault) -> None:

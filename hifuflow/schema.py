@@ -106,6 +106,11 @@ def resolve(schema: dict, root: dict) -> dict:
 
 def _fill(value, schema, root) -> None:
     schema = resolve(schema, root)
+    for option in schema.get("anyOf", ()):
+        _fill(value, option, root)
+    if isinstance(value, list):
+        for item in value:
+            _fill(item, schema.get("items", {}), root)
     if not isinstance(value, dict):
         return
     for key, sub in schema.get("properties", {}).items():

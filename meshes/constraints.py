@@ -1,4 +1,9 @@
-"""Where normal tissue must stay cool: points on an ellipsoid around the target."""
+"""Where normal tissue must stay cool: the points of all constraints.
+
+The reference study's surface is the smallest ellipsoid that keeps its distance from the target:
+the one of least volume that contains a ball of radius `clearance_mm` around every corner of every
+target voxel, so that the target is at least that far inside. The others: `constraint_surfaces`.
+"""
 
 from __future__ import annotations
 
@@ -10,48 +15,84 @@ from hifuflow.artifacts import Anatomy
 from hifuflow.errors import InputError
 from hifuflow.job import log
 
+from . import constraint_surfaces as surfaces
+
 DIRECTIONS = 200  # of the balls put around the target's corners
 SAMPLES_PER_POINT = 100
 RELAXATIONS = 60
 
 
 def place_constraints(anatomy: Anatomy, config: dict) -> dict:
-    """Points spread evenly over the smallest ellipsoid that keeps its distance from the target.
-
-    The ellipsoid is the one of least volume that contains a ball of radius `clearance_mm` around
-    every corner of every target voxel, so that the target is at least that far inside.
+    """Points of all constraints.
 
     Parameters
     ----------
     anatomy : segmented body.
-    config : ``file`` (the patient file), ``surface`` (``ellipsoid``), ``clearance_mm``,
-        ``points``, ``limit_c``.
+    config : ``file`` (the patient file), ``constraints`` (each with its ``name``, ``key`` in that
+        file, ``surface``, ``clearance_mm``, ``depth_mm``, ``reach_mm``, ``region``, ``points``,
+        ``limit_c``, ``dose_limit_cem43_min``, ``soft``), ``device`` (for the near field:
+        ``aperture_m``, ``radius_of_curvature_m``).
 
     Returns
     -------
-    dict : ``position_m`` (n, 3), ``limit_c`` (n), ``surface`` {kind, centre_m (3), semi_axes_m
-        (3, descending), rotation (3, 3), its columns the principal axes}, ``evenness``
-        (smallest distance between neighbours over the mean one).
+    dict : per point, ``position_m`` (n, 3), ``limit_c``, ``name``, ``dose_limit_cem43_min`` (or
+        None), ``soft`` (n); ``surfaces``, one for each constraint: {name, kind, n_points,
+        evenness (smallest distance between neighbours over the mean one)} and, of an ellipsoid,
+        {centre_m (3), semi_axes_m (3, descending), rotation (3, 3), its columns the principal
+        axes}; ``surface``, the first of them.
 
     Raises
     ------
-    InputError : points fall outside of the body.
+    InputError : points fall outside of the body, or there is no such surface.
     """
-    clearance, count = config["clearance_mm"] * 1e-3, config["points"]
-    centre, semi_axes, rotation = clearance_ellipsoid(target_corners(anatomy), clearance)
-    on_sphere = spread_points(semi_axes, count)
-    positions = centre + on_sphere * semi_axes @ rotation.T
-    _check_inside(anatomy, positions, config)
-    nearest = cKDTree(positions).query(positions, k=2)[0][:, 1]
-    log.info("%d constraint points on an ellipsoid of semi-axes %s mm, neighbours %.1f mm apart",
-             count, np.round(semi_axes * 1e3, 1).tolist(), nearest.mean() * 1e3)
-    return {
-        "position_m": positions.tolist(),
-        "limit_c": [float(config["limit_c"])] * count,
-        "surface": {"kind": config["surface"], "centre_m": centre.tolist(),
-                    "semi_axes_m": semi_axes.tolist(), "rotation": rotation.tolist()},
-        "evenness": float(nearest.min() / nearest.mean()),
-    }
+    found = {name: [] for name in ("position_m", "limit_c", "name", "dose_limit_cem43_min", "soft")}
+    placed = []
+    for constraint in config["constraints"]:
+        points, shape = _points(anatomy, constraint, config)
+        _check_inside(anatomy, points, constraint, config["file"])
+        found["position_m"] += points.tolist()
+        for key in ("limit_c", "name", "dose_limit_cem43_min", "soft"):
+            found[key] += [constraint[key]] * len(points)
+        placed.append({"name": constraint["name"], "kind": constraint["surface"],
+                         "n_points": len(points), "evenness": _evenness(points), **shape})
+        log.info("%d points of the constraint '%s'", len(points), constraint["name"])
+    return {**found, "surface": placed[0], "surfaces": placed}
+
+
+def _points(anatomy: Anatomy, constraint: dict, config: dict) -> tuple[np.ndarray, dict]:
+    """Points (n, 3) of one constraint, and the shape of its surface where it has one."""
+    clearance, count = constraint["clearance_mm"] * 1e-3, constraint["points"]
+    kind = constraint["surface"]
+    if kind == "ellipsoid":
+        centre, semi_axes, rotation = clearance_ellipsoid(target_corners(anatomy), clearance)
+        points = centre + spread_points(semi_axes, count) * semi_axes @ rotation.T
+        return points, {"centre_m": centre.tolist(), "semi_axes_m": semi_axes.tolist(),
+                        "rotation": rotation.tolist()}
+    if kind == "distance":
+        return surfaces.evenly(surfaces.around_target(anatomy, clearance), count), {}
+    if kind == "region":
+        points = (surfaces.on_region(anatomy, constraint["region"])
+                  if constraint["region"] in anatomy.regions else np.zeros((0, 3)))
+    else:
+        water = anatomy.coupling
+        outside = ~(anatomy.body_mask | water) if kind == "cut" else water
+        points = surfaces.beneath(anatomy, outside, constraint["depth_mm"] * 1e-3)
+        if kind == "near_field":
+            points = surfaces.in_beam(anatomy, points, config["device"])
+    points = surfaces.within_reach(anatomy, points, constraint["reach_mm"] * 1e-3)
+    if not len(points):
+        raise InputError(f"no part of the surface '{kind}' lies that near to the target",
+                         file=config["file"], key=f"{constraint['key']}.reach_mm",
+                         value=constraint["reach_mm"], allowed="a longer reach, or no such "
+                         "constraint for this patient")
+    return surfaces.evenly(points, count), {}
+
+
+def _evenness(points: np.ndarray) -> float | None:
+    if len(points) < 2:
+        return None
+    nearest = cKDTree(points).query(points, k=2)[0][:, 1]
+    return float(nearest.min() / nearest.mean())
 
 
 def target_corners(anatomy: Anatomy) -> np.ndarray:
@@ -161,7 +202,7 @@ def spread_points(semi_axes, count: int) -> np.ndarray:
     return u
 
 
-def _check_inside(anatomy, positions, config):
+def _check_inside(anatomy, positions, constraint, file):
     """All points must lie in voxels of the body."""
     index = np.rint(anatomy.index(positions)).astype(int)
     in_grid = ((index >= 0) & (index < anatomy.labels.shape)).all(axis=1)
@@ -170,8 +211,8 @@ def _check_inside(anatomy, positions, config):
     outside = int((~inside).sum())
     if outside == 0:
         return
-    fault = {"file": config["file"], "key": "constraints.clearance_mm",
-             "value": config["clearance_mm"]}
+    fault = {"file": file, "key": f"{constraint['key']}.clearance_mm",
+             "value": constraint["clearance_mm"]}
     points = f"{outside} of {len(positions)} constraint points lie outside of the"
     edge = np.clip(index, 0, np.array(anatomy.labels.shape) - 1)
     beyond_crop = ~in_grid & anatomy.body_mask[tuple(edge.T)]

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from controller.metrics import dose_to_fraction, time_to_limit, treatment_metrics
+from controller.dose import cem43_rate
+from controller.metrics import (
+    constraint_report,
+    dose_to_fraction,
+    time_to_limit,
+    treatment_metrics,
+)
 from controller.prediction import DiscreteModel
 from controller.settings import Prescription
 from hifuflow.artifacts import Outputs, Trajectory
@@ -31,6 +37,8 @@ def trajectory():
 def test_metrics_of_a_hand_made_trajectory(trajectory):
     metrics = treatment_metrics(trajectory, Prescription(240.0, 0.99, 22.0, 8.0), "timeout", 8.0,
                                 np.array([10.0, 240.0, 1e4]), 2.0, np.array([0.1, 0.2, 0.3]), 7)
+    assert metrics.pop("lost_images") == 0
+    assert metrics.pop("constraints").keys() == {""}
     assert metrics == {
         "treatment_time_s": 8.0, "time_to_t90_s": 6.0, "on_time_s": 8.0,
         "energy_j": pytest.approx(2 * (22 + 22 + 22 + 10)), "coverage": pytest.approx(0.9),
@@ -40,6 +48,23 @@ def test_metrics_of_a_hand_made_trajectory(trajectory):
         "estimator_rmse_k": pytest.approx(0.5 / np.sqrt(5)), "step_time_p50_s": pytest.approx(0.2),
         "step_time_p99_s": pytest.approx(0.298), "n_foci": 2, "n_constraints": 1, "rom_order": 7,
         "status": "timeout", "first_focus_hold_s": 4.0, "full_power_s": 6.0}
+
+
+def test_every_constraint_is_reported_and_soft_ones_are_no_overshoot(trajectory):
+    """37, 42, 43.5, 44 and 42 degC at 2 s: dose by the exact integrals of 0.25 and 0.5 per K."""
+    outputs = trajectory.outputs
+    outputs.name = np.array(["bone"] + [""] * 4)
+    outputs.soft[0], outputs.dose_limit[0] = True, 0.1
+    report = constraint_report(trajectory)["bone"]
+    fine = np.interp(np.linspace(0, 8, 800001), trajectory.t,
+                     trajectory.constraint_temperature[:, 0])
+    dose = cem43_rate(fine).mean() * 8 / 60
+    assert report == {"n_points": 1, "soft": True, "max_temperature_c": 44.0,
+                      "max_overshoot_k": pytest.approx(1.0), "dose_limit_cem43_min": 0.1,
+                      "max_dose_cem43_min": pytest.approx(dose, rel=1e-4), "violated": 1}
+    metrics = treatment_metrics(trajectory, Prescription(240.0, 0.99, 22.0, 8.0), "timeout", 8.0,
+                                np.zeros(3), 2.0, np.array([0.1]), 7)
+    assert metrics["max_overshoot_k"] == 0.0 and metrics["overshoot_k_s"] == 0.0
 
 
 def test_time_to_the_limit_of_a_first_order_model(trajectory):

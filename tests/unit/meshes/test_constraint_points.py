@@ -7,6 +7,7 @@ from hifuflow.artifacts import Anatomy
 from hifuflow.config import load_patient
 from hifuflow.errors import InputError
 from hifuflow.provenance import ROOT
+from meshes.constraint_surfaces import evenly
 from meshes.constraints import (
     clearance_ellipsoid,
     distance_to_ellipsoid,
@@ -18,6 +19,12 @@ from meshes.constraints import (
 
 REFERENCE = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
 CONFIG = REFERENCE.section("constraints")  # 209 points, 9 mm away, 43 degC
+
+
+def with_constraints(*changes):
+    """The configuration with constraints that differ so from the reference one."""
+    return {**CONFIG, "constraints": [{**CONFIG["constraints"][0], **change}
+                                      for change in changes]}
 
 
 def ball_in_block(size=60, radius=10):
@@ -36,7 +43,7 @@ def test_points_lie_on_the_surface_and_are_even():
     local = (positions - surface["centre_m"]) @ np.array(surface["rotation"])
     np.testing.assert_allclose(((local / surface["semi_axes_m"]) ** 2).sum(axis=1), 1, rtol=1e-6)
     assert positions.shape == (209, 3) and result["limit_c"] == [43.0] * 209
-    assert result["evenness"] > 0.8
+    assert surface["evenness"] > 0.8
     # the ball's corners reach a little past 10 mm: 9 mm further out is the surface
     np.testing.assert_allclose(surface["semi_axes_m"], 0.0198, atol=0.0005)
     area_per_point = 4 * np.pi * np.mean(surface["semi_axes_m"]) ** 2 / 209
@@ -84,7 +91,7 @@ def test_points_outside_of_the_body_are_refused():
     anatomy.labels[:, :2], anatomy.labels[:, -2:] = 0, 0
     anatomy.labels[:, :, :2], anatomy.labels[:, :, -2:] = 0, 0
     with pytest.raises(InputError, match=words) as caught:
-        place_constraints(anatomy, {**CONFIG, "clearance_mm": 25})
+        place_constraints(anatomy, with_constraints({"clearance_mm": 25}))
     assert caught.value.file == CONFIG["file"]
     assert "within 18.0 mm of the body's surface" in str(caught.value)
     assert "crop_margin_mm" not in str(caught.value)
@@ -92,7 +99,7 @@ def test_points_outside_of_the_body_are_refused():
 
 def test_a_crop_that_is_too_tight_is_named():
     with pytest.raises(InputError, match=r"clearance_mm = 25.*anatomy\.crop_margin_mm"):
-        place_constraints(ball_in_block(), {**CONFIG, "clearance_mm": 25})
+        place_constraints(ball_in_block(), with_constraints({"clearance_mm": 25}))
 
 
 def test_target_at_the_skin_is_told():
@@ -100,3 +107,71 @@ def test_target_at_the_skin_is_told():
     anatomy.labels[:, :, :20] = 0
     with pytest.raises(InputError, match="touches the body's surface, so that no clearance fits"):
         place_constraints(anatomy, CONFIG)
+
+
+def skin_and_bone():
+    """A ball of target, 1 mm voxels; water in front of z = 5, a slab of bone behind z = 50."""
+    anatomy = ball_in_block()
+    anatomy.labels[:, :, :5] = 0
+    anatomy.labels[:, :, 50:55] = 3
+    anatomy.labels[:, :, 58:] = 0
+    anatomy.coupling[:, :, :5] = True
+    anatomy.regions["bone"] = {"label": 3, "tissue": "bone", "volume_m3": 1.0}
+    return anatomy
+
+
+def test_points_at_a_distance_from_the_target():
+    result = place_constraints(ball_in_block(), with_constraints(
+        {"surface": "distance", "clearance_mm": 6, "name": "near"}))
+    points = np.array(result["position_m"])
+    assert len(points) == 209
+    voxels = np.argwhere(ball_in_block().target_mask) * 1e-3
+    for point in points[::10]:
+        gap = np.linalg.norm(np.maximum(np.abs(point - voxels) - 0.5e-3, 0), axis=1).min()
+        assert gap == pytest.approx(6e-3, abs=1e-4)
+    assert result["surfaces"][0]["evenness"] > 0.6
+    np.testing.assert_allclose(np.linalg.norm(points - 0.03, axis=1), 0.0164, atol=0.001)
+
+
+@pytest.mark.parametrize("change, place", [
+    ({"surface": "region", "region": "bone", "name": "bone"}, lambda z: round(z) in (50, 54)),
+    ({"surface": "skin", "depth_mm": 4}, lambda z: abs(z - 8.5) <= 0.5),
+    ({"surface": "cut", "depth_mm": 2}, lambda z: abs(z - 55.5) <= 0.5),
+    ({"surface": "near_field", "depth_mm": 10}, lambda z: abs(z - 14.5) <= 0.5)])
+def test_points_lie_on_their_surface(change, place):
+    config = {**with_constraints({"reach_mm": 40, **change}),
+              "device": {"aperture_m": 0.05, "radius_of_curvature_m": 0.05}}
+    points = np.array(place_constraints(skin_and_bone(), config)["position_m"]) * 1e3
+    assert len(points) == 209
+    assert all(place(z) for z in points[:, 2])
+    distance = np.linalg.norm(points - 30, axis=1)
+    assert distance.max() <= 40 + 10
+    if change["surface"] == "near_field":
+        # 30 degrees around the axis, from 15.5 mm deeper, plus the target's radius
+        beside = np.linalg.norm(points[:, :2] - 30, axis=1)
+        assert 10 < beside.max() < 10.9 + 25 * np.tan(np.pi / 6)
+
+
+def test_every_point_carries_its_constraint():
+    result = place_constraints(skin_and_bone(), with_constraints(
+        {"name": "shell", "points": 30},
+        {"surface": "region", "region": "bone", "name": "bone", "points": 20, "limit_c": 41.0,
+         "dose_limit_cem43_min": 5.0, "soft": True}))
+    assert result["name"] == ["shell"] * 30 + ["bone"] * 20
+    assert result["limit_c"] == [43.0] * 30 + [41.0] * 20
+    assert result["dose_limit_cem43_min"] == [None] * 30 + [5.0] * 20
+    assert result["soft"] == [False] * 30 + [True] * 20
+    assert [surface["n_points"] for surface in result["surfaces"]] == [30, 20]
+    assert result["surface"]["kind"] == "ellipsoid"
+
+
+def test_a_surface_out_of_reach_is_told():
+    with pytest.raises(InputError, match=r"constraints\.reach_mm = 5"):
+        place_constraints(skin_and_bone(), with_constraints(
+            {"surface": "region", "region": "bone", "reach_mm": 5}))
+
+
+def test_points_are_picked_evenly():
+    line = np.column_stack([np.linspace(0, 1, 101), np.zeros((101, 2))])
+    np.testing.assert_allclose(np.sort(evenly(line, 5)[:, 0]), [0, 0.25, 0.5, 0.75, 1], atol=0.01)
+    assert len(evenly(line[:3], 5)) == 3
