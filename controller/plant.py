@@ -56,6 +56,11 @@ class HeatedPatient:
         """(n,) temperature rise of the unknowns now [K]."""
         return self._state
 
+    @property
+    def node_temperature(self) -> np.ndarray:
+        """(n,) temperature of the unknowns now [degC]."""
+        return self._state + self._model.baseline
+
     def advance(self, power: np.ndarray) -> None:
         """One sample with constant power per focus (n_foci,) [W]."""
         if self._sample == SAMPLES_PER_BLOCK:

@@ -8,6 +8,7 @@ from hifuflow.artifacts import ReducedModel, Trajectory
 from hifuflow.job import log
 
 from .plant import HeatedPatient
+from .snapshots import Snapshots
 
 
 class Record:
@@ -20,6 +21,7 @@ class Record:
             "estimated_constraint_temperature", "measured_temperature", "coverage")}
         self._events: list[tuple[float, str]] = []
         self._over_limit = False
+        self._snapshots = Snapshots(plant)
 
     def sample(self, time: float, power, estimated_constraint_temperature, measured) -> None:
         """Add one sample: what the controller knew and did, and the truth from the plant."""
@@ -36,6 +38,7 @@ class Record:
         for name, value in values.items():
             self._rows[name].append(np.array(value))
         self._watch_limits(time, temperature)
+        self._snapshots.offer(time)
 
     def event(self, time: float, text: str) -> None:
         """Add an event; it also goes to the log's debug level."""
@@ -47,7 +50,8 @@ class Record:
         rows = {name: np.array(values) for name, values in self._rows.items()}
         rows["power"][-1] = 0.0
         outputs, voxels = self._rom.outputs, self._plant.voxels
-        return Trajectory(**rows, measured_position=measured_position,
+        return Trajectory(**rows, **self._snapshots.arrays(rows["t"][-1]),
+                          measured_position=measured_position,
                           event_time=np.array([time for time, _ in self._events]),
                           event=np.array([text for _, text in self._events], dtype=str),
                           voxel_index=voxel_index, voxel_peak_temperature=voxels.peak,

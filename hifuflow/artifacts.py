@@ -493,6 +493,10 @@ class Trajectory:
     event : (n_e,) text; event_time : (n_e,) [s].
     voxel_index : (n_voxels, 3) index into anatomy/labels.nii.gz;
     voxel_peak_temperature [degC], voxel_dose [CEM43 min] : (n_voxels,) at the end, plant.
+    snapshot_t : (n_s,) [s], times of the pictures of the whole plant that follow.
+    snapshot_temperature : (n_s, n) [degC] of the plant's unknowns.
+    snapshot_dose : (n_s, n_d) [CEM43 min] of the voxels that ever collect dose, the rows
+        snapshot_voxel (n_d,) of voxel_index; all others have none.
     outputs, foci : as in `BioheatModel`.
     """
 
@@ -510,6 +514,10 @@ class Trajectory:
     voxel_index: np.ndarray
     voxel_peak_temperature: np.ndarray
     voxel_dose: np.ndarray
+    snapshot_t: np.ndarray
+    snapshot_temperature: np.ndarray
+    snapshot_voxel: np.ndarray
+    snapshot_dose: np.ndarray
     outputs: Outputs
     foci: np.ndarray
 
@@ -527,9 +535,14 @@ class Trajectory:
         "voxel_index": ("1", "voxel index into anatomy/labels.nii.gz"),
         "voxel_peak_temperature": ("degC", "plant, highest temperature of each voxel"),
         "voxel_dose": ("min", "plant, final thermal dose CEM43 of each voxel"),
+        "snapshot_t": ("s", "time of each snapshot"),
+        "snapshot_temperature": ("degC", "plant, unknowns of fem/plant.h5 at each snapshot"),
+        "snapshot_voxel": ("1", "rows of voxel_index that ever collect thermal dose"),
+        "snapshot_dose": ("min", "plant, thermal dose CEM43 of these voxels at each snapshot"),
         "foci": ("m", "focus of each input"),
     }
     SINGLE_PRECISION: ClassVar = (
+        "snapshot_temperature", "snapshot_dose",
         "target_temperature", "target_dose", "measured_temperature",
         "constraint_temperature", "estimated_constraint_temperature")
 

@@ -30,7 +30,9 @@ def trajectory():
         measured_temperature=np.zeros((5, 5)), measured_position=np.zeros((5, 3)),
         coverage=np.array([0, 0.4, 0.7, 0.9, 0.9]), event_time=np.zeros(0),
         event=np.zeros(0, dtype=str), voxel_index=np.zeros((3, 3), dtype=int),
-        voxel_peak_temperature=np.zeros(3), voxel_dose=np.zeros(3), outputs=outputs,
+        voxel_peak_temperature=np.zeros(3), voxel_dose=np.zeros(3), snapshot_t=np.zeros(1),
+        snapshot_temperature=np.zeros((1, 3)), snapshot_voxel=np.zeros(0, dtype=int),
+        snapshot_dose=np.zeros((1, 0)), outputs=outputs,
         foci=np.zeros((2, 3)))
 
 
