@@ -42,7 +42,8 @@ include: "workflow/rules/treatment.smk"
 rule all:
     default_target: True
     input:
-        [f"{study.results_dir}/{name}/report/index.html" for name in study.patients],
+        [f"{study.results_dir}/{name}/{file}" for name in study.patients
+         for file in ("report/index.html", "export/treatment.vtkhdf")],
 
 
 def print_summary():

@@ -149,7 +149,8 @@ class Patient:
 
     @cached_property
     def _export(self) -> dict:
-        return {"file": self.file.name}
+        return {"dose_cem43_min": self.config["prescription"]["dose_cem43_min"],
+                **self._pick("boundary")}
 
     @cached_property
     def _report(self) -> dict:

@@ -7,6 +7,9 @@ import meshio
 import nibabel as nib
 import numpy as np
 import pytest
+import pyvista
+import SimpleITK as sitk
+import vtk
 
 from hifuflow.hdf5 import get_csr
 
@@ -158,11 +161,44 @@ def test_treatment(hdf5, read_json):
     assert np.sqrt((error ** 2).mean()) < 0.2
 
 
+@pytest.mark.parametrize("name, controller", [("treatment", "mintime"), ("paper", "paper")])
+def test_mesh_over_time_opens_in_vtk(coarse_run, hdf5, read_json, name, controller):
+    trajectory = hdf5(f"control/{controller}/trajectory.h5")
+    reader = vtk.vtkHDFReader()
+    reader.SetFileName(str(coarse_run / "export" / f"{name}.vtkhdf"))
+    reader.UpdateInformation()
+    times = reader.GetOutputInformation(0).Get(vtk.vtkStreamingDemandDrivenPipeline.TIME_STEPS())
+    np.testing.assert_array_equal(times, trajectory["snapshot_t"][:])
+    positions = pyvista.PolyData(trajectory["outputs/position"][:])
+    kind = trajectory["outputs/kind"].asstr()[:]
+    for step in (0, len(times) // 2, len(times) - 1):
+        reader.UpdateTimeStep(times[step])
+        grid = pyvista.wrap(reader.GetOutput())
+        assert grid.n_cells == read_json("mesh/plant.json")["n_cells"]
+        assert set(grid.celltypes) == {pyvista.CellType.QUADRATIC_TETRA}
+        probe = positions.sample(grid, tolerance=1e-9)  # no neighbour of the cell it is in
+        inside = probe["vtkValidPointMask"].astype(bool)
+        assert inside.mean() > 0.95  # a few stand outside of the mesh's smoothed surface
+        sample = np.searchsorted(trajectory["t"][:], times[step])
+        for group in ("constraint", "target"):
+            chosen = inside & (kind == group)
+            expected = trajectory[f"{group}_temperature"][sample]
+            np.testing.assert_allclose(probe["temperature"][chosen],
+                                       expected[inside[kind == group]], atol=2e-3)
+    assert grid["temperature"].max() > 38 and np.isfinite(grid["temperature"]).all()
+    labels = {region["label"] for region in read_json("anatomy/regions.json")["regions"].values()}
+    assert set(np.unique(grid.cell_data["region"])) <= labels
+    lesion = grid.threshold(240, scalars="dose")
+    assert lesion.n_cells > 0
+
+
 def test_exports_and_report(coarse_run):
     labels = nib.load(coarse_run / "anatomy" / "labels.nii.gz")
     for name in ("dose", "peak_temperature"):
         image = nib.load(coarse_run / "export" / f"paper_{name}.nii.gz")
         assert image.shape == labels.shape
         np.testing.assert_allclose(image.affine, labels.affine)
+    segments = sitk.ReadImage(str(coarse_run / "export" / "paper.seg.nrrd"))
+    assert segments.GetSize() == labels.shape
     page = (coarse_run / "report" / "index.html").read_text()
     assert page.count("data:image/png;base64") >= 7

@@ -22,6 +22,16 @@ def every_controller(path):
     )
 
 
+def best_controller(path):
+    """Input function: the file of `mintime`, or else of the first controller that is named."""
+    def chosen(wildcards):
+        names = study.patients[wildcards.patient].controllers
+        best = "mintime" if "mintime" in names else names[0]
+        return f"{RESULTS}/{path}".format(patient=wildcards.patient, controller=best)
+
+    return chosen
+
+
 def sources(wildcards):
     """All that the anatomy is made from, so that a new file there reruns the patient."""
     return study.patients[wildcards.patient].sources

@@ -26,10 +26,15 @@ rule export:
     input:
         anatomy=rules.anatomy.output,
         source=scan,
+        mesh=f"{RESULTS}/mesh/plant.msh",
+        plant=f"{RESULTS}/fem/plant.h5",
         trajectory=rules.control.output.trajectory,
     output:
         dose=f"{RESULTS}/export/{{controller}}_dose.nii.gz",
         peak=f"{RESULTS}/export/{{controller}}_peak_temperature.nii.gz",
+        segments=f"{RESULTS}/export/{{controller}}.seg.nrrd",
+        series=f"{RESULTS}/export/{{controller}}.csv",
+        mesh=f"{RESULTS}/export/{{controller}}.vtkhdf",
     params:
         config=section("export"),
         code=code("export"),
@@ -42,6 +47,17 @@ rule export:
         runtime=20,
     script:
         "../scripts/export.py"
+
+
+# One name that is always there: the best treatment of those that the patient names.
+rule treatment_mesh:
+    input:
+        best_controller("export/{controller}.vtkhdf"),
+    output:
+        f"{RESULTS}/export/treatment.vtkhdf",
+    localrule: True
+    shell:
+        "ln -sf $(basename {input:q}) {output:q}"
 
 
 rule report:

@@ -19,6 +19,7 @@ CONFIG = {
     "thermometry": {"interval_s": 2, "noise_c": 0.5},
     "controllers": ["paper"],
 }
+N_UNKNOWNS = 50
 METRICS = {
     "treatment_time_s": 1198.0, "time_to_t90_s": 820.0, "on_time_s": 301.5, "energy_j": 5120.0,
     "coverage": 0.7413, "t90_cem43_min": 31.7, "max_constraint_temperature_c": 44.25,
@@ -98,12 +99,16 @@ def make_case(tmp_path, axis=(0, 0, 1)):
                       np.full(24 + n, 37.0), np.r_[np.full(24, LIMIT), np.full(n, np.nan)])
     grow = (t / t[-1])[:, None]
     doses = dose[in_target] * grow
+    shown = np.arange(0, len(t), 60)
+    dosed = np.flatnonzero(dose > 0.6)
     trajectory = Trajectory(
         t, power, temperature, 37 + 30 * grow * np.ones(n), doses, temperature - 0.2,
         37 + rng.normal(size=(len(t), 5)), points[:5], (doses >= DOSE).mean(axis=1),
         np.array([0.0, 12.0, 1198.0]),
         np.array(["start", "limit in sight at location 8", "timeout <7200 s>"]), voxels,
-        37 + np.clip(np.log2(np.maximum(dose, 0.5)), 0, 40), dose, outputs, foci)
+        37 + np.clip(np.log2(np.maximum(dose, 0.5)), 0, 40), dose, t[shown],
+        37 + 20 * grow[shown] * np.ones(N_UNKNOWNS), dosed, dose[dosed] * grow[shown],
+        outputs, foci)
 
     grid = anatomy.affine.copy()
     index = np.moveaxis(np.indices(anatomy.labels.shape), 0, -1)

@@ -1,11 +1,16 @@
-"""Exported images, opened with nibabel on the patient's own grid."""
+"""Exported files, opened with other libraries: images, segments, time series, meshes."""
+
+import csv
 
 import nibabel as nib
+import nrrd
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from hifuflow.errors import InputError
-from report.export import export_images
+from report.export import export_images, export_segments, export_series
+from report.vtkhdf import _node_dose, quadratic
 
 
 def names(folder):
@@ -59,8 +64,6 @@ def test_images_on_a_permuted_and_flipped_grid(case, tmp_path):
 
 @pytest.mark.parametrize("name", ["source.nrrd", "source.mha"])
 def test_grid_of_a_source_of_another_format(case, tmp_path, name):
-    import SimpleITK as sitk
-
     source = source_image(tmp_path / "source.nii.gz", case.anatomy)
     sitk.WriteImage(sitk.ReadImage(str(tmp_path / "source.nii.gz")), str(tmp_path / name))
     results = {}
@@ -103,3 +106,68 @@ def test_source_that_is_not_an_image_is_refused(plain_case, tmp_path):
     with pytest.raises(InputError, match=r"notes\.nii\.gz"):
         export_images(plain_case.anatomy, plain_case.trajectory, tmp_path / "notes.nii.gz",
                       *names(tmp_path))
+
+
+def test_segments_for_slicer_on_a_permuted_grid(case, tmp_path):
+    source = source_image(tmp_path / "source.nii.gz", case.anatomy)
+    path = tmp_path / "treatment.seg.nrrd"
+    export_segments(case.anatomy, case.trajectory, 240.0, tmp_path / "source.nii.gz", path)
+    data, header = nrrd.read(str(path))
+    assert header["kinds"] == ["list", "domain", "domain", "domain"]
+    assert [header[f"Segment{i}_Name"] for i in (0, 1)] == ["Planned target", "Lesion"]
+    assert [header[f"Segment{i}_Layer"] for i in (0, 1)] == ["0", "1"]
+    assert data.shape == (2, *source.shape)
+    # Positions in the patient are L, P, S there and R, A, S here.
+    affine = np.eye(4)
+    affine[:3, :3] = header["space directions"][1:].T
+    affine[:3, 3] = header["space origin"]
+    np.testing.assert_allclose(np.diag([-1, -1, 1, 1]) @ affine, source.affine, atol=1e-4)
+    target = np.isin(np.asarray(source.dataobj), [2])
+    np.testing.assert_array_equal(data[0].astype(bool), target)
+    assert data[1].sum() == (case.trajectory.voxel_dose >= 240).sum() > 0
+    # ITK, with which Slicer reads, sees the same two layers at the same place.
+    image = sitk.ReadImage(str(path))
+    assert image.GetNumberOfComponentsPerPixel() == 2 and image.GetSize() == source.shape
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image).transpose(3, 2, 1, 0), data)
+    np.testing.assert_allclose(image.TransformIndexToPhysicalPoint((1, 2, 3)),
+                               (affine @ [1, 2, 3, 1])[:3], atol=1e-4)
+
+
+def test_time_series(plain_case, tmp_path):
+    export_series(plain_case.trajectory, tmp_path / "series.csv")
+    with open(tmp_path / "series.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    trajectory = plain_case.trajectory
+    assert len(rows) == len(trajectory.t)
+    for name, values in (("time_s", trajectory.t), ("power_w", trajectory.power.sum(axis=1)),
+                         ("target_at_dose_fraction", trajectory.coverage),
+                         ("constraint_max_c", trajectory.constraint_temperature.max(axis=1))):
+        np.testing.assert_allclose([float(row[name]) for row in rows], values, rtol=1e-5)
+    last = rows[-1]
+    assert last["hottest_constraint"] == "8"  # see conftest
+    assert float(last["room_to_limit_k"]) == pytest.approx(43 - float(last["constraint_max_c"]),
+                                                           abs=1e-3)
+    on = trajectory.power.any(axis=1)
+    assert [row["focus"] == "0" for row in rows] == (~on).tolist()
+
+
+def test_quadratic_cells_have_their_middle_nodes_where_vtk_expects_them():
+    points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1.0]])
+    nodes, cells = quadratic(points, np.array([[0, 1, 2, 3], [1, 2, 3, 4]]))
+    assert len(nodes) == 5 + 9  # three edges belong to both cells
+    for cell in cells:
+        for middle, (a, b) in zip(cell[4:], ((0, 1), (1, 2), (2, 0), (0, 3), (1, 3), (2, 3)),
+                                  strict=True):
+            np.testing.assert_allclose(nodes[middle], (nodes[cell[a]] + nodes[cell[b]]) / 2)
+
+
+def test_dose_at_nodes_is_that_of_the_voxels_around_them(plain_case):
+    anatomy, trajectory = plain_case.anatomy, plain_case.trajectory
+    most = trajectory.voxel_dose.argsort()[-30:]
+    points = anatomy.position(trajectory.voxel_index[most])
+    at_voxels = _node_dose(points, anatomy, trajectory)
+    np.testing.assert_allclose(at_voxels[-1], trajectory.voxel_dose[most]
+                               * trajectory.snapshot_t[-1] / trajectory.t[-1], rtol=1e-5)
+    assert (at_voxels[0] == 0).all()
+    between = _node_dose(points + anatomy.spacing * [0.5, 0, 0], anatomy, trajectory)[-1]
+    assert np.median(between / at_voxels[-1]) == pytest.approx(1, abs=0.5)
