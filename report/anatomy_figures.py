@@ -38,8 +38,8 @@ def geometry(anatomy, constraints: dict, view: View):
     with style():
         figure = new_figure(3.3)
         figure.set_layout_engine("none")
-        body = _surface(anatomy, anatomy.body_mask, coarse=True)
-        target = _surface(anatomy, anatomy.target_mask)
+        body = surface(anatomy, anatomy.body_mask, coarse=True)
+        target = surface(anatomy, anatomy.target_mask)
         points = np.asarray(constraints["position_m"], dtype=float).reshape(-1, 3)
         shown = [target[0], points]
         left, right = [0.0, 0.06, 0.5, 0.94], [0.48, 0.06, 0.5, 0.94]
@@ -74,7 +74,7 @@ def geometry(anatomy, constraints: dict, view: View):
         return figure
 
 
-def _surface(anatomy, mask, coarse: bool = False):
+def surface(anatomy, mask, coarse: bool = False):
     """Vertices [m] and triangles around a mask; closed also where the image ends."""
     padded = np.pad(mask.astype(np.float32), 2)
     smooth = gaussian_filter(padded, 1.0 if coarse else 0.6)

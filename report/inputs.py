@@ -26,7 +26,8 @@ class ReportInputs:
     anatomy, plan : see `hifuflow.artifacts`.  constraints : `anatomy/constraints.json`.
     heating_path : `acoustics/heating.h5`, of which one focus is read when it is drawn.
     mesh_paths, mesh_records : model -> `.msh` path, model -> its JSON record.
-    unknowns : model -> number of unknowns.
+    unknowns : model -> number of unknowns.  plant_path : `fem/plant.h5`, for temperatures at
+        voxels.
     hsv, error_bound, rom_order : of the reduced model.  certificate : `certificate.json`.
     treatments : controller -> (Trajectory, metrics).
     provenance : what made this: versions and hashes by name; a value may itself be a dict.
@@ -41,6 +42,7 @@ class ReportInputs:
     mesh_paths: dict = field(default_factory=dict)
     mesh_records: dict = field(default_factory=dict)
     unknowns: dict = field(default_factory=dict)
+    plant_path: Path | None = None
     hsv: np.ndarray | None = None
     error_bound: np.ndarray | None = None
     rom_order: int | None = None
@@ -80,6 +82,8 @@ class ReportInputs:
             if assembled.is_file():
                 with h5py.File(assembled) as file:
                     inputs.unknowns[model] = len(file["baseline"])
+                if model == "plant":
+                    inputs.plant_path = assembled
         if (folder / "reduction" / "rom.h5").is_file():
             rom = ReducedModel.load(folder / "reduction" / "rom.h5")
             inputs.hsv, inputs.error_bound = rom.hsv, rom.error_bound

@@ -5,17 +5,22 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
 
 from hifuflow.job import Progress, atomic
 
+from . import live_figures
 from .facts import MISSING, compare_with_paper
 from .figures import Drawn, draw_all
 from .inputs import ReportInputs
 from .limits import limit_table, status_cell
+from .scene import build_scene
 
 DPI = 170
 CSS_PIXELS_PER_INCH = 122  # on screen a figure of a journal's width fills the page's column
@@ -85,7 +90,40 @@ def _context(inputs: ReportInputs, figures: list[dict]) -> dict:
         "provenance": list(_flatten(inputs.provenance)),
         "config": json.dumps(inputs.config, indent=2, ensure_ascii=False, default=str),
         "missing": MISSING,
+        "dose": f"{inputs.prescription['dose_cem43_min']:g}",
+        "ensemble": any(figure["section"] == "ensemble" for figure in figures),
+        **_live(inputs),
     }
+
+
+def _live(inputs: ReportInputs) -> dict:
+    """The interactive figures and the viewer's frames, and the library that draws them."""
+    figures = {f"course_{name}": live_figures.course(trajectory, inputs.prescription)
+               for name, (trajectory, _) in inputs.treatments.items()}
+    viewer, frames = None, b""
+    if inputs.treatments:
+        trajectories = {name: pair[0] for name, pair in inputs.treatments.items()}
+        figures["dose"] = live_figures.histogram(trajectories, inputs.prescription)
+        if len(trajectories) > 1:
+            figures["controllers"] = live_figures.compare(trajectories, inputs.prescription)
+        viewer, packed = build_scene(inputs)
+        figures |= viewer.pop("figures")
+        viewer["index"], frames = packed.index, packed.content
+    if inputs.hsv is not None and len(inputs.hsv):
+        figures["reduction"] = live_figures.hankel(inputs.hsv, inputs.error_bound,
+                                                   inputs.rom_order)
+    if "error_against_order" in inputs.certificate:
+        figures["truncation"] = live_figures.truncation(inputs.certificate["error_against_order"],
+                                                        inputs.rom_order)
+    plain = {name: json.loads(figure.update_layout(template="none").to_json())
+             for name, figure in figures.items()}
+    return {"live": set(figures), "viewer": viewer, "plotly": Markup(get_plotlyjs()),
+            "live_data": _deflated(json.dumps({"figures": plain, "viewer": viewer}).encode()),
+            "frame_data": _deflated(frames)}
+
+
+def _deflated(content: bytes) -> str:
+    return base64.b64encode(zlib.compress(content, 9)).decode()
 
 
 def plan_table(inputs: ReportInputs) -> list[tuple[str, str]]:
