@@ -15,6 +15,7 @@ run: setup ## plan, simulate and report all patients of config/config.yaml
 	$(PY) -m snakemake --cores $(CORES) $(ARGS)
 
 test: setup ## the tests
+	@sh workflow/envs/browser.sh
 	$(PY) -m pytest $(ARGS)
 
 validate: setup ## long runs that compare with published and independent results

@@ -167,11 +167,10 @@ def _pack_lesion(packed, name, trajectory, anatomy, box, dose) -> None:
         starts.append([*counts, len(points), len(cells)])
         vertices.append(points - 1)
         faces.append(cells)
-        counts = counts + (len(points), len(cells))
+        counts += len(points), len(cells)
     points = np.rint(np.vstack(vertices) * anatomy.spacing / LENGTH_STEP)
     packed.put(f"{name}.vertices", np.clip(points, 0, 65535).astype(np.uint16))
-    packed.put(f"{name}.faces", np.vstack(faces).astype(np.uint16 if counts[0] < 1 or max(
-        row[2] for row in starts) < 65536 else np.uint32))
+    packed.put(f"{name}.faces", np.vstack(faces).astype(np.uint32))
     packed.put(f"{name}.lesion", np.array(starts, dtype=np.int32))
 
 
