@@ -15,6 +15,9 @@ min_version("9.0")
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 try:
     study = Study.from_config(config)
 except InvalidConfig as error:
@@ -44,6 +47,7 @@ rule all:
     input:
         [f"{study.results_dir}/{name}/{file}" for name in study.patients
          for file in ("report/index.html", "export/treatment.vtkhdf")],
+        f"{study.results_dir}/summary.html",
 
 
 def print_summary():

@@ -84,6 +84,9 @@ def summary(arguments) -> int:
         page = folder / "report" / "index.html"
         if metrics and page.is_file():
             print(run_table(name, metrics, page))
+    side_by_side = Path(arguments.results) / "summary.html"
+    if len(arguments.patients) > 1 and side_by_side.is_file():
+        print(f"all of them side by side: {side_by_side}")
     return 0
 
 

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import json
 import platform
+import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,6 +33,15 @@ def versions() -> dict[str, str]:
     names = ("dolfinx-solver-real", "gmsh", "slycot", "numpy", "scipy", "snakemake", "meshio",
              "nibabel", "simpleitk", "highdicom", "scikit-image")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def revision() -> str:
+    """Commit of the checkout that this runs from, "-dirty" with edits that are in none."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "not a git checkout"
 
 
 def config_hash(section) -> str:

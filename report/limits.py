@@ -105,7 +105,7 @@ def limit_table(inputs: ReportInputs) -> list[Row]:
     rows = [Row("status", "Status", "complete", "", status)]
     for metric in METRICS:
         limit = _limit(metric, inputs)
-        cells = tuple(_cell(metric, found.get(metric.key), limit) for found in metrics.values())
+        cells = tuple(verdict(metric, found.get(metric.key), limit) for found in metrics.values())
         source = metric.limit if limit is not None and "." in metric.limit else ""
         rows.append(Row(metric.key, metric.label,
                         metric.show_limit(limit) if limit is not None else "", source, cells))
@@ -130,7 +130,8 @@ def _limit(metric: Metric, inputs: ReportInputs) -> float | None:
     return inputs.config.get(section, {}).get(key)
 
 
-def _cell(metric: Metric, value, limit) -> Cell:
+def verdict(metric: Metric, value, limit: float | None) -> Cell:
+    """A metric's value, held against its limit if there is one."""
     text = metric.show(value)
     if limit is None or text == MISSING:
         return Cell(text)

@@ -3,8 +3,8 @@
 import pytest
 
 AFTER_ANATOMY = {"constraints", "plan", "mesh", "heating", "assemble", "reduce", "control",
-                 "export", "report"}
-AFTER_CONTROL = {"export", "report"}
+                 "export", "treatment_mesh", "report", "summary"}
+AFTER_CONTROL = {"export", "treatment_mesh", "report", "summary"}
 
 
 @pytest.fixture

@@ -75,7 +75,11 @@ rule report:
         models=expand(f"{RESULTS}/fem/{{model}}.h5", model=["control", "plant"], allow_missing=True),
         exports=every_controller("export/{controller}_dose.nii.gz"),
     output:
-        page=f"{RESULTS}/report/index.html",
+        page=report(f"{RESULTS}/report/index.html", caption="../report/page.rst",
+                    category="{patient}", labels={"figure": "whole page"}),
+        figures=report(directory(f"{RESULTS}/report/figures"), patterns=["{name}.png"],
+                       caption="../report/figure.rst", category="{patient}",
+                       labels={"figure": "{name}"}),
     params:
         config=section("report"),
         code=code("report"),
@@ -88,3 +92,29 @@ rule report:
         runtime=20,
     script:
         "../scripts/report.py"
+
+
+rule summary:
+    input:
+        [f"{study.results_dir}/{name}/control/{controller}/{file}"
+         for name, patient in study.patients.items() for controller in patient.controllers
+         for file in ("metrics.json", "trajectory.h5")],
+    output:
+        page=report(f"{study.results_dir}/summary.html", caption="../report/summary.rst",
+                    category="all patients", labels={"figure": "side by side"}),
+        table=f"{study.results_dir}/summary.csv",
+    params:
+        config={"controllers": {name: patient.controllers
+                                for name, patient in study.patients.items()},
+                "goals": {name: patient.config["prescription"]["coverage"]
+                          for name, patient in study.patients.items()}},
+        code=code("summary"),
+    log:
+        f"{study.results_dir}/logs/summary.log",
+    benchmark:
+        f"{study.results_dir}/benchmarks/summary.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../scripts/summary.py"

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from hifuflow.job import job, read_json
-from hifuflow.provenance import config_hash, created_by, versions
+from hifuflow.provenance import config_hash, created_by, revision, versions
 from report.inputs import ReportInputs
 from report.page import write_report
 
@@ -10,8 +10,10 @@ with job("report", snakemake.log[0]):
     folder, name = page.parents[1], snakemake.wildcards.patient
     provenance = {
         "made by": created_by(),
+        "git revision": revision(),
         "configuration (sha256)": config_hash(config),
         "label map (sha256)": read_json(folder / "anatomy" / "regions.json")["source_sha256"],
+        "seed of the thermometry's noise": config["patient"]["thermometry"]["seed"],
         "libraries": versions(),
         "repeat": f"snakemake --cores all --config 'patients=[{name}]' "
                   f"patients_dir=FOLDER (that of {config['file']})",

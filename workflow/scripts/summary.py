@@ -1,0 +1,9 @@
+from pathlib import Path
+
+from hifuflow.job import job
+from report.summary import write_summary
+
+config, page = snakemake.params.config, snakemake.output.page
+with job("summary", snakemake.log[0]):
+    write_summary(Path(page).parent, config["controllers"], config["goals"], page,
+                  snakemake.output.table)
