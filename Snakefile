@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 from hifuflow.config import InvalidConfig, Study
+from hifuflow.errors import InputError
 from hifuflow.provenance import code_hash
-from hifuflow.resume import clear_stale_locks
+from hifuflow.resources import expected, requested, sizes, useful_threads
+from hifuflow.resume import claim, clear_stale_locks
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -24,7 +26,10 @@ except InvalidConfig as error:
     sys.exit(f"The configuration cannot be used:\n{error}")
 
 if workflow.is_main_process:
-    clear_stale_locks()
+    try:
+        clear_stale_locks()
+    except InputError as error:
+        sys.exit(f"The run cannot start:\n{error}")
 
 RESULTS = f"{study.results_dir}/{{patient}}"
 
@@ -51,10 +56,17 @@ rule all:
 
 
 def print_summary():
-    """How each finished treatment ended, and where its report is."""
+    """How each treatment ended and where its report is, or why there is none."""
     subprocess.run(
         [sys.executable, "-m", "hifuflow", "summary", study.results_dir, *study.patients]
     )
+
+
+onstart:
+    try:
+        claim(study.results_dir, study.patients)
+    except InputError as error:
+        sys.exit(f"The run cannot start:\n{error}")
 
 
 onsuccess:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .plant import Plant
+from .plant import HeatedPatient
 
 FIRST_INTERVAL = 10.0  # s
 MOST = 100
@@ -17,7 +17,7 @@ class Snapshots:
     dropped and the interval doubled. The first and the latest sample are always among them.
     """
 
-    def __init__(self, plant: Plant):
+    def __init__(self, plant: HeatedPatient):
         self._plant = plant
         self._interval, self._taken = FIRST_INTERVAL, []
 

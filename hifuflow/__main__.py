@@ -11,7 +11,7 @@ from .config import InvalidConfig, Patient, load_patient
 from .document import configuration_page
 from .errors import HifuflowError
 from .inspect import describe
-from .job import read_json
+from .job import last_error, read_json
 from .provenance import ROOT
 
 CLOSED_PIPE = 141  # status of a process that SIGPIPE ends
@@ -74,16 +74,22 @@ def inspect(arguments) -> int:
 
 
 def summary(arguments) -> int:
-    """Print how each treatment ended, and where its report is."""
+    """Print how each treatment ended and where its report is, or which step failed and why."""
     from report.table import run_table
 
     for name in arguments.patients:
         folder = Path(arguments.results) / name
+        failed = {path: error for path in sorted(folder.glob("logs/*.log"))
+                  if (error := last_error(path))}
+        for path, error in failed.items():
+            print(f"{name}: FAILED in {path.stem}: {error}\n    log: {path}")
         metrics = {path.parent.name: read_json(path)
                    for path in sorted(folder.glob("control/*/metrics.json"))}
         page = folder / "report" / "index.html"
-        if metrics and page.is_file():
+        if metrics and page.is_file() and not failed:
             print(run_table(name, metrics, page))
+        elif not failed:
+            print(f"{name}: not finished")
     side_by_side = Path(arguments.results) / "summary.html"
     if len(arguments.patients) > 1 and side_by_side.is_file():
         print(f"all of them side by side: {side_by_side}")

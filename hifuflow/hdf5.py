@@ -14,12 +14,14 @@ from .job import atomic
 from .provenance import created_by
 
 SCHEMA_VERSION = 1
+# A file gets its name when it is complete: locks protect nothing, and some file systems have none.
+LOCKING = "best-effort"
 
 
 @contextmanager
 def create(path, artifact: str, patient: str, config_sha256: str):
     """Open a new artifact for writing; it appears under its name only when complete."""
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic(path) as temporary, h5py.File(temporary, "w", locking=LOCKING) as file:
         file.attrs.update(artifact=artifact, schema_version=SCHEMA_VERSION, patient=patient,
                           created_by=created_by(), config_sha256=config_sha256)
         yield file
@@ -31,7 +33,7 @@ def open_artifact(path, artifact: str):
     if not Path(path).is_file():
         raise InputError("no such file", file=path)
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", locking=LOCKING)
     except OSError as error:
         raise InputError("not a readable HDF5 file", file=path) from error
     with file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from .errors import HifuflowError
 
 log = logging.getLogger("hifuflow")
+DONE = re.compile(r"\] done in [\d.]+ s, ([\d.]+) s of CPU$")  # last line of a job's log
 
 
 @contextmanager
@@ -80,7 +82,32 @@ def job(name: str, log_file, threads: int = 1):
     except Exception:
         log.exception("ERROR unexpected failure")
         sys.exit(1)
-    log.info("done in %.1f s", time.perf_counter() - start)
+    log.info("done in %.1f s, %.1f s of CPU", time.perf_counter() - start, cpu_seconds())
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of those it has started and seen end [s]."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def last_error(log_file) -> str | None:
+    """The paragraph with which the job that wrote this log failed; None if it did not.
+
+    A job that was killed from outside has no last words; what it said last stands for them.
+    """
+    lines = Path(log_file).read_text(errors="replace").strip().splitlines()
+    starts = [i for i, line in enumerate(lines) if "] ERROR " in line]
+    if starts:
+        paragraph = lines[starts[-1]:]
+        text = paragraph[0].partition("] ERROR ")[2]
+        if len(paragraph) > 1:
+            text += f": {paragraph[-1].strip()}" if "Traceback" in paragraph[1] else (
+                "\n" + "\n".join(paragraph[1:]))
+        return text
+    if lines and DONE.search(lines[-1]):
+        return None
+    return f"was killed after: {lines[-1]}" if lines else "was killed"
 
 
 class Progress:

@@ -15,9 +15,9 @@ rule heating:
         f"{RESULTS}/logs/heating.log",
     benchmark:
         f"{RESULTS}/benchmarks/heating.tsv"
-    threads: 2
+    threads: cores("heating")
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=memory("heating"),
+        runtime=minutes("heating"),
     script:
         "../scripts/heating.py"

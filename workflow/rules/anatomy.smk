@@ -16,8 +16,8 @@ rule anatomy:
     benchmark:
         f"{RESULTS}/benchmarks/anatomy.tsv"
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=memory("anatomy"),
+        runtime=minutes("anatomy"),
     script:
         "../scripts/anatomy.py"
 
@@ -35,8 +35,8 @@ rule constraints:
     benchmark:
         f"{RESULTS}/benchmarks/constraints.tsv"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory("constraints"),
+        runtime=minutes("constraints"),
     script:
         "../scripts/constraints.py"
 
@@ -54,8 +54,8 @@ rule plan:
     benchmark:
         f"{RESULTS}/benchmarks/plan.tsv"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory("plan"),
+        runtime=minutes("plan"),
     script:
         "../scripts/plan.py"
 
@@ -78,7 +78,7 @@ rule mesh:
     benchmark:
         f"{RESULTS}/benchmarks/mesh_{{model}}.tsv"
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=memory("mesh", "model"),
+        runtime=minutes("mesh", "model"),
     script:
         "../scripts/mesh.py"

@@ -13,6 +13,29 @@ def code(name):
     return code_hash(f"{workflow.basedir}/workflow/scripts/{name}.py")
 
 
+def cost(name, wildcard, wildcards):
+    """Memory [MB] and CPU time [s] that a job is expected to need, by the size of its models."""
+    part = wildcards.get(wildcard) if wildcard else None
+    model = part if wildcard == "model" else None
+    size = sizes(study.patients[wildcards.patient], f"{study.results_dir}/{wildcards.patient}", model)
+    return expected(name, part, size)
+
+
+def memory(name, wildcard=None):
+    """Resource function: memory to ask for [MB], more on every attempt."""
+    return lambda wildcards, attempt: requested(*cost(name, wildcard, wildcards), attempt)[0]
+
+
+def minutes(name, wildcard=None):
+    """Resource function: wall time to ask for [min], more on every attempt."""
+    return lambda wildcards, attempt: requested(*cost(name, wildcard, wildcards), attempt)[1]
+
+
+def cores(name, wildcard=None):
+    """Threads function of a rule that can use several."""
+    return lambda wildcards: useful_threads(cost(name, wildcard, wildcards)[1])
+
+
 def every_controller(path):
     """Input function: one file of each controller that the patient names."""
     return lambda wildcards: expand(

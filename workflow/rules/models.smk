@@ -17,8 +17,8 @@ rule assemble:
     benchmark:
         f"{RESULTS}/benchmarks/assemble_{{model}}.tsv"
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=memory("assemble", "model"),
+        runtime=minutes("assemble", "model"),
     script:
         "../scripts/assemble.py"
 
@@ -36,9 +36,9 @@ rule reduce:
         f"{RESULTS}/logs/reduce.log",
     benchmark:
         f"{RESULTS}/benchmarks/reduce.tsv"
-    threads: 2
+    threads: cores("reduce")
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("reduce"),
+        runtime=minutes("reduce"),
     script:
         "../scripts/reduce.py"

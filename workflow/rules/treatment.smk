@@ -16,8 +16,8 @@ rule control:
     benchmark:
         f"{RESULTS}/benchmarks/control_{{controller}}.tsv"
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory("control", "controller"),
+        runtime=minutes("control", "controller"),
     script:
         "../scripts/control.py"
 
@@ -43,8 +43,8 @@ rule export:
     benchmark:
         f"{RESULTS}/benchmarks/export_{{controller}}.tsv"
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=memory("export"),
+        runtime=minutes("export"),
     script:
         "../scripts/export.py"
 
@@ -88,8 +88,8 @@ rule report:
     benchmark:
         f"{RESULTS}/benchmarks/report.tsv"
     resources:
-        mem_mb=3000,
-        runtime=20,
+        mem_mb=memory("report"),
+        runtime=minutes("report"),
     script:
         "../scripts/report.py"
 

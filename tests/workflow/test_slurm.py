@@ -1,0 +1,201 @@
+"""The workflow on a real SLURM: jobs that are killed, cancelled, orphaned, and two users at once.
+
+The runs end after the first rules, since the scheduler is the point here.
+"""
+
+import getpass
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slurm_cluster
+from conftest import Checkout
+
+from hifuflow.provenance import ROOT
+
+SLURM = ["--workflow-profile", "workflow/profiles/slurm",
+         "--slurm-init-seconds-before-status-checks", "1"]
+NOBODY = 65534
+# Appended to a script: in one patient's first attempt and in the next it takes this much memory.
+HUNGER = """
+if snakemake.wildcards.patient == "hungry":
+    import time
+    ballast = bytearray(b"x" * 750_000_000)
+    time.sleep(2.5)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder():
+    """A folder that other users may enter, unlike pytest's own."""
+    path = Path(tempfile.mkdtemp(prefix="hifuflow-slurm-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def slurm(folder):
+    reason = slurm_cluster.why_not()
+    if reason:
+        pytest.skip(f"no SLURM here: {reason}")
+    cluster = slurm_cluster.Slurm(folder / "slurm")
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def site(folder):
+    """A checkout with three patients, one of whom needs more memory than is expected."""
+    (folder / "checkout").mkdir()
+    checkout = Checkout(folder / "checkout")
+    with open(checkout.folder / "workflow" / "scripts" / "constraints.py", "a") as script:
+        script.write(HUNGER)
+    (folder / "patients").mkdir()
+    for name in ("a", "b", "hungry"):
+        shutil.copy(ROOT / "tests" / "patients" / "breast_small.yaml",
+                    folder / "patients" / f"{name}.yaml")
+    return checkout
+
+
+class Run:
+    """A Snakemake run in the background, its output in a file."""
+
+    def __init__(self, site, log, command, **options):
+        self.log = log
+        with open(log, "w") as output:
+            self.process = subprocess.Popen(
+                command, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                **{"cwd": site.folder, "env": site.environment, **options})
+
+    def wait_for(self, condition, seconds=120):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None and time.monotonic() < deadline, self.text()
+            time.sleep(0.2)
+
+    def finish(self):
+        assert self.process.wait(300) == 0, self.text()
+
+    def text(self):
+        return self.log.read_text()
+
+
+def arguments(site, folder, *more, results="results", names=("a", "b", "hungry")):
+    return site.command(*SLURM, *more, patients_dir=folder / "patients",
+                        results_dir=folder / results, names=names)
+
+
+def stamps(folder):
+    return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("anatomy/*"))}
+
+
+@pytest.fixture(scope="module")
+def first_run(slurm, site, folder):
+    """Three patients at once; one is cancelled from outside, one is killed for its memory."""
+    run = Run(site, folder / "first.log", arguments(site, folder, "--until", "constraints"))
+    run.wait_for(lambda: len(slurm.jobs("RUNNING")) == 3)
+    victim = next(job for job in slurm.jobs() if "hungry" not in job["comment"])
+    slurm.cancel(victim["id"])
+    run.finish()
+    return run, victim, slurm.jobs("all")
+
+
+def test_three_patients_at_once_all_finish(first_run, folder):
+    for name in ("a", "b", "hungry"):
+        assert (folder / "results" / name / "anatomy" / "constraints.json").is_file()
+    assert not list((folder / "results").rglob(".*-*")), "temporary files"
+
+
+def test_cancelled_job_is_run_again(first_run):
+    _, victim, jobs = first_run
+    same = [job["state"] for job in jobs if job["comment"] == victim["comment"]]
+    assert sorted(same) == ["CANCELLED", "COMPLETED"]
+
+
+def test_job_killed_for_memory_comes_again_with_more(first_run):
+    run, _, jobs = first_run
+    assert "exceeded memory limit" in run.text() or "Exceeded job memory limit" in "".join(
+        path.read_text() for path in (run.log.parent / "checkout").rglob("slurm_logs/**/*.log"))
+    hungry = sorted((int(job["id"]), job["state"], job["memory"]) for job in jobs
+                    if job["comment"] not in (None, first_run[1]["comment"]))
+    failed = [job for job in hungry if job[1] not in ("COMPLETED",)]
+    assert len(failed) == 1
+    again = next(job for job in hungry if job[0] > failed[0][0] and job[1] == "COMPLETED")
+    assert float(again[2].rstrip("M")) == 2 * float(failed[0][2].rstrip("M"))
+
+
+def test_killed_master_starts_again_and_loses_nothing(first_run, slurm, site, folder):
+    before = stamps(folder / "results")
+    command = arguments(site, folder, "--until", "plan", names=("a", "b"))
+    run = Run(site, folder / "killed.log", command)
+    run.wait_for(lambda: slurm.jobs("RUNNING"))
+    os.killpg(run.process.pid, signal.SIGKILL)
+    run.process.wait()
+    orphans = {job["id"] for job in slurm.jobs()}
+    assert orphans, "the jobs outlive their master"
+
+    again = Run(site, folder / "again.log", command)
+    again.wait_for(lambda: {job["id"] for job in slurm.jobs()} - orphans
+                   or "Nothing to be done" in again.text())
+    assert not orphans & {job["id"] for job in slurm.jobs()}, "two jobs on one file"
+    again.finish()
+    assert stamps(folder / "results") == before  # finished: neither lost nor made again
+    for name in ("a", "b"):
+        assert (folder / "results" / name / "acoustics" / "plan.json").is_file()
+    assert not list((folder / "results").rglob(".*-*")), "temporary files"
+
+
+def test_two_users_of_one_checkout(first_run, slurm, site, folder):
+    runs = []
+    for user in (None, NOBODY):
+        home = folder / f"home{len(runs)}"
+        home.mkdir()
+        python, options = sys.executable, {}
+        if user is not None:
+            shutil.chown(home, user, user)
+            python, options = foreign_python(folder, site), {"user": user, "group": user}
+        name = "nobody" if user else getpass.getuser()
+        command = [python, "-m", "snakemake", "--snakefile", site.folder / "Snakefile",
+                   "--directory", home, *arguments(site, folder, "--until", "anatomy",
+                                                   results=home / "out", names=("a",))[3:]]
+        command[command.index("workflow/profiles/slurm")] = (
+            site.folder / "workflow" / "profiles" / "slurm")
+        environment = {**site.environment, "HOME": str(home), "LOGNAME": name, "USER": name,
+                       "PYTHONPATH": f"{site.folder}:{site_packages()}", "XDG_CACHE_HOME": ""}
+        runs.append(Run(site, folder / f"user{len(runs)}.log", command, env=environment,
+                        **{"cwd": home, **options}))
+    for run in runs:
+        run.finish()
+    first, second = (np.frombuffer((folder / f"home{i}/out/a/anatomy/labels.nii.gz").read_bytes(),
+                                   np.uint8) for i in (0, 1))
+    np.testing.assert_array_equal(first, second)
+    assert (folder / "home1/out/a/anatomy/labels.nii.gz").stat().st_uid == NOBODY
+
+
+def site_packages() -> str:
+    return next(path for path in sys.path if path.endswith("site-packages"))
+
+
+def foreign_python(folder, site) -> Path:
+    """An interpreter that any user may run; the one of the tests may lie in a private folder."""
+    library = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}"
+    home, base = folder / "python", Path(sys.base_prefix)
+    shutil.copytree(base / library, home / library, ignore=shutil.ignore_patterns(
+        "site-packages", "test", "idlelib", "ensurepip", "*.a"))
+    (home / "bin").mkdir()
+    shutil.copy(Path(sys._base_executable).resolve(), home / "bin" / "python3")
+    done = subprocess.run([home / "bin/python3", "-c", "import snakemake"], user=NOBODY,
+                          group=NOBODY, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": site_packages()})
+    if done.returncode:
+        pytest.skip(f"no other user can run Python here: {done.stderr[-200:]}")
+    return home / "bin" / "python3"
