@@ -10,6 +10,8 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MPLBACKEND := Agg
 unexport PYTHONPATH PYTHONHOME
+# Compiled modules are kept: a run starts many processes.
+unexport PYTHONDONTWRITEBYTECODE
 
 run: setup ## plan, simulate and report all patients of config/config.yaml
 	$(PY) -m snakemake --cores $(CORES) $(ARGS)

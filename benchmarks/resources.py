@@ -60,7 +60,7 @@ def measured(patient_file, folder) -> list[dict]:
             job = list(csv.DictReader(stream, delimiter="\t"))[-1]
         # A benchmark file misses what processes that ended early have used; the log does not.
         done = DONE.search((folder / "logs" / f"{path.stem}.log").read_text().strip())
-        seconds = max(float(job["cpu_time"]), float(done[1]) if done else 0)
+        seconds = max(float(job["cpu_time"]), float(done[1] or 0) if done else 0)
         rows.append({"patient": patient.name, "rule": rule, "part": part,
                      "memory_mb": float(job["max_rss"]), "cpu_s": seconds, **size})
     return rows

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from .errors import HifuflowError
 
 log = logging.getLogger("hifuflow")
-DONE = re.compile(r"\] done in [\d.]+ s, ([\d.]+) s of CPU$")  # last line of a job's log
+DONE = re.compile(r"\] done in [\d.]+ s(?:, ([\d.]+) s of CPU)?$")  # last line of a job's log
 
 
 @contextmanager

@@ -23,8 +23,10 @@ class Checkout:
                             ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "Snakefile", folder)
         (folder / "profiles").symlink_to("workflow/profiles")
-        # The copy's packages must win over the installed ones.
+        # The copy's packages must win over the installed ones. Compiled modules are kept: a run
+        # starts many processes, and compiling what they import costs each of them seconds.
         self.environment = {**os.environ, "PYTHONPATH": str(folder), "MPLBACKEND": "Agg"}
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def command(self, *arguments, patients_dir, results_dir="results", names=("breast_small",)):
         return [*SNAKEMAKE, *arguments, "--config", f"patients=[{','.join(names)}]",

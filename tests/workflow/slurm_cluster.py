@@ -67,7 +67,7 @@ class Slurm:
     """Daemons of one node; `stop` ends what was started, and removes the configuration."""
 
     def __init__(self, folder: Path):
-        self.folder, self._daemons = folder, []
+        self.folder, self._daemons, self._scripts = folder, [], {}
         for name in ("state", "spool"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         ports = [_free_port(), _free_port()]
@@ -108,10 +108,16 @@ class Slurm:
             time.sleep(0.1)
 
     def jobs(self, states="PENDING,RUNNING") -> list[dict]:
-        """Jobs in these states: their number, state, comment (rule, wildcards) and folder."""
-        lines = self._call("squeue", "-h", "-t", states, "-o", "%i|%T|%k|%Z|%m").splitlines()
-        return [dict(zip(("id", "state", "comment", "folder", "memory"), line.split("|"),
-                         strict=True)) for line in lines]
+        """Jobs in these states: their number, state and memory, and what they run."""
+        lines = self._call("squeue", "-h", "-t", states, "-o", "%i|%T|%m").splitlines()
+        found = [dict(zip(("id", "state", "memory"), line.split("|"), strict=True))
+                 for line in lines]
+        for job in found:
+            if job["id"] not in self._scripts:
+                self._scripts[job["id"]] = self._call("scontrol", "write", "batch_script",
+                                                      job["id"], "-")
+            job["script"] = self._scripts[job["id"]]
+        return found
 
     def cancel(self, number: str) -> None:
         subprocess.run(["scancel", number], check=True)
