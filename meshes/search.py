@@ -16,8 +16,7 @@ from .polish import polished
 from .quality import smallest_dihedral
 
 ATTEMPTS = 6  # at most by one route
-PATIENCE = 4  # of them, when only the angles fall short: other levels rarely better them
-COUNT_EXPONENT = 1.15  # cells ~ estimate ** (1 / exponent), between surface (1.5) and volume (1)
+PATIENCE = 4  # of them, once count and volumes fit: further ones rarely better the angles
 AIM = 0.4  # of the goals' volumes: close enough to stop
 AIM_ANGLES = 1.05  # over those of the goals
 NEAREST, FARTHEST = 0.8, 1.25  # correction of a surface's volume from one attempt to the next
@@ -193,10 +192,9 @@ def _iterate(route, volumes, sizes, wanted, history):
         if best is None or ((not attempt.reaches(goals), attempt.score(goals))
                             < (not best.reaches(goals), best.score(goals))):
             best = attempt
-        if best.score(goals) <= 1 or (number >= PATIENCE and best.fits(goals)
-                                      and not best.reaches(goals)):
+        if best.score(goals) <= 1 or (number >= PATIENCE and best.fits(goals)):
             break
-        size = sizes.size(sizes.cells(size) / attempt.ratio[0] ** COUNT_EXPONENT)
+        size = sizes.size(sizes.cells(size) / attempt.ratio[0])
         _, target, body, *organs = np.clip(attempt.ratio, NEAREST, FARTHEST)
         aim = aim / np.array([body, target, *organs])
     return best if best.fits(goals) else polish(best)
