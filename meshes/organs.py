@@ -19,9 +19,9 @@ MOST_LOST = 0.25  # share of an organ that may be thinner than that
 def follow_organs(compartments: Compartments, sizes: SizeField, cells: int) -> list:
     """Let the cells follow the organs; give up those that so many cells cannot hold.
 
-    A surface that the cells are too large for would only deform its organ. So the organ that is
-    worst off is given up, its voxels averaged over the cells like those of any speckled tissue,
-    until all others are held.
+    A surface that the cells are too large for would only deform its organ. So of the organs that
+    are not held the thinnest is given up, its voxels averaged over the cells like those of any
+    speckled tissue, until all others are held.
 
     Returns
     -------
@@ -35,16 +35,17 @@ def follow_organs(compartments: Compartments, sizes: SizeField, cells: int) -> l
     while organs:
         sizes.follow(organs.values())
         size = sizes.size(cells)
-        lost = {name: organ.lost(size) for name, organ in organs.items()}
-        worst = max(lost, key=lost.get)
-        if lost[worst] <= MOST_LOST:
+        finest = {name: organ.finest() for name, organ in organs.items()
+                  if organ.lost(size) > MOST_LOST}
+        if not finest:
             break
-        needed = int(np.ceil(sizes.cells(organs.pop(worst).finest())))
-        given_up.append({"region": worst, "too_thin": float(lost[worst]), "cell_size_m": size,
+        worst = min(finest, key=finest.get)
+        lost, needed = organs.pop(worst).lost(size), int(np.ceil(sizes.cells(finest[worst])))
+        given_up.append({"region": worst, "too_thin": float(lost), "cell_size_m": float(size),
                          "cells_needed": needed})
         log.warning("region %s gets no surface of its own: %.0f %% of it is too thin for the "
                     "%.1f mm of the finest of %d cells, about %d would hold it; the cells have "
-                    "the average of what is in them", worst, 100 * lost[worst], size * 1e3, cells,
+                    "the average of what is in them", worst, 100 * lost, size * 1e3, cells,
                     needed)
         compartments.give_up(worst)
     sizes.follow(organs.values())
@@ -87,8 +88,9 @@ class Thickness:
         return self._thinner(THINNEST * size).sum() / self.mask.sum()
 
     def finest(self) -> float:
-        """Largest size of cells [m] that hold the organ, to a tenth."""
-        size = float(self.depth.max()) / THINNEST
-        while size > self.spacing.min() / 10 and self.lost(size) > MOST_LOST:
-            size /= 1.1
-        return size
+        """Largest size of cells [m] that hold the organ, to a twentieth."""
+        low, high = self.spacing.min() / 10, float(self.depth.max()) / THINNEST
+        while high > 1.05 * low:
+            middle = np.sqrt(low * high)
+            low, high = (low, middle) if self.lost(middle) > MOST_LOST else (middle, high)
+        return float(low)
