@@ -56,6 +56,13 @@ class DistributedBioheat:
         self._step = self._solver = None
         self.iterations = 0
 
+    def stored(self, state: np.ndarray) -> np.ndarray:
+        """E x of the nodes that this rank owns [J]."""
+        before, found = self.E.createVecs()
+        before.array[:] = state
+        self.E.mult(before, found)
+        return found.array.copy()
+
     def steady(self, load: np.ndarray) -> np.ndarray:
         """x of K x = load; both of the nodes that this rank owns [W], [K]."""
         solver = self._conjugate_gradients(self.K, "gamg")

@@ -19,7 +19,6 @@ import scipy.sparse as sp
 import ufl
 from dolfinx import fem
 from dolfinx import mesh as dmesh
-from dolfinx.fem.petsc import assemble_matrix
 from petsc4py import PETSc
 
 from hifuflow.errors import InputError, NumericalError
@@ -130,12 +129,7 @@ def surface_matrix(space, facets: np.ndarray) -> sp.csr_array:
 
 
 def _to_scipy(form) -> sp.csr_array:
-    matrix = assemble_matrix(compile_form(form))
-    matrix.assemble()
-    indptr, indices, data = matrix.getValuesCSR()
-    shape = matrix.getSize()
-    matrix.destroy()
-    return _symmetric(sp.csr_array((data, indices, indptr), shape=shape))
+    return _symmetric(sp.csr_array(fem.assemble_matrix(compile_form(form)).to_scipy()))
 
 
 def _symmetric(matrix) -> sp.csr_array:
