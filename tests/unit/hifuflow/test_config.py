@@ -119,6 +119,16 @@ def test_tissue_table_is_the_papers():
     ({"thermometry.interval_s": 0}, "thermometry.interval_s", "at least 0.1"),
     ({"plant.time_step_s": -1.0}, "plant.time_step_s", "at least"),
     ({"plant.conductivity_factor": 0}, "plant.conductivity_factor", "at least 0.1"),
+    ({"plant.focal_shift_mm": [0, 30, 0]}, "plant.focal_shift_mm.1", "at most 20"),
+    ({"plant.regions": {"fat": {"absorption_factor": 0}}}, "plant.regions.fat.absorption_factor",
+     "at least 0.1"),
+    ({"plant.regions": {"bone": {"absorption_factor": 1}}}, "plant.regions", "fat, tumour"),
+    ({"plant.spread.perfusion": -1}, "plant.spread.perfusion", "at least 0"),
+    ({"plant.tissue": "living"}, "plant.tissue", "responsive"),
+    ({"boundary.skin": {"temperature_c": 15, "coefficient_w_m2_k": 0}},
+     "boundary.skin.coefficient_w_m2_k", "above 0"),
+    ({"tissues": {"fat": {"response": {"source": "x", "perfusion": [[40, 1], [37, 2]]}}}},
+     "tissues.fat.response.perfusion", "rising"),
     ({"estimator.measurement_floor_k": 0}, "estimator.measurement_floor_k", "at least 0.001"),
     ({"paper.focal_zone_level": 2}, "paper.focal_zone_level", "at most 1"),
     ({"acoustics.spacing_mm": 0}, "acoustics.spacing_mm", "above 0"),
@@ -307,7 +317,10 @@ def test_rules_get_only_what_they_use():
     patient = load_patient(REFERENCE)
     assert "conductivity_w_m_k" not in str(patient.section("heating"))
     assert "speed_of_sound_m_s" not in str(patient.section("assemble", "plant"))
-    assert set(patient.section("assemble", "control")["deviations"].values()) == {1}
+    assert patient.section("assemble", "control")["deviations"] == {
+        "perfusion_factor": 1, "conductivity_factor": 1, "absorption_factor": 1,
+        "focal_shift_mm": [0, 0, 0], "regions": {}}
+    assert not patient.section("control", "paper")["plant"]["response"]
     assert patient.section("mesh", "control")["cells"] == 9700
 
 
@@ -363,3 +376,14 @@ def test_results_dir_is_taken_the_same_with_and_without_a_slash():
     assert folders == {"out"}
     with pytest.raises(InvalidConfig, match="results_dir"):
         Study.from_config({"patients_dir": str(REFERENCE.parent), "results_dir": "out{x}"})
+
+
+def test_a_responsive_plant_gets_the_curves_of_its_tissues(tmp_path):
+    path = tmp_path / "patient.yaml"
+    content = yaml.safe_load(REFERENCE.read_text())
+    content["plant"] = {"tissue": "responsive"}
+    path.write_text(yaml.safe_dump(content))
+    plant = load_patient(path).section("control", "paper")["plant"]
+    assert sorted(plant["response"]) == ["fat", "tumour"]
+    assert plant["response"]["fat"]["perfusion"][0] == [37, 1]
+    assert plant["response"]["fat"]["coagulated_conductivity"] == 1
