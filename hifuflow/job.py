@@ -79,8 +79,11 @@ def job(name: str, log_file, threads: int = 1):
     except HifuflowError as error:
         log.error("ERROR %s", error)
         sys.exit(1)
-    except Exception:
-        log.exception("ERROR unexpected failure")
+    except Exception as error:
+        log.exception("unexpected failure")
+        log.error("ERROR %s: %s. This is a fault of the program, not of your files: please report "
+                  "it with the lines above%s.", type(error).__name__, str(error).rstrip("."),
+                  f", which are also in {log_file}" if log_file else "")
         sys.exit(1)
     log.info("done in %.1f s, %.1f s of CPU", time.perf_counter() - start, cpu_seconds())
 

@@ -28,7 +28,7 @@ BEAM_LEVEL = 0.1  # of the central focus's highest heating
 OVERLAY = [[0, "rgba(255,255,255,0)"], [0.08, "rgba(253,227,180,0.55)"],
            [0.3, "rgba(246,169,90,0.85)"], [0.55, "rgba(217,98,43,0.92)"],
            [0.8, "rgba(156,42,40,0.96)"], [1, "rgba(74,18,54,1)"]]
-ROOM = [[0, "#c9dced"], [0.5, "#56b4e9"], [0.85, "#0072b2"], [0.86, "#000000"], [1, "#000000"]]
+ROOM = [[0, "#c9dced"], [0.5, "#56b4e9"], [0.857, "#0072b2"], [0.858, "#d55e00"], [1, "#d55e00"]]
 AXES = "xyz"
 PLANES = {2: "axial", 1: "coronal", 0: "sagittal"}
 
@@ -71,7 +71,7 @@ def view3d(inputs: ReportInputs, box) -> go.Figure:
     """Body, target, constrained points, foci and beam; the lesion is filled in by the slider."""
     anatomy, view = inputs.anatomy, inputs.view
     figure = go.Figure()
-    _mesh(figure, "body", surface(anatomy, anatomy.body_mask, coarse=True), SKIN, 0.16)
+    _mesh(figure, "body", surface(anatomy, anatomy.body_mask, coarse=True), SKIN, 0.22)
     _mesh(figure, "target", surface(anatomy, anatomy.target_mask), TARGET, 0.25)
     beam = _beam(inputs)
     if beam is not None:

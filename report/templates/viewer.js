@@ -41,7 +41,7 @@
     const layout = theme(figure.layout);
     if (layout.margin === undefined)
       layout.margin = { l: narrow ? 48 : 70, r: 12, t: narrow ? 76 : 40, b: 44 };
-    layout.dragmode = layout.scene ? "turntable" : narrow ? false : "zoom";
+    layout.dragmode = layout.scene ? "orbit" : narrow ? false : "zoom";
     await Plotly.react(place, figure.data, layout, options);
     place.parentElement.classList.add("drawn");
     drawn.add(name);

@@ -51,3 +51,10 @@ def test_code_hash_ignores_what_is_not_reached(checkout):
 
 def test_code_hash_ignores_comments_and_docstrings(checkout):
     assert checkout() == checkout(inner='# note\ndef g():\n    """Other."""\n    return 1\n')
+
+
+def test_revision_is_that_of_the_checkout():
+    command = ["git", "-C", str(provenance.ROOT), "rev-parse", "--short=12", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    expected = done.stdout.strip() if done.returncode == 0 else "not a git checkout"
+    assert provenance.revision().removesuffix("-dirty") == expected

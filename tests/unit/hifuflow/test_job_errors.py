@@ -1,0 +1,19 @@
+"""How a failed job ends: one paragraph in plain words, last."""
+
+import pytest
+
+from hifuflow.errors import InputError
+from hifuflow.job import job
+
+
+@pytest.mark.parametrize(("error", "words"), [
+    (InputError("too hot", key="constraints.limit_c", value=99), ("too hot", "constraints.limit_c")),
+    (KeyError("q"), ("KeyError", "fault of the program", "test.log")),
+])
+def test_last_line_says_what_went_wrong(tmp_path, capsys, error, words):
+    with pytest.raises(SystemExit) as ended, job("test", tmp_path / "test.log"):
+        raise error
+    assert ended.value.code == 1
+    for text in ((tmp_path / "test.log").read_text(), capsys.readouterr().err):
+        last = text.strip().splitlines()[-1]
+        assert "ERROR" in last and all(word in last for word in words)
