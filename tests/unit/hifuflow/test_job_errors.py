@@ -7,7 +7,7 @@ from hifuflow.job import job
 
 
 @pytest.mark.parametrize(("error", "words"), [
-    (InputError("too hot", key="constraints.limit_c", value=99), ("too hot", "constraints.limit_c")),
+    (InputError("too hot", key="constraints.limit_c"), ("too hot", "constraints.limit_c")),
     (KeyError("q"), ("KeyError", "fault of the program", "test.log")),
 ])
 def test_last_line_says_what_went_wrong(tmp_path, capsys, error, words):
