@@ -29,7 +29,8 @@ class Checkout:
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def command(self, *arguments, patients_dir, results_dir="results", names=("breast_small",)):
-        return [*SNAKEMAKE, *arguments, "--config", f"patients=[{','.join(names)}]",
+        patients = names if names == "all" else f"[{','.join(names)}]"
+        return [*SNAKEMAKE, *arguments, "--config", f"patients={patients}",
                 f"patients_dir={patients_dir}", f"results_dir={results_dir}"]
 
     def snakemake(self, *arguments, **options) -> subprocess.CompletedProcess:
@@ -46,6 +47,12 @@ class Checkout:
             return set()
         return {line.split()[1].rstrip(":") for line in text.splitlines()
                 if line.startswith(("rule ", "localrule "))} - {"all"}
+
+
+@pytest.fixture(scope="session")
+def new_checkout():
+    """Makes further copies: `new_checkout(folder)`."""
+    return Checkout
 
 
 @pytest.fixture(scope="session")

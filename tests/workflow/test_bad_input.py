@@ -126,7 +126,6 @@ def test_acoustic_grid_too_coarse_for_the_wave(patient):
     ({"mesh": {"control": {"cells": 100}}}, ("mesh.control.cells", "100", "at least 200")),
     ({"reduction": {"order": 19000}}, ("reduction.order", "19000")),
     ({"foci": {"explicit_mm": [[60, 60, 36], [100, 60, 50]]}}, ("foci.explicit_mm",)),
-    ({"constraints": {"clearance_mm": 30}}, ("constraints.clearance_mm",)),
 ])
 def test_run_stops_with_one_error_and_nothing_finished(checkout, patient, tmp_path, sections,
                                                        words):
@@ -141,3 +140,16 @@ def test_run_stops_with_one_error_and_nothing_finished(checkout, patient, tmp_pa
     written = {p.name for p in (tmp_path / "out").rglob("*") if p.is_file()}
     assert not written & {"heating.h5", "control.msh", "rom.h5", "metrics.json", "index.html"}
     assert not [name for name in written if name.startswith(".")]
+
+
+def test_one_patient_that_fails_stops_no_other_and_is_named(checkout, patient, tmp_path):
+    bad = patient(constraints={"clearance_mm": 30}).rename(tmp_path / "bad.yaml")
+    good = patient().rename(tmp_path / "good.yaml")
+    done = checkout.snakemake("--until", "constraints", patients_dir=bad.parent, names="all",
+                              results_dir=str(tmp_path / "out"))
+    assert done.returncode != 0
+    assert (tmp_path / "out" / good.stem / "anatomy" / "constraints.json").is_file()
+    assert not (tmp_path / "out" / bad.stem / "anatomy" / "constraints.json").exists()
+    failed = [line for line in done.stdout.splitlines() if "FAILED" in line]
+    assert len(failed) == 1
+    assert failed[0].startswith("bad: FAILED in constraints: bad.yaml: constraints.clearance_mm")

@@ -9,8 +9,11 @@ def section(name, wildcard=None):
 
 
 def code(name):
-    """Hash of a rule's script and of all project code it imports: an edit there reruns the rule."""
-    return code_hash(f"{workflow.basedir}/workflow/scripts/{name}.py")
+    """Hash of a rule's script and of all project code it imports: an edit there reruns the rule.
+
+    Only the main process compares it; those that run single jobs are spared the time.
+    """
+    return workflow.is_main_process and code_hash(f"{workflow.basedir}/workflow/scripts/{name}.py")
 
 
 def cost(name, wildcard, wildcards):
