@@ -45,6 +45,7 @@ include: "workflow/rules/anatomy.smk"
 include: "workflow/rules/acoustics.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/treatment.smk"
+include: "workflow/rules/ensemble.smk"
 
 
 rule all:
@@ -53,6 +54,11 @@ rule all:
         [f"{study.results_dir}/{name}/{file}" for name in study.patients
          for file in ("report/index.html", "export/treatment.vtkhdf")],
         f"{study.results_dir}/summary.html",
+        [
+            f"{study.results_dir}/{name}/ensemble/{controller}.json"
+            for name, patient in study.patients.items()
+            for controller in patient.ensemble_controllers
+        ],
 
 
 def print_summary():

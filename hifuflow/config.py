@@ -147,6 +147,18 @@ class Patient:
                        **self._pick("prescription", "thermometry", "estimator", "safety")}
                 for name in self.controllers}
 
+    @property
+    def ensemble_controllers(self) -> list[str]:
+        """Names of the controllers whose treatments are repeated with other draws."""
+        ensemble = self.config["ensemble"]
+        return ensemble.get("controllers", self.controllers) if ensemble["draws"] else []
+
+    @cached_property
+    def _draw(self) -> dict:
+        drawn = {key: self.config["ensemble"][key] for key in ("seed", "spread")}
+        return {name: {**self._control[name], "ensemble": drawn}
+                for name in self.ensemble_controllers}
+
     @cached_property
     def _export(self) -> dict:
         return {"dose_cem43_min": self.config["prescription"]["dose_cem43_min"],
@@ -264,6 +276,10 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
         if name not in config["regions"]:
             fault("no such region", "thermometry.no_signal_regions", name,
                   ", ".join(config["regions"]))
+    for name in config["ensemble"].get("controllers", []):
+        if name not in config["controllers"]:
+            fault("does not treat the patient", "ensemble.controllers", name,
+                  ", ".join(config["controllers"]))
     order, cells = config["reduction"]["order"], config["mesh"]["control"]["cells"]
     most = 3 * cells // 2  # quadratic tetrahedra have 1.3 to 1.5 unknowns each
     if order != "auto" and order > most:

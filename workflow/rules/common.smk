@@ -66,3 +66,13 @@ def sources(wildcards):
 def scan(wildcards):
     """The image whose grid results are exported on; [] where there is none."""
     return study.patients[wildcards.patient].scan or []
+
+
+def every_draw(wildcards):
+    """Input function: the metrics of each draw of one controller's ensemble."""
+    draws = study.patients[wildcards.patient].config["ensemble"]["draws"]
+    return expand(
+        f"{RESULTS}/ensemble/{wildcards.controller}/{{draw}}.json",
+        patient=wildcards.patient,
+        draw=range(1, draws + 1),
+    )

@@ -1,0 +1,42 @@
+"""How a treatment comes out over many drawn patients."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .style import INK, MUTED, SERIES, new_figure, panel, style
+
+PANELS = (("time_to_t90_s", "Time to 90 % of the target", "time (s)", 1),
+          ("coverage", "Coverage at the end", "fraction of the target", 1),
+          ("max_overshoot_k", "Limit exceeded by", "temperature (K)", 1),
+          ("damaged_normal_volume_m3", "Normal tissue at 240 CEM43", "volume (ml)", 1e6))
+
+
+def ensemble_distributions(ensembles: dict):
+    """One panel for each number: a mark for every draw over the fraction of draws up to it.
+
+    Draws in which the number does not exist (a time that was never reached) keep the curve from
+    reaching 1.
+
+    Parameters
+    ----------
+    ensembles : controller -> content of `ensemble/{controller}.json`.
+    """
+    with style():
+        figure = new_figure(2.2)
+        axes = figure.subplots(1, len(PANELS), sharey=True)
+        for ax, letter, (name, title, label, scale) in zip(axes, "abcd", PANELS, strict=True):
+            for colour, (controller, content) in zip(SERIES, ensembles.items(), strict=False):
+                known = np.sort([scale * value for value in content[name]["values"]
+                                 if value is not None])
+                share = np.arange(1, len(known) + 1) / content["draws"]
+                ax.step(known, share, where="post", color=colour, lw=0.8)
+                ax.plot(known, share, ".", ms=3.5, color=colour, gid=f"{controller} {name}",
+                        label=f"{controller}, {content['draws']} draws")
+            ax.axhline(0.95, color=MUTED, ls="--", lw=0.6, zorder=0.5)
+            ax.set_xlabel(label)
+            panel(ax, letter, title)
+        axes[0].set_ylabel("fraction of the draws", color=INK)
+        axes[0].set_ylim(0, 1.03)
+        axes[0].legend(loc="lower right")
+        return figure
