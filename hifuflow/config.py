@@ -263,23 +263,13 @@ def _cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputE
                   + [surface["temperature_c"] for surface in (boundary["skin"], boundary["cut"])
                      if surface != "insulated"])
     _check_constraints(constraint_list(config["constraints"]), config["regions"], warmest, fault)
+    _check_monitoring(config, fault)
     if config["prescription"]["max_power_w"] > device["max_power_w"]:
         fault("is above what the transducer can radiate", "prescription.max_power_w",
               config["prescription"]["max_power_w"],
               f"at most {device['max_power_w']:g} ({device['name']})")
     for name in sorted(set(config["plant"]["regions"]) - set(config["regions"])):
         fault("no such region", "plant.regions", name, ", ".join(config["regions"]))
-    for start, end in config["thermometry"]["lost_s"]:
-        if start > end:
-            fault("ends before it starts", "thermometry.lost_s", [start, end], "start <= end")
-    for name in config["thermometry"]["no_signal_regions"]:
-        if name not in config["regions"]:
-            fault("no such region", "thermometry.no_signal_regions", name,
-                  ", ".join(config["regions"]))
-    for name in config["ensemble"].get("controllers", []):
-        if name not in config["controllers"]:
-            fault("does not treat the patient", "ensemble.controllers", name,
-                  ", ".join(config["controllers"]))
     order, cells = config["reduction"]["order"], config["mesh"]["control"]["cells"]
     most = 3 * cells // 2  # quadratic tetrahedra have 1.3 to 1.5 unknowns each
     if order != "auto" and order > most:
@@ -320,6 +310,20 @@ def _check_constraints(constraints: list, regions: dict, warmest: float, fault) 
             fault("two constraints have this name", f"{key}.name", constraint["name"],
                   "a name of its own for each")
         names.add(constraint["name"])
+
+
+def _check_monitoring(config: dict, fault) -> None:
+    for start, end in config["thermometry"]["lost_s"]:
+        if start > end:
+            fault("ends before it starts", "thermometry.lost_s", [start, end], "start <= end")
+    for name in config["thermometry"]["no_signal_regions"]:
+        if name not in config["regions"]:
+            fault("no such region", "thermometry.no_signal_regions", name,
+                  ", ".join(config["regions"]))
+    for name in config["ensemble"].get("controllers", []):
+        if name not in config["controllers"]:
+            fault("does not treat the patient", "ensemble.controllers", name,
+                  ", ".join(config["controllers"]))
 
 
 def _check_anatomy(anatomy: dict, fault) -> None:
