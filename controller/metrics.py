@@ -40,9 +40,8 @@ def treatment_metrics(trajectory: Trajectory, prescription: Prescription, status
     t, outputs = trajectory.t, trajectory.outputs
     duration = np.diff(t, append=t[-1])
     total = trajectory.power.sum(axis=1)
-    hard = ~outputs.soft[outputs.constraint]
-    above = trajectory.constraint_temperature - outputs.limit[outputs.constraint]
-    excess = np.maximum(above[:, hard].max(axis=1, initial=0.0), 0.0)
+    excess = np.maximum((trajectory.constraint_temperature
+                         - outputs.hard_limit[outputs.constraint]).max(axis=1, initial=0.0), 0.0)
     error = trajectory.estimated_constraint_temperature - trajectory.constraint_temperature
     volume = outputs.volume[outputs.target]
     values = {

@@ -30,7 +30,8 @@ class Thermometry:
     ----------
     averaging : (n_m, p) CSR, W; regions without a signal have no rows.
     position : (n_m, 3) of the measurements [m].
-    limit : (n_m,) of the constraint point that is measured [degC]; NaN in the target.
+    limit : (n_m,) of the constraint point that is measured [degC], infinite where it is soft;
+        NaN in the target.
     noise : standard deviation of a voxel's noise [K].
     delay : number of intervals by which an image is late.
     """
@@ -49,7 +50,8 @@ class Thermometry:
                              allowed="regions besides which target or constraint points lie")
         self.position = self.averaging @ outputs.position
         rows = self.averaging @ outputs.constraint > 0
-        self.limit = np.where(rows, self.averaging @ np.nan_to_num(outputs.limit), np.nan)
+        limit = np.where(outputs.constraint, outputs.hard_limit, 0.0)
+        self.limit = np.where(rows, self.averaging @ limit, np.nan)
         self._drift = self._drift_rate()
 
     def image(self, number: int, temperature: np.ndarray) -> np.ndarray:

@@ -324,6 +324,11 @@ class Outputs:
         """(p,) bool: rows that are target voxels."""
         return self.kind == "target"
 
+    @property
+    def hard_limit(self) -> np.ndarray:
+        """(p,) [degC], limits that must be kept: infinite where they are soft."""
+        return np.where(self.soft, np.inf, self.limit)
+
     def write(self, file) -> None:
         group = file.create_group("outputs")
         put(group, "kind", self.kind.astype(str), "1", "constraint or target")

@@ -36,6 +36,8 @@ def test_target_voxels_are_means_and_points_are_points(thermometry, outputs):
     np.testing.assert_allclose(images.position[2:, 2], (found[2:] - 37) / 1000, atol=1e-12)
     np.testing.assert_array_equal(images.limit[:2], 43.0)
     assert np.isnan(images.limit[2:]).all()
+    outputs.soft[1] = True
+    np.testing.assert_array_equal(thermometry().limit[:2], [43.0, np.inf])
 
 
 def test_a_hot_spot_is_seen_colder_in_a_larger_voxel(thermometry, outputs):
