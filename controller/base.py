@@ -6,8 +6,11 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from hifuflow.artifacts import Trajectory
+
 from .estimator import Estimate
 from .prediction import DiscreteModel
+from .record import covered
 from .settings import Prescription
 
 
@@ -28,12 +31,24 @@ class Controller(ABC):
     def __init__(self, model: DiscreteModel, prescription: Prescription, options: dict):
         self.model = model
         self.prescription = prescription
+        self.options = options
         self.unreachable = False
         self._notes: list[str] = []
 
     @abstractmethod
     def decide(self, estimate: Estimate) -> np.ndarray:
         """(n_foci,) power from now to the next sample [W], not negative, sum <= full power."""
+
+    def finished(self, estimate: Estimate) -> bool:
+        """Whether all is done: by default, when as much of the target as prescribed has the
+        prescribed dose, by the estimate."""
+        outputs, wanted = self.model.outputs, self.prescription
+        return covered(estimate.target_dose, wanted.dose,
+                       outputs.volume[outputs.target]) >= wanted.coverage - 1e-12
+
+    def metrics(self, trajectory: Trajectory) -> dict:
+        """Numbers beside those that every treatment is judged by; none by default."""
+        return {}
 
     def note(self, text: str) -> None:
         """Say what was decided; it becomes an event of the treatment."""

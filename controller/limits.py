@@ -12,12 +12,16 @@ from scipy.optimize import linprog
 
 from hifuflow.errors import NumericalError
 
+from .base import Controller
 from .estimator import Estimate
 from .prediction import DiscreteModel, ModalModel
 
+LIMIT_ERROR = 5e-4  # bound of the truncation that the limits are judged with [K/W]
 AHEAD_S = 600.0  # the response to a sample's heat is far past its peak by then
-PROGRAMS = 6
+TIMES = 24
+MOST_ROWS = 300  # of a linear program
 SLACK = 0.2  # K by which a voxel that is at its cap may still be heated, e.g. from far away
+TOLERANCE = 1e-4  # K
 
 
 class Limits:
@@ -25,8 +29,9 @@ class Limits:
 
     The most of the planned power that keeps the limits: max sum_j p_j with 0 <= p <= planned,
     sum p <= full power, and the rows of (constraint point, time) and (voxel) that the plan would
-    violate; repeated with the rows that then are violated, until none is. Linear programs by HiGHS;
-    after `PROGRAMS` of them what is left over is scaled away.
+    violate. No focus cools anything, so a row that all of the plan keeps is kept by every part of
+    it, and one linear program (HiGHS) is enough; what its `MOST_ROWS` worst rows leave is scaled
+    away.
 
     Parameters
     ----------
@@ -35,17 +40,24 @@ class Limits:
     """
 
     def __init__(self, model: DiscreteModel, error: float, cap: float, max_power: float):
-        self._modal = ModalModel(model, error)
+        self._modal = modal = ModalModel(model, error)
         self._max_power = max_power
         outputs = model.outputs
         self._constraint, self._target = (np.flatnonzero(rows) for rows in
                                           (outputs.constraint, outputs.target))
         self._limit, self._cap = outputs.limit[self._constraint], cap
         last = max(2, round(AHEAD_S / model.interval))
-        self.samples = np.unique(np.geomspace(1, last, 24).round().astype(int))
-        # What a unit of power of this sample leaves in each mode after so many samples.
-        self._decay = self._modal.rate[:, None] ** (self.samples - 1)
-        self.truncation = self._modal.error * max_power
+        self.samples = np.unique(np.geomspace(1, last, TIMES).round().astype(int))
+        # What a state leaves in each mode after so many samples.
+        self._decay = modal.rate[:, None] ** (self.samples - 1)
+        self.truncation = modal.error * max_power
+        # Temperatures [K/W] after a sample of each focus: of every point at every time, one row
+        # each, and of the target's voxels at the end of the sample.
+        points = modal.part(self._constraint)
+        self._response = np.concatenate(
+            [points.outputs(modal.input * decay[:, None]) for decay in self._decay.T])
+        self._heating = modal.part(self._target).outputs(modal.input)
+        self._points, self._voxels = points, modal.part(self._target)
 
     def allowed(self, planned: np.ndarray, estimate: Estimate, margin: np.ndarray) -> np.ndarray:
         """(n_foci,) power of this sample [W], at most as planned at each focus.
@@ -59,55 +71,65 @@ class Limits:
         NumericalError
             if the solver finds no solution.
         """
-        modal, state = self._modal, self._modal.modal(estimate.state)
-        now = modal.outputs(state[:, None])[:, 0]
-        free = modal.outputs((modal.rate * state)[:, None] * self._decay, self._constraint)
-        room = ((self._limit - margin - estimate.constraint_temperature
-                 + now[self._constraint])[:, None] - free)
-        cold = (self._cap - estimate.target_temperature + now[self._target]
-                - modal.outputs((modal.rate * state)[:, None], self._target)[:, 0])
+        room, cold = self._rooms(estimate, margin)
         if (room <= 0).any():
             return np.zeros_like(planned)
-        power = planned * min(1.0, self._max_power / max(planned.sum(), 1e-12))
-        rows, rooms = np.empty((0, len(planned))), np.empty(0)
-        for _ in range(PROGRAMS):
-            new_rows, new_rooms = self._violated(power, room, cold)
-            if not len(new_rows):
-                return power
-            rows, rooms = np.vstack([rows, new_rows]), np.append(rooms, new_rooms)
-            power = _most_of(planned, rows, rooms, self._max_power)
-        new_rows, new_rooms = self._violated(power, room, cold)
-        heat = new_rows @ power
-        return power * np.min(new_rooms / heat, initial=1.0)
+        used = np.flatnonzero(planned > 0)
+        power = planned[used] * min(1.0, self._max_power / max(planned.sum(), 1e-12))
+        response, heating = self._response[:, used], self._heating[:, used]
+        rows, rooms = _violated(response, room, power, MOST_ROWS)
+        hot_rows, hot_rooms = _violated(heating, cold, power, MOST_ROWS)
+        if len(rows) or len(hot_rows):
+            power = _most_of(planned[used], np.vstack([rows, hot_rows]),
+                             np.append(rooms, hot_rooms), self._max_power)
+            worst = max(np.max(response @ power / room, initial=1.0),
+                        np.max(heating @ power / cold, initial=1.0))
+            power = power / worst
+        result = np.zeros_like(planned)
+        result[used] = power
+        return result
 
-    def _violated(self, power, room, cold, most: int = 200, tolerance: float = 1e-4):
-        """Rows (n, n_foci) [K/W] and rooms (n,) [K] that a power violates, the worst ones."""
-        modal = self._modal
-        heat = (modal.input @ power.astype(np.float32))[:, None]
-        excess = modal.outputs(heat * self._decay, self._constraint) - room
-        worst = np.argsort(-excess.max(axis=1))[:most]
-        worst = worst[excess[worst].max(axis=1) > tolerance]
-        times = excess[worst].argmax(axis=1)
-        hot = modal.outputs(heat, self._target)[:, 0] - np.maximum(cold, SLACK)
-        hottest = np.argsort(-hot)[:most]
-        hottest = hottest[hot[hottest] > tolerance]
-        rows = [modal.outputs(modal.input * self._decay[:, [time]], self._constraint[worst[times
-                == time]]) for time in np.unique(times)]
-        rooms = [room[worst[times == time], time] for time in np.unique(times)]
-        rows.append(modal.outputs(modal.input, self._target[hottest]))
-        rooms.append(np.maximum(cold[hottest], SLACK))
-        return np.vstack(rows), np.concatenate(rooms)
+    def keep(self, controller: Controller, planned: np.ndarray, estimate: Estimate) -> np.ndarray:
+        """`allowed` with the margin of a controller's options, and zero if there is no solution."""
+        try:
+            return self.allowed(planned, estimate, self.margin(controller, estimate))
+        except NumericalError as error:
+            controller.note(f"power off: {error}")
+            return np.zeros_like(planned)
+
+    def margin(self, controller: Controller, estimate: Estimate) -> np.ndarray:
+        """(n_c,) `margin_k`, what the truncation may hide, and `confidence` standard deviations of
+        the estimate [K]."""
+        return (controller.options["margin_k"] + self.truncation
+                + controller.options["confidence"] * estimate.constraint_deviation)
+
+    def _rooms(self, estimate: Estimate, margin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What is left with the power off: of every (time, point), and of every voxel [K]."""
+        state = self._modal.modal(estimate.state)
+        after = (self._modal.rate * state)[:, None]
+        now = self._points.outputs(state[:, None])[:, 0]
+        free = self._points.outputs(after * self._decay)
+        rest = self._limit - margin - estimate.constraint_temperature + now
+        change = self._voxels.outputs(after - state[:, None])[:, 0]
+        cold = self._cap - estimate.target_temperature - change
+        return (rest[:, None] - free).T.ravel(), np.maximum(cold, SLACK)
+
+
+def _violated(rows, rooms, power, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `most` rows (n, n_used) [K/W] that a power violates worst, and their rooms [K]."""
+    excess = rows @ power.astype(rows.dtype) - rooms
+    over = np.flatnonzero(excess > TOLERANCE)
+    if len(over) > most:
+        over = over[np.argpartition(-excess[over] / rooms[over], most)[:most]]
+    return rows[over], rooms[over]
 
 
 def _most_of(planned: np.ndarray, rows: np.ndarray, room: np.ndarray,
              max_power: float) -> np.ndarray:
     """max sum(p) with 0 <= p <= planned, rows @ p <= room and sum(p) <= max_power."""
-    used = np.flatnonzero(planned > 0)
-    result = linprog(-np.ones(len(used)), np.vstack([rows[:, used], np.ones(len(used))]),
+    result = linprog(-np.ones(len(planned)), np.vstack([rows, np.ones(len(planned))]),
                      np.append(room, max_power), bounds=np.column_stack(
-                         [np.zeros(len(used)), planned[used]]), method="highs")
+                         [np.zeros(len(planned)), planned]), method="highs")
     if result.status != 0:
         raise NumericalError(f"linear program of the limits: {result.message}")
-    power = np.zeros_like(planned)
-    power[used] = np.clip(result.x, 0.0, planned[used])
-    return power
+    return np.clip(result.x, 0.0, planned)

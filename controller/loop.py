@@ -13,6 +13,7 @@ from hifuflow.job import Progress, log
 
 from .base import Controller
 from .estimator import KalmanFilter
+from .hyperthermia import HyperthermiaController
 from .metrics import time_to_limit, treatment_metrics
 from .mintime import MintimeController
 from .paper import PaperController
@@ -26,18 +27,20 @@ from .settings import EstimatorSettings, Prescription, SafetySettings, Thermomet
 from .thermometry import Thermometry
 
 CONTROLLERS: dict[str, type[Controller]] = {
-    "raster": RasterController, "paper": PaperController, "mintime": MintimeController}
+    "raster": RasterController, "paper": PaperController, "mintime": MintimeController,
+    "hyperthermia": HyperthermiaController}
 
 
 def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
                   config: dict) -> tuple[Trajectory, dict]:
     """Treat the patient `plant` with a controller that knows `rom`.
 
-    The treatment ends "complete" when, by the estimated doses, the prescribed fraction of the
-    target has the prescribed dose; "unreachable" when the controller gives up; "timeout" at
-    `max_time_s`; "aborted" when the supervisor has held the power off for too long (`safety`).
-    What was really reached is in the metrics. After the end the patient cools with the power off
-    until nothing in the target is above 43 degC (at most `plant.cooling_s`): that dose counts too.
+    The treatment ends "complete" when the controller is finished, by what it believes (by default
+    when the prescribed fraction of the target has the prescribed dose); "unreachable" when the
+    controller gives up; "timeout" at `max_time_s`; "aborted" when the supervisor has held the power
+    off for too long (`safety`). What was really reached is in the metrics. After the end the
+    patient cools with the power off until nothing in the target is above 43 degC (at most
+    `plant.cooling_s`): that dose counts too.
 
     Parameters
     ----------
@@ -64,11 +67,10 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
     observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]), thermometry,
                             prescription.max_power, safety.max_gap)
     log.info("%d states, estimator ready after %.1f s", rom.order, clock.perf_counter() - started)
+    method = CONTROLLERS[controller](model, prescription, config["options"])
     loop = _Loop(rom, simulated_patient(plant, config["plant"], imaging.interval,
                                         prescription.max_power),
-                 thermometry, observer,
-                 CONTROLLERS[controller](model, prescription, config["options"]),
-                 prescription, safety)
+                 thermometry, observer, method, prescription, safety)
     status, end_time = loop.treat()
     loop.cool(end_time + config["plant"]["cooling_s"])
     trajectory = loop.record.trajectory(plant.voxels.index, thermometry.position)
@@ -76,6 +78,7 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
         trajectory, prescription, status, end_time, trajectory.voxel_dose[~plant.voxels.target],
         plant.voxels.volume, np.array(loop.step_seconds), rom.order)
     metrics["first_focus_limit_s"] = time_to_limit(model, prescription)
+    metrics.update(method.metrics(trajectory))
     log.info("%s after %.0f s, %.1f %% of the target treated", status, end_time,
              100 * metrics["coverage"])
     return trajectory, metrics
@@ -137,15 +140,15 @@ class _Loop:
         started = clock.perf_counter()
         estimate = self._observer.update(self._time, measured)
         believed = covered(estimate.target_dose, self._prescription.dose, self._volume)
-        status, power = self._decide(estimate, measured, believed)
+        status, power = self._decide(estimate, measured)
         self.step_seconds.append(clock.perf_counter() - started)
         for note in self._controller.take_notes():
             self.record.event(self._time, note)
         self.record.sample(self._time, power, estimate.constraint_temperature, measured)
         return status, power, believed
 
-    def _decide(self, estimate, measured, believed: float) -> tuple[str, np.ndarray]:
-        if believed >= self._prescription.coverage - 1e-12:
+    def _decide(self, estimate, measured) -> tuple[str, np.ndarray]:
+        if self._controller.finished(estimate):
             return "complete", self._off
         if estimate.time >= self._prescription.max_time:
             return "timeout", self._off

@@ -8,10 +8,16 @@ at the end and D* the one that is planned for, it minimises
     + rho / 2 sum_(c,i) max(0, T_ci - limit_c + m_ci / rho)^2     limits, augmented Lagrangian
     + penalties above the target's cap and above full power.
 
-log2 D_v is a log-sum-exp of temperatures that are linear in u, so the gradient costs one
-simulation backward in time. u = theta^2 keeps powers positive. theta is improved by L-BFGS, the
-multipliers m by the method of multipliers (Nocedal and Wright, Numerical Optimization, 2nd ed.,
-chapters 7 and 17).
+The temperature is linear in u, and taken as linear in time between the ends of the blocks, so that
+a block with the temperatures a and b [K above 43 degC] adds h (2^b - 2^a) / ((b - a) ln 2) to the
+dose; the gradient costs one simulation backward in time. u = theta^2 keeps powers positive. theta
+is improved by L-BFGS, the multipliers m by the method of multipliers (Nocedal and Wright, Numerical
+Optimization, 2nd ed., chapters 7 and 17).
+
+The problem is not convex: a voxel's dose comes from the few blocks in which it is hottest, and the
+search only sharpens the pulses that a plan begins with. Plans therefore begin with random powers,
+unequal enough that most foci have a few blocks of their own, about as much as the limits bear for
+ever.
 """
 
 from __future__ import annotations
@@ -32,12 +38,13 @@ PENALTY = 0.02  # rho [1/K2], per constraint point and block
 CAP_PENALTY, POWER_PENALTY = 1e-3, 1e-2
 HOTTEST_EXCESS = 30.0  # dose rates are cut off here [K above 43 degC]
 LEAST_DOSE = 1e-9
-PLAN_ERROR = 0.2  # bound of the planning model's truncation [K/W]; it is pessimistic by far
+PLAN_ERROR = 1.0  # bound of the planning model's truncation [K/W]; it is pessimistic by far
+FLAT = 0.03  # change in a block [K] below which its dose rate is taken as the mean of its ends
 SHARPEST = 4.0
 SPARE, REST = 0.01, 0.05  # fraction aimed at beyond the wanted one; weight of the other voxels
 FIRST_GUESS_S, LEAST = 800.0, 2  # length of a first plan, and its least number of blocks
-COARSE_EXCESS = 0.03  # what a coarse plan reaches more than the fine one made from it
-START_POWER = 0.15  # of full power, spread over all foci
+UNEVEN = 1.5  # standard deviation of the logarithm of the powers that a plan begins with
+REST_S = 400.0  # what a plan begins with for the rest of the target
 ROUND = 300  # evaluations
 
 
@@ -86,19 +93,40 @@ class PlanProblem:
         self.weight, self.sharpness = self._volume, 1.0
         self._baseline = outputs.baseline[self._target].astype(np.float32)[:, None]
         self._room = goal.room.astype(np.float32)[:, None]
+        self._first = self._excess(blocks.outputs(start[:, None])[self._target])
 
-    def predict(self, power: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def predict(self, power: np.ndarray, coast: int | None = None):
         """Target temperatures [degC], excess of the constraint points [K], modal states, at the
-        ends of the blocks of plan and cooling (., N + coast)."""
-        off = np.zeros((self._goal.coast, power.shape[1]))
+        ends of the blocks of plan and cooling (., N + coast); by default as long as the goal says.
+        """
+        off = np.zeros((self._goal.coast if coast is None else coast, power.shape[1]))
         states = self._blocks.simulate(self._start, np.vstack([power, off]))
         rise = self._blocks.outputs(states)
         return rise[self._target] + self._baseline, rise[self._constraint] - self._room, states
 
     def block_dose(self, temperature: np.ndarray) -> np.ndarray:
-        """Dose of each block [CEM43 min]; R = 0.5 throughout, to keep it differentiable."""
-        excess = np.minimum(temperature - np.float32(BREAK), np.float32(HOTTEST_EXCESS))
-        return np.exp2(excess) * np.float32(self._blocks.interval / SECONDS_PER_MINUTE)
+        """(n_v, N + coast) dose of each block [CEM43 min]; R = 0.5 throughout, to keep it
+        differentiable."""
+        return self._doses(temperature)[0]
+
+    def _excess(self, rise: np.ndarray) -> np.ndarray:
+        """Temperatures above 43 degC of rises above the baseline [K], cut off at the highest."""
+        return np.minimum(rise + (self._baseline - np.float32(BREAK)), np.float32(HOTTEST_EXCESS))
+
+    def _doses(self, temperature: np.ndarray):
+        """Dose of each block, and its derivatives by the temperatures at its two ends."""
+        excess = np.hstack([self._first, self._excess(temperature - self._baseline)])
+        rate = np.exp2(excess) * np.float32(self._blocks.interval / SECONDS_PER_MINUTE)
+        before, after, change = rate[:, :-1], rate[:, 1:], np.diff(excess, axis=1)
+        flat = np.abs(change) < FLAT
+        change[flat] = 1.0
+        dose = (after - before) / (change * np.float32(math.log(2)))
+        np.copyto(dose, (before + after) / 2, where=flat)
+        by_before, by_after = (dose - before) / change, (after - dose) / change
+        slope = np.float32(math.log(2) / 2)
+        np.copyto(by_before, slope * before, where=flat)
+        np.copyto(by_after, slope * after, where=flat)
+        return dose, by_before, by_after
 
     def final_dose(self, power: np.ndarray) -> np.ndarray:
         """(n_v,) dose after plan and cooling [CEM43 min]."""
@@ -118,7 +146,7 @@ class PlanProblem:
     def need(self, power: np.ndarray) -> np.ndarray:
         """(n_foci,) shares, by how much each focus heats what a plan leaves without the dose."""
         missing = self._volume * (self.final_dose(power) < self._goal.dose)
-        heating = self._blocks.outputs(self._blocks.input, self._target)
+        heating = self._blocks.outputs(self._blocks.input)[self._target]
         share = (missing @ heating).clip(0) ** 2 + 1e-9
         return share / share.sum()
 
@@ -126,8 +154,9 @@ class PlanProblem:
         """Value and gradient at theta (N, n_foci)."""
         goal, power = self._goal, theta ** 2
         temperature, excess, _ = self.predict(power)
-        doses = self.block_dose(temperature)
+        doses, by_before, by_after = self._doses(temperature)
         dose = self._dose + doses.sum(axis=1)
+        by_after[:, :-1] += by_before[:, 1:]
         missing = self.sharpness * np.log2(goal.dose / dose)
         slope = self.weight / (1 + np.exp(np.minimum(-missing, 80)))
         over = np.maximum(excess + self.multiplier / PENALTY, 0)
@@ -138,7 +167,8 @@ class PlanProblem:
                   + POWER_PENALTY * surplus @ surplus) / 2
         sensitivity = np.empty((len(excess) + len(doses), doses.shape[1]), dtype=np.float32)
         sensitivity[self._constraint] = PENALTY * over
-        sensitivity[self._target] = CAP_PENALTY * hot - (slope / dose)[:, None] * doses
+        need = (slope / (dose * np.float32(math.log(2)))).astype(np.float32)
+        sensitivity[self._target] = CAP_PENALTY * hot - need[:, None] * by_after
         gradient = self._blocks.adjoint(sensitivity)[:len(theta)] + POWER_PENALTY * surplus[:, None]
         return float(value), 2 * theta * gradient
 
@@ -147,54 +177,100 @@ class PlanProblem:
         self.multiplier = np.maximum(self.multiplier + PENALTY * self.predict(power)[1], 0)
 
 
-def first_plan(model: DiscreteModel, samples: int, goal: Goal, fraction: float, rounds: int,
-               longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """A plan from the baseline that is as short as it can be to reach a fraction of the target.
+def first_plan(model: DiscreteModel, samples: int, goal: Goal, fractions: tuple[float, float],
+               rounds: int, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """A plan from the baseline that reaches first one fraction of the target in as short a time as
+    it can, then another.
 
-    First in blocks twice as long, where its length is found with little work.
+    First in blocks twice as long, where the time is found with little work; blocks for the second
+    fraction are put to the end.
 
     Parameters
     ----------
-    samples : of a block.  rounds : of improvement at each of the two resolutions.
+    samples : of a block.  rounds : of improvement of each of the three parts.
     longest : most blocks.
 
     Returns
     -------
     theta (N, n_foci), multipliers (n_c, N + coast).
     """
-    n_foci, outputs = len(model.foci), model.outputs
-    dose = np.zeros(int(outputs.target.sum()))
-    theta = multiplier = None
-    for fine in (False, True):
-        blocks = ModalModel(model, PLAN_ERROR, samples if fine else 2 * samples)
-        most = longest if fine else longest // 2
-        coast = goal.coast if fine else math.ceil(goal.coast / 2)
-        if theta is None:
-            length = max(LEAST, min(most, int(FIRST_GUESS_S / blocks.interval)))
-            # Unequal powers, so that foci can take turns.
-            theta = (math.sqrt(START_POWER * goal.max_power / n_foci)
-                     * np.random.default_rng(0).uniform(0.7, 1.2, (length, n_foci)))
-            multiplier = np.zeros((len(goal.room), length + coast), dtype=np.float32)
-        else:
-            theta, multiplier = stretched(theta, multiplier, 2 * len(theta), coast)
-        start = blocks.modal(np.zeros(len(model.A)))
-        for turn in range(rounds):
-            problem = PlanProblem(model, blocks, replace(goal, coast=coast), start, dose,
-                                  multiplier)
-            if fine:
-                problem.sharpness = SHARPEST
-                problem.favour(fraction, theta ** 2)
-            theta = improved(problem, theta, ROUND)
-            problem.update_multipliers(theta ** 2)
-            reached, multiplier = problem.coverage(theta ** 2), problem.multiplier
-            log.info("plan of %.0f s: %.1f %% of the target, limits exceeded by %.2f K",
-                     len(theta) * blocks.interval, 100 * reached,
-                     problem.predict(theta ** 2)[1].max(initial=0.0))
-            if not fine and turn < rounds - 1:
-                change = _change(fraction + COARSE_EXCESS, reached)
-                length = max(LEAST, min(most, round(len(theta) * change)))
-                theta, multiplier = stretched(theta, multiplier, length, coast)
+    first, last = fractions
+    desk = _Desk(model, 2 * samples, replace(goal, coast=math.ceil(goal.coast / 2)))
+    length = max(LEAST, min(longest // 2, int(FIRST_GUESS_S / desk.blocks.interval)))
+    theta = np.sqrt(desk.lasting(np.full(len(model.foci), 1 / len(model.foci)), length))
+    multiplier = np.zeros((len(goal.room), length + desk.goal.coast), dtype=np.float32)
+    for turn in range(rounds):
+        reached, theta, multiplier = desk.improve(theta, multiplier, first if turn else None)
+        if turn < rounds - 1:
+            length = round(len(theta) * _change(first, reached))
+            theta, multiplier = stretched(theta, multiplier,
+                                          max(LEAST, min(longest // 2, length)), desk.goal.coast)
+    desk = _Desk(model, samples, goal, SHARPEST)
+    theta, multiplier = stretched(theta, multiplier, 2 * len(theta), goal.coast)
+    for _ in range(rounds):
+        reached, theta, multiplier = desk.improve(theta, multiplier, first)
+    rest = int(REST_S / desk.blocks.interval)
+    for _ in range(rounds):
+        if reached >= last:
+            break
+        share = desk.problem(multiplier).need(theta ** 2)
+        theta, multiplier = lengthened(theta, multiplier, goal.coast, desk.lasting(
+            share, max(0, min(rest, longest - len(theta)))))
+        reached, theta, multiplier = desk.improve(theta, multiplier, None)
+        rest //= 2
     return theta, multiplier
+
+
+class _Desk:
+    """Where a plan from the baseline is worked at, in blocks of one length."""
+
+    def __init__(self, model: DiscreteModel, samples: int, goal: Goal, sharpness: float = 1.0):
+        self.model, self.goal, self._sharpness = model, goal, sharpness
+        self.blocks = ModalModel(model, PLAN_ERROR, samples)
+
+    def problem(self, multiplier: np.ndarray) -> PlanProblem:
+        """From the baseline, without any dose."""
+        problem = PlanProblem(self.model, self.blocks, self.goal,
+                              self.blocks.modal(np.zeros(len(self.model.A))),
+                              np.zeros(int(self.model.outputs.target.sum())), multiplier)
+        problem.sharpness = self._sharpness
+        return problem
+
+    def improve(self, theta, multiplier, fraction: float | None):
+        """(coverage, theta, multipliers) after `ROUND` evaluations, which favour the most heated
+        `fraction` of the target if one is given."""
+        problem = self.problem(multiplier)
+        if fraction is not None:
+            problem.favour(fraction, theta ** 2)
+        search = lbfgs(problem, theta)
+        for _ in range(ROUND):
+            theta = next(search, theta)
+        problem.update_multipliers(theta ** 2)
+        reached = problem.coverage(theta ** 2)
+        log.info("plan of %.0f s: %.1f %% of the target, limits exceeded by %.2f K",
+                 len(theta) * self.blocks.interval, 100 * reached,
+                 problem.predict(theta ** 2)[1].max(initial=0.0))
+        return reached, theta, problem.multiplier
+
+    def lasting(self, share: np.ndarray, length: int) -> np.ndarray:
+        """(length, n_foci) uneven powers, on average what the limits bear for ever when the foci
+        have these shares of it (n_foci,)."""
+        return lasting_power(self.model, self.blocks, self.goal, share) * share * uneven(
+            length, len(share))
+
+
+def lasting_power(model: DiscreteModel, blocks: ModalModel, goal: Goal, share) -> float:
+    """Power that the limits bear for ever when the foci have these shares (n_foci,) of it [W]."""
+    steady = (blocks.input @ share / (1 - blocks.rate)).astype(np.complex64)
+    rise = blocks.outputs(steady[:, None])[model.outputs.constraint, 0]
+    return min(goal.max_power, float(np.min(goal.room / np.maximum(rise, 1e-9),
+                                            initial=goal.max_power)))
+
+
+def uneven(length: int, n_foci: int) -> np.ndarray:
+    """(length, n_foci) factors with the mean 1, the same ones every time."""
+    noise = np.random.default_rng(0).standard_normal((length, n_foci))
+    return np.exp(UNEVEN * noise - UNEVEN ** 2 / 2)
 
 
 def _change(fraction: float, reached: float) -> float:
@@ -202,14 +278,6 @@ def _change(fraction: float, reached: float) -> float:
     if reached > (1 + fraction) / 2 + 0.01:
         return 0.5
     return float(np.clip(1 + 2 * (fraction - reached), 0.75, 1.25))
-
-
-def improved(problem: PlanProblem, theta: np.ndarray, evaluations: int) -> np.ndarray:
-    """The plan after so many evaluations of `lbfgs`."""
-    search = lbfgs(problem, theta)
-    for _ in range(evaluations):
-        theta = next(search, theta)
-    return theta
 
 
 def stretched(theta, multiplier, length: int, coast: int):
@@ -221,12 +289,11 @@ def stretched(theta, multiplier, length: int, coast: int):
     return theta[source], multiplier[:, np.append(source, after)] * (len(theta) / length)
 
 
-def lengthened(theta, multiplier, length: int, goal: Goal, share: np.ndarray):
-    """A plan with blocks of low power put to its end, `share` (n_foci,) of it at each focus."""
-    extra = length - len(theta)
-    row = np.sqrt(START_POWER * goal.max_power * share)
-    return (np.vstack([theta, np.tile(row, (extra, 1))]),
-            np.pad(multiplier, ((0, 0), (0, length + goal.coast - multiplier.shape[1])), "edge"))
+def lengthened(theta, multiplier, coast: int, power: np.ndarray):
+    """A plan with blocks of these powers (., n_foci) put to its end."""
+    length = len(theta) + len(power)
+    return (np.vstack([theta, np.sqrt(power)]),
+            np.pad(multiplier, ((0, 0), (0, length + coast - multiplier.shape[1])), "edge"))
 
 
 def lbfgs(function, start: np.ndarray):

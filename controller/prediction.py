@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,10 +96,15 @@ class ModalModel:
         """Modal coordinates of a state of the reduced model."""
         return (self._from_state @ state[:self.order]).astype(np.complex64)
 
-    def outputs(self, states: np.ndarray, rows=slice(None)) -> np.ndarray:
-        """(p, n) outputs [K] of modal states (., n), or some rows of them."""
-        return (self._real[rows] @ states.real
-                - self._imaginary[rows] @ states.imag[self._pair])
+    def part(self, rows: np.ndarray) -> ModalModel:
+        """The same model with some of its outputs."""
+        part = copy(self)
+        part._real, part._imaginary = self._real[rows], self._imaginary[rows]
+        return part
+
+    def outputs(self, states: np.ndarray) -> np.ndarray:
+        """(p, n) outputs [K] of modal states (., n)."""
+        return self._real @ states.real - self._imaginary @ states.imag[self._pair]
 
     def simulate(self, start: np.ndarray, power: np.ndarray) -> np.ndarray:
         """Modal states (., N) at the ends of blocks of power (N, n_foci)."""
