@@ -18,20 +18,11 @@ import numpy as np
 
 from .base import Controller
 from .estimator import Estimate
+from .lbfgs import lbfgs
 from .limits import LIMIT_ERROR, Limits
-from .planning import (
-    PLAN_ERROR,
-    SHARPEST,
-    Goal,
-    PlanProblem,
-    first_plan,
-    lasting_power,
-    lbfgs,
-    lengthened,
-    stretched,
-    uneven,
-)
+from .planning import PLAN_ERROR, SHARPEST, Goal, PlanProblem
 from .prediction import DiscreteModel, ModalModel
+from .preparation import first_plan, lasting_power, lengthened, stretched, uneven
 from .record import covered
 from .settings import Prescription
 

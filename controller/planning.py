@@ -23,17 +23,13 @@ ever.
 from __future__ import annotations
 
 import math
-from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-
-from hifuflow.job import log
 
 from .dose import BREAK, SECONDS_PER_MINUTE
 from .prediction import DiscreteModel, ModalModel
 
-MEMORY = 20
 PENALTY = 0.02  # rho [1/K2], per constraint point and block
 CAP_PENALTY, POWER_PENALTY = 1e-3, 1e-2
 HOTTEST_EXCESS = 30.0  # dose rates are cut off here [K above 43 degC]
@@ -42,10 +38,6 @@ PLAN_ERROR = 1.0  # bound of the planning model's truncation [K/W]; it is pessim
 FLAT = 0.03  # change in a block [K] below which its dose rate is taken as the mean of its ends
 SHARPEST = 4.0
 SPARE, REST = 0.01, 0.05  # fraction aimed at beyond the wanted one; weight of the other voxels
-FIRST_GUESS_S, LEAST = 800.0, 2  # length of a first plan, and its least number of blocks
-UNEVEN = 1.5  # standard deviation of the logarithm of the powers that a plan begins with
-REST_S = 400.0  # what a plan begins with for the rest of the target
-ROUND = 300  # evaluations
 
 
 @dataclass(frozen=True)
@@ -175,167 +167,3 @@ class PlanProblem:
     def update_multipliers(self, power: np.ndarray) -> None:
         """One step of the method of multipliers."""
         self.multiplier = np.maximum(self.multiplier + PENALTY * self.predict(power)[1], 0)
-
-
-def first_plan(model: DiscreteModel, samples: int, goal: Goal, fractions: tuple[float, float],
-               rounds: int, longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """A plan from the baseline that reaches first one fraction of the target in as short a time as
-    it can, then another.
-
-    First in blocks twice as long, where the time is found with little work; blocks for the second
-    fraction are put to the end.
-
-    Parameters
-    ----------
-    samples : of a block.  rounds : of improvement of each of the three parts.
-    longest : most blocks.
-
-    Returns
-    -------
-    theta (N, n_foci), multipliers (n_c, N + coast).
-    """
-    first, last = fractions
-    desk = _Desk(model, 2 * samples, replace(goal, coast=math.ceil(goal.coast / 2)))
-    length = max(LEAST, min(longest // 2, int(FIRST_GUESS_S / desk.blocks.interval)))
-    theta = np.sqrt(desk.lasting(np.full(len(model.foci), 1 / len(model.foci)), length))
-    multiplier = np.zeros((len(goal.room), length + desk.goal.coast), dtype=np.float32)
-    for turn in range(rounds):
-        reached, theta, multiplier = desk.improve(theta, multiplier, first if turn else None)
-        if turn < rounds - 1:
-            length = round(len(theta) * _change(first, reached))
-            theta, multiplier = stretched(theta, multiplier,
-                                          max(LEAST, min(longest // 2, length)), desk.goal.coast)
-    desk = _Desk(model, samples, goal, SHARPEST)
-    theta, multiplier = stretched(theta, multiplier, 2 * len(theta), goal.coast)
-    for _ in range(rounds):
-        reached, theta, multiplier = desk.improve(theta, multiplier, first)
-    rest = int(REST_S / desk.blocks.interval)
-    for _ in range(rounds):
-        if reached >= last:
-            break
-        share = desk.problem(multiplier).need(theta ** 2)
-        theta, multiplier = lengthened(theta, multiplier, goal.coast, desk.lasting(
-            share, max(0, min(rest, longest - len(theta)))))
-        reached, theta, multiplier = desk.improve(theta, multiplier, None)
-        rest //= 2
-    return theta, multiplier
-
-
-class _Desk:
-    """Where a plan from the baseline is worked at, in blocks of one length."""
-
-    def __init__(self, model: DiscreteModel, samples: int, goal: Goal, sharpness: float = 1.0):
-        self.model, self.goal, self._sharpness = model, goal, sharpness
-        self.blocks = ModalModel(model, PLAN_ERROR, samples)
-
-    def problem(self, multiplier: np.ndarray) -> PlanProblem:
-        """From the baseline, without any dose."""
-        problem = PlanProblem(self.model, self.blocks, self.goal,
-                              self.blocks.modal(np.zeros(len(self.model.A))),
-                              np.zeros(int(self.model.outputs.target.sum())), multiplier)
-        problem.sharpness = self._sharpness
-        return problem
-
-    def improve(self, theta, multiplier, fraction: float | None):
-        """(coverage, theta, multipliers) after `ROUND` evaluations, which favour the most heated
-        `fraction` of the target if one is given."""
-        problem = self.problem(multiplier)
-        if fraction is not None:
-            problem.favour(fraction, theta ** 2)
-        search = lbfgs(problem, theta)
-        for _ in range(ROUND):
-            theta = next(search, theta)
-        problem.update_multipliers(theta ** 2)
-        reached = problem.coverage(theta ** 2)
-        log.info("plan of %.0f s: %.1f %% of the target, limits exceeded by %.2f K",
-                 len(theta) * self.blocks.interval, 100 * reached,
-                 problem.predict(theta ** 2)[1].max(initial=0.0))
-        return reached, theta, problem.multiplier
-
-    def lasting(self, share: np.ndarray, length: int) -> np.ndarray:
-        """(length, n_foci) uneven powers, on average what the limits bear for ever when the foci
-        have these shares of it (n_foci,)."""
-        return lasting_power(self.model, self.blocks, self.goal, share) * share * uneven(
-            length, len(share))
-
-
-def lasting_power(model: DiscreteModel, blocks: ModalModel, goal: Goal, share) -> float:
-    """Power that the limits bear for ever when the foci have these shares (n_foci,) of it [W]."""
-    steady = (blocks.input @ share / (1 - blocks.rate)).astype(np.complex64)
-    rise = blocks.outputs(steady[:, None])[model.outputs.constraint, 0]
-    return min(goal.max_power, float(np.min(goal.room / np.maximum(rise, 1e-9),
-                                            initial=goal.max_power)))
-
-
-def uneven(length: int, n_foci: int) -> np.ndarray:
-    """(length, n_foci) factors with the mean 1, the same ones every time."""
-    noise = np.random.default_rng(0).standard_normal((length, n_foci))
-    return np.exp(UNEVEN * noise - UNEVEN ** 2 / 2)
-
-
-def _change(fraction: float, reached: float) -> float:
-    """By how much to change a plan's length: near the goal 1 % more treats some 0.5 % more."""
-    if reached > (1 + fraction) / 2 + 0.01:
-        return 0.5
-    return float(np.clip(1 + 2 * (fraction - reached), 0.75, 1.25))
-
-
-def stretched(theta, multiplier, length: int, coast: int):
-    """A plan and its multipliers over another number of blocks, cooling included."""
-    source = ((np.arange(length) + 0.5) * len(theta) / length).astype(int)
-    cooling = multiplier.shape[1] - len(theta)
-    after = len(theta) + ((np.arange(coast) + 0.5) * cooling / coast).astype(int)
-    # The more blocks there are, the less each of them counts.
-    return theta[source], multiplier[:, np.append(source, after)] * (len(theta) / length)
-
-
-def lengthened(theta, multiplier, coast: int, power: np.ndarray):
-    """A plan with blocks of these powers (., n_foci) put to its end."""
-    length = len(theta) + len(power)
-    return (np.vstack([theta, np.sqrt(power)]),
-            np.pad(multiplier, ((0, 0), (0, length + coast - multiplier.shape[1])), "edge"))
-
-
-def lbfgs(function, start: np.ndarray):
-    """Generator of improving points; every `next` costs one evaluation of `function`.
-
-    Backtracking line search on sufficient decrease; steps without positive curvature are not
-    remembered. Yields the best point so far, and ends when no step improves it.
-    """
-    point, (value, gradient) = start, function(start)
-    pairs: deque = deque(maxlen=MEMORY)
-    yield point
-    while True:
-        direction = -_apply_inverse(pairs, gradient)
-        slope = np.vdot(direction, gradient)
-        if not slope < 0:
-            return
-        step = 1.0 if pairs else min(1.0, 0.1 / np.sqrt(-slope))
-        while True:
-            trial = point + step * direction
-            found, gradient_there = function(trial)
-            if found <= value + 1e-4 * step * slope:
-                break
-            step *= 0.4
-            if step < 1e-6:
-                return
-            yield point
-        move, change = trial - point, gradient_there - gradient
-        if np.vdot(move, change) > 1e-10 * np.vdot(change, change):
-            pairs.append((move, change, 1 / np.vdot(move, change)))
-        point, value, gradient = trial, found, gradient_there
-        yield point
-
-
-def _apply_inverse(pairs, gradient: np.ndarray) -> np.ndarray:
-    """Two-loop recursion: the L-BFGS inverse Hessian times the gradient."""
-    result, factors = gradient.copy(), []
-    for move, change, scale in reversed(pairs):
-        factors.append(scale * np.vdot(move, result))
-        result -= factors[-1] * change
-    if pairs:
-        move, change, _ = pairs[-1]
-        result *= np.vdot(move, change) / np.vdot(change, change)
-    for (move, change, scale), factor in zip(pairs, reversed(factors), strict=True):
-        result += (factor - scale * np.vdot(change, result)) * move
-    return result

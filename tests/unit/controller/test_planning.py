@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from controller.planning import Goal, PlanProblem, lbfgs
+from controller.lbfgs import lbfgs
+from controller.planning import Goal, PlanProblem
 from controller.prediction import ModalModel
 
 
