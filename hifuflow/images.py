@@ -7,6 +7,7 @@ they are in the patient (R, A, S), and the names that the header gives to label 
 from __future__ import annotations
 
 import math
+import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError
+from .side_files import DETACHED, side_files
 
 MOST_VOXELS = 1_000_000_000
 LOWEST, HIGHEST = -32768, 32767  # labels
@@ -72,8 +74,12 @@ class Image:
 
         Raises
         ------
-        InputError : the voxels cannot be read.
+        InputError : the voxels cannot be read, or their file is missing.
         """
+        missing = [file.name for file in side_files(self.file) if not os.path.isfile(file)]
+        if missing and self.file.suffix.lower() in DETACHED:
+            raise InputError(f"the file with its voxels is missing: {missing[0]}", file=self.file,
+                             key=self.key, allowed="the header together with its data")
         try:
             return self.read()
         except InputError:
@@ -86,9 +92,15 @@ class Image:
 
         Raises
         ------
-        InputError : the voxels cannot be read or are not whole numbers in the range of labels.
+        InputError : the voxels cannot be read, are not whole numbers in the range of labels, or
+            are all 0.
         """
-        return [_whole_numbers(layer, self.file, self.key) for layer in self.layers()]
+        layers = [_whole_numbers(layer, self.file, self.key) for layer in self.layers()]
+        if not any(layer.any() for layer in layers):
+            raise InputError(f"the label map is empty: all its {layers[0].size} voxels are 0",
+                             file=self.file, key=self.key,
+                             allowed="a segmentation with labels other than 0, the outside")
+        return layers
 
 
 def open_image(path, key: str | None = None) -> Image:

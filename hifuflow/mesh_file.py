@@ -58,7 +58,7 @@ def read_mesh_file(path, tags: str | None = None, key: str | None = None) -> Mes
     try:
         mesh = readers[path.suffix.lower()](str(path))
     except Exception as error:  # meshio lets through whatever its parsers stumble over
-        raise InputError(f"not a readable mesh: {error or type(error).__name__}", **fault,
+        raise InputError(f"not a readable mesh: {str(error) or type(error).__name__}", **fault,
                          allowed="a file in the format of its suffix") from error
     other = sorted({block.type for block in mesh.cells} - {"tetra", "tetra10", *IGNORED})
     solid = [i for i, block in enumerate(mesh.cells) if block.type in ("tetra", "tetra10")]

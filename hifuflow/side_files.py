@@ -8,12 +8,13 @@ from pathlib import Path
 
 from .provenance import config_hash, file_sha256
 
+DETACHED = (".mhd", ".nhdr")  # headers whose voxels are elsewhere
 HEADER_BYTES = 1_000_000  # a header is no longer
 NUMBERED = re.compile(r"^(\S*%\S*d\S*)\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)")  # name, first, last, step
 
 
-def with_side_files(path) -> list[str]:
-    """`path` and all files that are read with it, as far as they exist.
+def side_files(path) -> list[Path]:
+    """All files that are read with `path`, whether they exist or not.
 
     MetaImage (``ElementDataFile``) and NRRD (``data file``) name one file, a numbered series or a
     list; XDMF names HDF5 or binary files; the halves of Analyze and NIfTI pairs share their name;
@@ -21,18 +22,22 @@ def with_side_files(path) -> list[str]:
     reader will say so.
     """
     path, suffix = Path(path), Path(path).suffix.lower()
-    found: list = []
     if path.is_dir():
-        found = sorted(path.iterdir())
-    elif suffix in (".mhd", ".nhdr", ".xdmf") and path.is_file():
+        return sorted(path.iterdir())
+    if suffix in (*DETACHED, ".xdmf") and path.is_file():
         with open(path, "rb") as stream:
             text = stream.read(HEADER_BYTES).decode("utf-8", "replace")
         names = _in_xdmf(text) if suffix == ".xdmf" else _in_header(text)
-        found = [path.parent / name for name in names]
-    elif suffix in (".hdr", ".img"):
-        found = [path.with_suffix(other) for other in (".hdr", ".img", ".img.gz")]
-    return list(dict.fromkeys([str(path)] + [str(file) for file in found
-                                         if os.path.isfile(file)]))
+        return [path.parent / name for name in names]
+    if suffix in (".hdr", ".img"):
+        return [path.with_suffix(other) for other in (".hdr", ".img", ".img.gz")]
+    return []
+
+
+def with_side_files(path) -> list[str]:
+    """`path` and the files that are read with it, as far as they exist."""
+    found = [str(file) for file in side_files(path) if os.path.isfile(file)]
+    return list(dict.fromkeys([str(path), *found]))
 
 
 def source_sha256(path) -> str:
@@ -48,6 +53,8 @@ def _in_header(text):
     if not match:
         return []
     given = match[1].strip()
+    if given.upper() == "LOCAL":  # the voxels follow the header
+        return []
     if given.upper().startswith("LIST"):
         return [line.strip() for line in text[match.end():].splitlines() if line.strip()]
     numbered = NUMBERED.match(given)

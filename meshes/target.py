@@ -105,8 +105,8 @@ def _drawn(labels, affine, shape, config):
     mask = np.zeros(labels.shape, bool)
     mask[box] = inside & (labels[box] > 0)
     if mask.sum() < inside.sum():
-        log.info("%d of the %d voxels of %s lie outside of the body and are left out",
-                 inside.sum() - mask.sum(), inside.sum(), key)
+        log.warning("%d of the %d voxels of %s lie outside of the body and are left out",
+                    inside.sum() - mask.sum(), inside.sum(), key)
     return mask
 
 
