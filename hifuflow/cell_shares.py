@@ -35,21 +35,22 @@ def label_shares(vertices: np.ndarray, anatomy: Anatomy) -> np.ndarray:
     """
     n_labels, longest = int(anatomy.labels.max()) + 1, _longest_edges(vertices)
     volumes = np.abs(np.linalg.det(vertices[:, 1:] - vertices[:, :1])) / 6
-    cell, voxel, volume = _parts(vertices, volumes, anatomy, longest)
-    covered = np.bincount(voxel, volume, anatomy.labels.size)
-    share = (volume / covered[voxel]).astype(np.float32)
-    labels = anatomy.labels.ravel()
-    content = np.bincount(cell * n_labels + labels[voxel], share, len(vertices) * n_labels)
-    content = content.reshape(len(vertices), n_labels)
+    parts = list(_parts(vertices, volumes, anatomy, longest))
+    labels, covered = anatomy.labels.ravel(), np.zeros(anatomy.labels.size)
+    for _, voxel, volume in parts:
+        np.add.at(covered, voxel, volume.astype(float))
     lost, carrier = _uncovered(anatomy, covered, longest.max(initial=0))
-    if len(lost):
-        carrier, row = np.unique(carrier, return_inverse=True)
-        more = np.zeros((len(carrier), n_labels))
-        np.add.at(more, (row, labels[lost]), 1)
-        place = np.full(labels.size, -1, np.int32)
-        place[carrier] = np.arange(len(carrier))
-        part = np.flatnonzero(place[voxel] >= 0)
-        np.add.at(content, cell[part], share[part, None] * more[place[voxel[part]]])
+    carrier, row = np.unique(carrier, return_inverse=True)
+    more = np.zeros((len(carrier), n_labels))
+    np.add.at(more, (row, labels[lost]), 1)
+    place = np.full(labels.size, -1, np.int32)
+    place[carrier] = np.arange(len(carrier))
+    content = np.zeros((len(vertices), n_labels))
+    for cell, voxel, volume in parts:
+        share = volume / covered[voxel]
+        np.add.at(content.reshape(-1), np.int64(n_labels) * cell + labels[voxel], share)
+        carries = np.flatnonzero(place[voxel] >= 0)
+        np.add.at(content, cell[carries], share[carries, None] * more[place[voxel[carries]]])
     content[:, 0] = 0
     total = content.sum(axis=0)
     empty = np.flatnonzero(content.sum(axis=1) == 0)
@@ -74,21 +75,23 @@ def _longest_edges(vertices):
 
 
 def _parts(vertices, volumes, anatomy, longest):
-    """Cell, flat index of the voxel, and volume [m3] of each part that lies on the grid."""
+    """Cell, flat index of the voxel, and volume [m3] of each part that lies on the grid.
+
+    Some cells at a time, in small numbers: a body has tens of millions of parts.
+    """
     wanted = np.ceil(SAMPLES_PER_VOXEL_EDGE * longest / anatomy.spacing.min()).astype(int)
     subdivision = np.clip(wanted, 2, MAX_SUBDIVISION)
-    found, shape = [], np.array(anatomy.labels.shape)
+    shape = np.array(anatomy.labels.shape)
     for m in np.unique(subdivision):
         barycentric = subdivided_centroids(m)
-        cells = np.flatnonzero(subdivision == m)
+        cells = np.flatnonzero(subdivision == m).astype(np.int32)
         for part in np.array_split(cells, len(cells) * m**3 // POINTS_AT_ONCE + 1):
             # linear in the corners, so the corners' indices will do
             index = np.rint(barycentric @ anatomy.index(vertices[part])).astype(np.int32)
             inside = np.all((index >= 0) & (index < shape), axis=-1)
             owner = np.broadcast_to(part[:, None], inside.shape)[inside]
-            found.append((owner, np.ravel_multi_index(tuple(index[inside].T), shape),
-                          (volumes[owner] / m**3).astype(np.float32)))
-    return tuple(np.concatenate(column) for column in zip(*found, strict=True))
+            voxel = np.ravel_multi_index(tuple(index[inside].T), shape)
+            yield owner, voxel.astype(np.int32), (volumes[owner] / m**3).astype(np.float32)
 
 
 def _uncovered(anatomy, covered, reach):
