@@ -228,3 +228,13 @@ def test_header_tells_without_reading_voxels(tmp_path):
     assert open_image(tmp_path / "m.mhd").shape == block().shape
     with pytest.raises(InputError):
         open_image(tmp_path / "m.mhd").layers()
+
+
+def test_a_header_without_its_voxels_and_an_empty_map_are_named(tmp_path):
+    write_itk(tmp_path / "m.mhd", block(), AFFINE)
+    (tmp_path / "m.zraw").unlink()
+    with pytest.raises(InputError, match=r"m\.mhd.*voxels is missing: m\.zraw"):
+        build_anatomy(section(tmp_path / "m.mhd"))
+    write_nifti(tmp_path / "m.nii", 0 * block(), AFFINE)
+    with pytest.raises(InputError, match=r"m\.nii.*empty: all its \d+ voxels are 0"):
+        build_anatomy(section(tmp_path / "m.nii"))
