@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from scipy.stats import qmc
 from skimage.measure import marching_cubes
 
-from fem.properties import cell_properties
+from fem.properties import region_properties
 from hifuflow.config import load_patient
 from hifuflow.mesh_file import cell_volumes, read_mesh_file
 from meshes.anatomy import build_anatomy
@@ -32,7 +32,6 @@ TORTURE_CELLS = 12_000
 TARGET = {16_500: 0.02, 200_000: 0.007}
 SAMPLES = 2**17  # positions on each surface
 SMOOTHING = 0.7  # voxels, standard deviation
-NO_DEVIATIONS = {"conductivity_factor": 1.0, "perfusion_factor": 1.0}
 LEAST_REGION = 1e-3  # of the body: smaller ones are reported only
 
 
@@ -58,7 +57,8 @@ def _real(name, wanted) -> list[Check]:
     record, points, cells, tags = _meshed(f"{name}, {wanted}", anatomy, config)
     found = _rows(f"{name}, {wanted} cells", [record], TARGET[wanted])
     volume = cell_volumes(points, cells)
-    held = cell_properties(points[cells], anatomy, patient.tissues, patient.blood, NO_DEVIATIONS)
+    held = region_properties(points[cells], anatomy, patient.tissues, patient.blood,
+                             patient.section("assemble", "control")["deviations"]).cells
     names = {region["tissue"] for region in anatomy.regions.values()}
     for what, mine, value in (
             ("rho c", held.heat_capacity, lambda t: t["density_kg_m3"]

@@ -7,7 +7,8 @@ from dolfinx import fem
 from scipy.spatial.transform import Rotation
 
 from fem.heating_load import heating_load
-from fem.point_evaluation import PointEvaluator, quadratic_shape_functions
+from fem.point_evaluation import PointEvaluator
+from hifuflow.cells import quadratic_shape_functions
 from hifuflow.artifacts import Heating
 from hifuflow.cell_shares import subdivided_centroids
 from hifuflow.errors import InputError, NumericalError
