@@ -8,9 +8,9 @@ from scipy.spatial.transform import Rotation
 
 from fem.heating_load import heating_load
 from fem.point_evaluation import PointEvaluator
-from hifuflow.cells import quadratic_shape_functions
 from hifuflow.artifacts import Heating
 from hifuflow.cell_shares import subdivided_centroids
+from hifuflow.cells import quadratic_shape_functions
 from hifuflow.errors import InputError, NumericalError
 
 TURNED = Rotation.from_euler("xyz", [25, -40, 70], degrees=True).as_matrix()
