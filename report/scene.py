@@ -85,7 +85,7 @@ def view3d(inputs: ReportInputs, box) -> go.Figure:
         "line": {"color": "#5a3a00", "width": 1}})
     low, high = (_millimetres(anatomy.position(corner)) for corner in box)
     up = -view.depth
-    eye = 0.95 * view.across[0] - 1.05 * view.across[1] + 0.55 * up
+    eye = 1.05 * view.across[0] - 1.15 * view.across[1] + 0.6 * up
     labels = [view.label(unit) for unit in np.eye(3)]
     figure.update_layout(
         height=560, margin={"l": 0, "r": 0, "t": 0, "b": 0},
