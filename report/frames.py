@@ -106,7 +106,7 @@ def pack_controller(packed: Packed, name: str, trajectory: Trajectory, anatomy: 
     limited = trajectory.constraint_temperature[sample]
     packed.put(f"{name}.constraints", np.rint(limited / CELSIUS_STEP).astype(np.int16))
     packed.put(f"{name}.power", _shares(trajectory, sample))
-    room = limited - constraint_limits(trajectory)
+    room = np.nan_to_num(limited - constraint_limits(trajectory), nan=-np.inf)
     return {"t": np.round(trajectory.snapshot_t, 3).tolist(),
             "coverage": np.round(trajectory.coverage[sample], 4).tolist(),
             "hottest": np.round(trajectory.target_temperature[sample].max(axis=1), 2).tolist(),

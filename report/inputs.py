@@ -30,6 +30,7 @@ class ReportInputs:
         voxels.
     hsv, error_bound, rom_order : of the reduced model.  certificate : `certificate.json`.
     treatments : controller -> (Trajectory, metrics).
+    ensembles : controller -> `ensemble/{controller}.json`, where draws were treated.
     provenance : what made this: versions and hashes by name; a value may itself be a dict.
     """
 
@@ -48,6 +49,7 @@ class ReportInputs:
     rom_order: int | None = None
     certificate: dict = field(default_factory=dict)
     treatments: dict = field(default_factory=dict)
+    ensembles: dict = field(default_factory=dict)
     provenance: dict = field(default_factory=dict)
 
     @property
@@ -95,4 +97,6 @@ class ReportInputs:
             if (control / "trajectory.h5").is_file():
                 inputs.treatments[name] = (Trajectory.load(control / "trajectory.h5"),
                                            read_json(control / "metrics.json"))
+        inputs.ensembles = {path.stem: read_json(path)
+                            for path in sorted(folder.glob("ensemble/*.json"))}
         return inputs

@@ -71,7 +71,8 @@ def _constraints(figure, trajectory, t) -> None:
         figure.add_scatter(x=t, y=_short(values[:, point]), line={"color": colour, "width": 1.3},
                            name=f"location {point + 1}", row=3, col=1,
                            hovertemplate="%{y:.2f} °C")
-    for limit in np.unique(constraint_limits(trajectory)):
+    limits = constraint_limits(trajectory)
+    for limit in np.unique(limits[np.isfinite(limits)]):
         figure.add_hline(y=float(limit), line=DASHED, row=3, col=1,
                          annotation={"text": f"limit {limit:g} °C", "font": {"size": 11}},
                          annotation_position="top left")
@@ -89,7 +90,7 @@ def compare(trajectories: dict, prescription: dict) -> go.Figure:
         figure.add_scatter(y=_short(trajectory.coverage), row=1, col=1,
                            hovertemplate="%{y:.1%}", **style)
         if over.shape[1]:
-            figure.add_scatter(y=_short(over.max(axis=1)), row=2, col=1, showlegend=False,
+            figure.add_scatter(y=_short(np.nanmax(over, axis=1)), row=2, col=1, showlegend=False,
                                hovertemplate="%{y:.2f} K", **style)
     figure.add_hline(y=prescription["coverage"], line=DASHED, row=1, col=1)
     figure.add_hline(y=0, line=DASHED, row=2, col=1)

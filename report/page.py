@@ -117,9 +117,9 @@ def _live(inputs: ReportInputs) -> dict:
                                                         inputs.rom_order)
     plain = {name: json.loads(figure.update_layout(template="none").to_json())
              for name, figure in figures.items()}
+    content = json.dumps({"figures": plain, "viewer": viewer}, allow_nan=False)
     return {"live": set(figures), "viewer": viewer, "plotly": Markup(get_plotlyjs()),
-            "live_data": _deflated(json.dumps({"figures": plain, "viewer": viewer}).encode()),
-            "frame_data": _deflated(frames)}
+            "live_data": _deflated(content.encode()), "frame_data": _deflated(frames)}
 
 
 def _deflated(content: bytes) -> str:

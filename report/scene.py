@@ -57,13 +57,13 @@ def build_scene(inputs: ReportInputs) -> tuple[dict, Packed]:
     figures = {"scene": view3d(inputs, box)}
     for number, plane in enumerate(planes):
         figures[f"slice{number}"] = slice_figure(inputs, plane, hottest, dose)
-    limits = next(iter(inputs.treatments.values()))[0]
+    limits = constraint_limits(next(iter(inputs.treatments.values()))[0])
     return {"figures": figures, "controllers": said, "origin_mm": _millimetres(
                 anatomy.position(box[0])).tolist(),
             "length_mm": LENGTH_STEP * 1e3, "celsius": CELSIUS_STEP, "log_dose": DOSE_STEP,
             "hottest": hottest, "has_temperature": temperatures is not None,
             "log_prescribed": float(np.log10(dose)),
-            "limits": np.round(constraint_limits(limits), 3).tolist(),
+            "limits": [float(limit) if np.isfinite(limit) else None for limit in limits],
             "overlay": OVERLAY}, packed
 
 

@@ -88,7 +88,7 @@
     const target = place("scene"), trace = (name) => target.data.findIndex((t) => t.name === name);
     await Plotly.restyle(target, lesion(frame), [trace("lesion")]);
     const room = Float32Array.from(row(`${state.controller}.constraints`, frame),
-      (v, n) => v * viewer.celsius - viewer.limits[n]);
+      (v, n) => v * viewer.celsius - (viewer.limits[n] ?? 1000));
     await Plotly.restyle(target, { "marker.color": [room] }, [trace("constrained points")]);
     const sizes = Array.from(row(`${state.controller}.power`, frame),
       (v) => 3 + 9 * Math.sqrt(v / 255));
