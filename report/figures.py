@@ -12,7 +12,7 @@ from .acoustic_figures import beam_over_anatomy, central_heating, focal_gain, he
 from .anatomy_figures import geometry, planned_foci
 from .facts import untreated
 from .inputs import ReportInputs
-from .model_figures import hankel, mesh_cuts, truncation_errors
+from .model_figures import hankel, mesh_angles, mesh_cuts, truncation_errors
 from .treatment_figures import (
     compare_controllers,
     dose_histogram,
@@ -126,6 +126,10 @@ def _model_figures(inputs):
             "Cut through the target's centre along the beam: tetrahedra over the voxels of the "
             "label map they were made from (squares without lines).",
             mesh_cuts(inputs.mesh_paths, inputs.anatomy, inputs.view))
+        yield Drawn(
+            "angles", "models", "Shapes of the cells",
+            "Smallest dihedral angle of every tetrahedron; a regular one has 70.5 degrees, flat "
+            "and thin ones few.", mesh_angles(inputs.mesh_paths))
     if inputs.hsv is not None and len(inputs.hsv):
         yield Drawn(
             "reduction", "models", "Model reduction",

@@ -6,6 +6,7 @@ import meshio
 import numpy as np
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
 
 from hifuflow.errors import InputError
 
@@ -132,6 +133,38 @@ def mesh_cuts(mesh_paths: dict, anatomy, view: View):
         figure.legend(handles=[Patch(fc=colour, ec=INK, lw=0.4, label=name)
                                for name, colour in colours.items()],
                       loc="outside lower center", ncols=min(6, len(colours)))
+        return figure
+
+
+def smallest_angles(points, cells) -> np.ndarray:
+    """(m,) smallest dihedral angle of each tetrahedron [degrees]; 70.5 for a regular one."""
+    normals = []
+    for corner in range(4):  # inward normal of the face opposite to each corner
+        a, b, c = (points[cells[:, (corner + n) % 4]] for n in (1, 2, 3))
+        normal = np.cross(b - a, c - a)
+        inward = np.sign(((points[cells[:, corner]] - a) * normal).sum(axis=1))
+        normals.append(normal * (inward / np.linalg.norm(normal, axis=1))[:, None])
+    cosines = [-(normals[i] * normals[j]).sum(axis=1) for i, j in EDGES]
+    return np.degrees(np.arccos(np.clip(np.max(cosines, axis=0), -1, 1)))
+
+
+def mesh_angles(mesh_paths: dict):
+    """How the cells' smallest dihedral angles are distributed, with their first percentile."""
+    with style():
+        figure = new_figure(2.5, 4.8)
+        ax = figure.subplots()
+        for (name, path), colour, line in zip(mesh_paths.items(), (BLUE, VERMILION), ("-", "--"),
+                                              strict=False):
+            points, cells, _ = read_tetrahedra(path)
+            angles = smallest_angles(points, cells)
+            ax.hist(angles, bins=np.arange(0, 73, 2), histtype="step", color=colour, ls=line,
+                    weights=np.full(len(angles), 1 / len(angles)), gid=f"angles {name}",
+                    label=f"{name}, least {angles.min():.1f}, "
+                          f"first percentile {np.percentile(angles, 1):.1f}")
+        ax.set(xlabel="smallest dihedral angle of a cell (degrees)", ylabel="share of the cells",
+               xlim=(0, 72))
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        ax.legend(loc="upper left")
         return figure
 
 

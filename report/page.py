@@ -45,7 +45,7 @@ def write_report(inputs: ReportInputs, out_dir) -> Path:
     out_dir = Path(out_dir)
     figures = []
     runs = len(inputs.treatments)
-    total = 5 + (2 * runs + 1 + (runs > 1) if runs else 0)
+    total = 8 + ("error_against_order" in inputs.certificate) + (2 * runs + 1 + (runs > 1) if runs else 0)
     with Progress("report", total=total, unit="figures") as progress:
         for number, drawn in enumerate(draw_all(inputs), start=1):
             figures.append(_store(drawn, number, out_dir / "figures"))

@@ -15,8 +15,10 @@ from report.anatomy_figures import ellipsoid_mesh, geometry, planned_foci
 from report.model_figures import (
     cut_tetrahedra,
     hankel,
+    mesh_angles,
     mesh_cuts,
     read_tetrahedra,
+    smallest_angles,
     truncation_errors,
 )
 from report.treatment_figures import (
@@ -218,3 +220,15 @@ def test_hankel_plot_shows_values_and_bound():
     figure = hankel(hsv, bound, 5, 1000)
     np.testing.assert_allclose(artists(figure, "hsv")[0].get_ydata(), hsv)
     np.testing.assert_allclose(artists(figure, "bound")[0].get_ydata(), bound[:-1])
+
+
+def test_angles_of_known_tetrahedra(case):
+    regular = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1.0]])
+    corner = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
+    angles = smallest_angles(np.vstack([regular, corner]), np.array([[0, 1, 2, 3], [7, 4, 5, 6]]))
+    np.testing.assert_allclose(angles, np.degrees(np.arccos([1 / 3, 1 / np.sqrt(3)])))
+    figure = mesh_angles(case.mesh_paths)
+    for name in case.mesh_paths:
+        shape, = artists(figure, f"angles {name}")
+        # Every bin's height stands twice in its outline; all cells are in some bin.
+        assert shape.get_xy()[:, 1].sum() == pytest.approx(2)

@@ -89,7 +89,7 @@ def test_every_figure_is_embedded_and_written(written):
     names = sorted(path.stem for path in (folder / "figures").glob("*.png"))
     assert names == sorted(["geometry", "foci", "heating", "beam", "focal_gain", "controllers",
                             "lesion_paper", "course_paper", "lesion_mintime", "course_mintime",
-                            "meshes", "reduction", "dose"])
+                            "meshes", "angles", "reduction", "dose"])
     images = [attributes for tag, attributes in Page(text).tags if tag == "img"]
     assert len(images) == len(names)
     assert all(image["alt"] for image in images)
