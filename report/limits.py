@@ -43,7 +43,7 @@ class Metric:
     """How one entry of `metrics.json` is shown, and what it is held against.
 
     `limit` is a dotted key of the patient's configuration; `sense` says which side is good;
-    `safety` makes a broken limit red instead of amber.
+    `safety` makes a broken limit red instead of amber; `absent` is what a missing value means.
     """
 
     key: str
@@ -54,11 +54,12 @@ class Metric:
     limit: str = ""
     sense: str = "at most"
     safety: bool = False
+    absent: str = MISSING
 
     def show(self, value) -> str:
         """The value as text, in the shown unit."""
         if value is None or (not math.isfinite(value)):
-            return MISSING
+            return self.absent
         return f"{value * self.scale:,.{self.digits}f}{self.unit}"
 
     def show_limit(self, limit) -> str:
@@ -75,7 +76,7 @@ METRICS = (
     Metric("t90_cem43_min", "Dose reached by 90 % of the target (T90)", 1, 0, " CEM43",
            "prescription.dose_cem43_min", "at least"),
     Metric("treatment_time_s", "Treatment time", 1, 0, " s", "prescription.max_time_s"),
-    Metric("time_to_t90_s", "Time until 90 % is treated", 1, 0, " s"),
+    Metric("time_to_t90_s", "Time until 90 % is treated", 1, 0, " s", absent="not reached"),
     Metric("max_constraint_temperature_c", "Hottest constrained location", 1, 2, " °C",
            "constraints.limit_c", safety=True),
     Metric("max_overshoot_k", "Highest overshoot of a limit", 1, 2, " K", "overshoot",
@@ -133,7 +134,7 @@ def _limit(metric: Metric, inputs: ReportInputs) -> float | None:
 def verdict(metric: Metric, value, limit: float | None) -> Cell:
     """A metric's value, held against its limit if there is one."""
     text = metric.show(value)
-    if limit is None or text == MISSING:
+    if limit is None or text == metric.absent:
         return Cell(text)
     # The verdict is on what is shown: a difference below the last digit is rounding.
     shown, bound = (round(number * metric.scale, metric.digits) for number in (value, limit))

@@ -19,8 +19,10 @@ from hifuflow.job import atomic, read_json
 from .limits import METRICS, Cell, status_cell, verdict
 from .style import SERIES, new_figure, style
 
-COLUMNS = ("time_to_t90_s", "treatment_time_s", "coverage", "max_overshoot_k",
-           "max_target_temperature_c", "damaged_normal_volume_m3", "energy_j")
+COLUMNS = {"time_to_t90_s": "90 % treated after", "treatment_time_s": "Treatment",
+           "coverage": "Target treated", "max_overshoot_k": "Overshoot",
+           "max_target_temperature_c": "Hottest in target",
+           "damaged_normal_volume_m3": "Normal tissue at 240 CEM43", "energy_j": "Energy"}
 DASHES = ("-", "--", ":", "-.")
 
 
@@ -60,10 +62,8 @@ def write_summary(folder, controllers: dict, goals: dict, page, table) -> None:
     rows = [{"patient": one.patient, "controller": one.controller, "cells": _cells(one, goals),
              "link": os.path.relpath(Path(folder) / one.patient / "report" / "index.html", where)}
             for one in treatments]
-    labels = {metric.key: metric.label for metric in METRICS}
     text = environment.get_template("summary.html.j2").render(
-        rows=rows, labels=["Status", *(labels[key] for key in COLUMNS)],
-        figure=_figure(treatments))
+        rows=rows, labels=["Status", *COLUMNS.values()], figure=_figure(treatments))
     with atomic(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
