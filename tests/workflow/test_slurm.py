@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import slurm_cluster
@@ -167,49 +168,51 @@ def test_killed_master_starts_again_and_loses_nothing(first_run, slurm, site, fo
     assert temporary_files(folder) == []
 
 
-def test_two_users_of_one_checkout(first_run, slurm, site, folder):
+def test_two_users_of_one_checkout(slurm, site, folder):
+    foreign = foreign_python(folder)
+    users = ((getpass.getuser(), sys.executable, {}),
+             ("nobody", foreign, {"user": NOBODY, "group": NOBODY}))
     runs = []
-    for user in (None, NOBODY):
-        home = folder / f"home{len(runs)}"
+    for name, python, options in users:
+        home = folder / name
         home.mkdir()
-        python, options = sys.executable, {}
-        if user is not None:
-            shutil.chown(home, user, user)
-            python, options = foreign_python(folder, site), {"user": user, "group": user}
-        name = "nobody" if user else getpass.getuser()
+        if options:
+            shutil.chown(home, NOBODY, NOBODY)
         command = [python, "-m", "snakemake", "--snakefile", site.folder / "Snakefile",
                    "--directory", home, *arguments(site, folder, "--until", "anatomy",
                                                    results=home / "out", names=("a",))[3:]]
-        command[command.index("workflow/profiles/slurm")] = (
-            site.folder / "workflow" / "profiles" / "slurm")
+        command[command.index("workflow/profiles/slurm")] = site.folder / "workflow/profiles/slurm"
         environment = {**site.environment, "HOME": str(home), "LOGNAME": name, "USER": name,
-                       "PYTHONPATH": f"{site.folder}:{site_packages()}"}
+                       "PYTHONPATH": f"{site.folder}:{site_packages()}",
+                       "LD_LIBRARY_PATH": str(foreign.parents[1] / "lib")}
         environment.pop("XDG_CACHE_HOME", None)
-        runs.append(Run(site, folder / f"user{len(runs)}.log", command, env=environment,
-                        **{"cwd": home, **options}))
+        runs.append(Run(site, folder / f"{name}.log", command, env=environment, cwd=home,
+                        **options))
     for run in runs:
         run.finish()
-    first, second = (np.frombuffer((folder / f"home{i}/out/a/anatomy/labels.nii.gz").read_bytes(),
-                                   np.uint8) for i in (0, 1))
-    np.testing.assert_array_equal(first, second)
-    assert (folder / "home1/out/a/anatomy/labels.nii.gz").stat().st_uid == NOBODY
+    first, second = (folder / name / "out/a/anatomy/labels.nii.gz" for name, *_ in users)
+    assert (first.stat().st_uid, second.stat().st_uid) == (os.getuid(), NOBODY)
+    np.testing.assert_array_equal(*(nib.load(path).dataobj for path in (first, second)))
 
 
 def site_packages() -> str:
     return next(path for path in sys.path if path.endswith("site-packages"))
 
 
-def foreign_python(folder, site) -> Path:
+def foreign_python(folder) -> Path:
     """An interpreter that any user may run; the one of the tests may lie in a private folder."""
-    library = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}"
     home, base = folder / "python", Path(sys.base_prefix)
+    library = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}"
     shutil.copytree(base / library, home / library, ignore=shutil.ignore_patterns(
-        "site-packages", "test", "idlelib", "ensurepip", "*.a"))
+        "site-packages", "dist-packages", "test", "idlelib", "ensurepip", "config-*"))
+    for shared in base.glob("lib/libpython*.so*"):
+        shutil.copy(shared, home / "lib")
     (home / "bin").mkdir()
     shutil.copy(Path(sys._base_executable).resolve(), home / "bin" / "python3")
-    done = subprocess.run([home / "bin/python3", "-c", "import snakemake"], user=NOBODY,
-                          group=NOBODY, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": site_packages()})
+    done = subprocess.run([home / "bin/python3", "-c", "import yaml"], user=NOBODY, group=NOBODY,
+                          capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": site_packages(),
+                               "LD_LIBRARY_PATH": str(home / "lib")})
     if done.returncode:
         pytest.skip(f"no other user can run Python here: {done.stderr[-200:]}")
     return home / "bin" / "python3"
