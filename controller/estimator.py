@@ -51,7 +51,8 @@ class Estimate:
     target_dose : (n_v,) thermal dose of the target voxels by the estimated temperatures
         [CEM43 min].
     constraint_deviation : (n_c,) standard deviation of the error of `constraint_temperature` by
-        the filter's own covariance [K]; it grows while images are missing.
+        the filter's own covariance and what was found of the model's error [K]; it grows while
+        images are missing, and is a fraction of the heating where nothing is measured.
     constraint_dose : (n_c,) thermal dose of the constraint points [CEM43 min].
     gain : (n_foci,) by which factor each focus heats more than the model says.
     valid : whether the image of this time was used.
@@ -106,6 +107,7 @@ class KalmanFilter:
         self.gain, self._rows = gain.astype(np.float32), rows.astype(np.float32)
         self._all_rows = model.C.astype(np.float32)
         self._averaging, self._spread = averaging, (averaging > 0).astype(float).T.tocsr()
+        self._blind = np.asarray(self._spread.sum(axis=1)).ravel() == 0
         self._measured_baseline = averaging @ model.outputs.baseline
         self._error = np.zeros(len(rows))
         self._smoothing = np.where(np.isnan(thermometry.limit), settings.target_error_smoothing,
@@ -140,9 +142,10 @@ class KalmanFilter:
             self.state = self._led_on(self.state, self._last_power)
 
     def _take_in(self, innovation: np.ndarray, seen: np.ndarray) -> None:
-        change = self._gains.update(self._last_power, innovation)
-        self.state = (self.state + self.gain @ innovation.astype(np.float32)
-                      + self._learned @ (self._last_power * change))
+        self.state = self.state + self.gain @ innovation.astype(np.float32)
+        if not self._missed:  # otherwise the heat of several samples shows at once
+            change = self._gains.update(self._last_power, innovation)
+            self.state = self.state + self._learned @ (self._last_power * change)
         residual = innovation - self._rows @ (self.gain @ innovation.astype(np.float32))
         self._error += np.where(seen, self._smoothing * (residual - self._error), 0.0)
 
@@ -154,10 +157,12 @@ class KalmanFilter:
             temperature = self._temperatures(state)
             dose = dose + cem43(before, temperature, self.model.interval)
         trust = self._trust()
-        unsure = trust ** 2 * (self._passing + (STILL_WRONG * self._error) ** 2)
-        late = min(self._missed + len(self._powers), len(self._variance) - 1)
-        variance = self._variance[late] + (self._spread @ unsure)[self._constraint]
+        unsure = self._spread @ (trust ** 2 * (self._passing + (STILL_WRONG * self._error) ** 2))
+        unsure += self._blind * (self._settings.unmeasured_error
+                                 * (temperature - self.model.outputs.baseline)) ** 2
         c, v = self._constraint, self._target
+        late = min(self._missed + len(self._powers), len(self._variance) - 1)
+        variance = self._variance[late] + unsure[c]
         return Estimate(time, state, temperature[c], temperature[v], dose[v], np.sqrt(variance),
                         dose[c], self._gains.value, valid)
 

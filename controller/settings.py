@@ -86,6 +86,8 @@ class EstimatorSettings:
         common to all and of each by itself.  gain_walk : what is added in one sample.
     error_smoothing, target_error_smoothing : weight of a new residual in the model's error at a
         constraint point, and in the target, where it changes faster.
+    unmeasured_error : standard deviation of the model's error at a point that is never measured,
+        as a fraction of its heating.
     max_innovation : median innovation above which an image is not believed [K].
     """
 
@@ -97,6 +99,7 @@ class EstimatorSettings:
     gain_walk: float
     error_smoothing: float
     target_error_smoothing: float
+    unmeasured_error: float
     max_innovation: float
 
     @classmethod
@@ -105,6 +108,7 @@ class EstimatorSettings:
                    float(section["measurement_floor_k"]), float(section["gain_error"]),
                    float(section["focus_gain_error"]), float(section["gain_walk"]),
                    float(section["error_smoothing"]), float(section["target_error_smoothing"]),
+                   float(section["unmeasured_error_fraction"]),
                    float(section["max_innovation_k"]))
 
 

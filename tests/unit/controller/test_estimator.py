@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import scipy.linalg as la
@@ -148,7 +150,7 @@ def test_gains_are_those_of_the_full_second_stage():
     np.testing.assert_allclose(gains.update(u, innovation), expected, atol=1e-9)
 
 
-GAINS = EstimatorSettings(0.05, 0.02, 0.1, 0.3, 0.15, 1e-3, 0.05, 0.2, 5.0)
+GAINS = EstimatorSettings(0.05, 0.02, 0.1, 0.3, 0.15, 1e-3, 0.05, 0.2, 0.2, 5.0)
 
 
 def test_ten_seconds_without_images_are_survived(altered_patient, model, settings, thermometry):
@@ -189,3 +191,18 @@ def test_late_images_are_led_on_to_the_present(altered_patient, model, settings,
                                      KalmanFilter(model, settings, images, 15.0), images)
     assert _rms(filtered) < 0.15
     assert not estimates[1].valid and estimates[2].valid
+
+
+def test_points_without_a_signal_are_known_to_be_uncertain(small_rom, model, settings,
+                                                           treatment_config, altered_patient):
+    """Conductivity and perfusion wrong by half, and no signal outside of the target."""
+    rom = copy.deepcopy(small_rom)
+    rom.outputs.region = np.where(rom.outputs.target, "tumour", "fat")
+    section = {**treatment_config["thermometry"], "noise_c": 0.5, "no_signal_regions": ["fat"]}
+    images = Thermometry(ThermometrySettings.read(section), rom.outputs)
+    (filtered, _), estimates = _heat(altered_patient(conductivity=1.5, perfusion=1.5), model,
+                                     KalmanFilter(model, settings, images, 15.0), images)
+    error = np.abs(filtered[:, model.outputs.constraint])
+    deviation = np.array([estimate.constraint_deviation for estimate in estimates])
+    assert (error < 2 * deviation + 0.1).mean() > 0.8
+    assert _rms(filtered[:, model.outputs.target]) < 0.4
