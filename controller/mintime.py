@@ -28,6 +28,7 @@ from .settings import Prescription
 
 CYCLE = 5  # blocks
 SHORTEST = 8  # blocks
+LATER = 3  # blocks that a plan gets in a cycle when it falls short
 NEGLIGIBLE = 1e-3  # of full power
 
 
@@ -50,7 +51,8 @@ class MintimeController(Controller):
         self._volume = outputs.volume[outputs.target]
         self._sample, self._installed = 0, 0
         self._best, self._last_progress = 0.0, 0.0
-        self._theta, self._multiplier = first_plan(
+        # The block by which the first fraction of the target shall have its dose, from now on.
+        self._theta, self._multiplier, self._milestone = first_plan(
             model, self._samples, self._goal, (options["first_coverage"], prescription.coverage),
             options["preparation"], self._longest)
         self._begin_cycle(self._blocks.modal(np.zeros(len(model.A))), np.zeros(len(self._volume)))
@@ -89,10 +91,10 @@ class MintimeController(Controller):
         self._goal = replace(self._goal, room=self._room - self._limits.margin(self, estimate))
         start = self._blocks.modal(estimate.state)
         problem = self._problem(start, estimate.target_dose, multiplier)
-        if problem.coverage(theta ** 2) >= self.prescription.coverage:
-            length = len(theta) - 1
-        else:
-            length = len(theta) + 1 + CYCLE // 2
+        early, late = problem.coverage(theta ** 2, max(self._milestone, 0))
+        length = len(theta) + (-1 if late >= self.prescription.coverage else LATER)
+        if self._milestone > 0:
+            self._milestone += -1 if early >= self.options["first_coverage"] else LATER
         length = min(self._longest, max(SHORTEST, length))
         if length > len(theta):
             theta, multiplier = self._lengthened(problem, theta, multiplier, length)
@@ -124,5 +126,8 @@ class MintimeController(Controller):
         ahead = self._problem(states[:, -1], dose + now.block_dose(temperature).sum(axis=1),
                               multiplier)
         ahead.sharpness = SHARPEST
+        self._milestone -= CYCLE
+        if 0 < self._milestone < len(theta):
+            ahead.favour(self.options["first_coverage"], theta ** 2, self._milestone)
         self._problem_ahead, self._next = ahead, theta
         self._search = lbfgs(ahead, theta)

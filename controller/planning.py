@@ -5,6 +5,7 @@ cooling with the power off. With T the predicted temperatures at the ends of the
 at the end and D* the one that is planned for, it minimises
 
     sum_v w_v softplus(b log2(D* / D_v)) / b                undelivered dose, in doublings
+    + the same of the favoured voxels at a time before the end
     + rho / 2 sum_(c,i) max(0, T_ci - limit_c + m_ci / rho)^2     limits, augmented Lagrangian
     + penalties above the target's cap and above full power.
 
@@ -70,6 +71,7 @@ class PlanProblem:
     Attributes
     ----------
     weight : (n_v,) of each voxel.  sharpness : b.
+    early : (n_v,) weight of each voxel at the end of block `milestone` (0: at no such time).
     """
 
     def __init__(self, model: DiscreteModel, blocks: ModalModel, goal: Goal, start: np.ndarray,
@@ -83,6 +85,7 @@ class PlanProblem:
         volume = outputs.volume[self._target]
         self._volume = (volume / volume.sum()).astype(np.float32)
         self.weight, self.sharpness = self._volume, 1.0
+        self.early, self.milestone = np.zeros_like(self._volume), 0
         self._baseline = outputs.baseline[self._target].astype(np.float32)[:, None]
         self._room = goal.room.astype(np.float32)[:, None]
         self._first = self._excess(blocks.outputs(start[:, None])[self._target])
@@ -124,16 +127,27 @@ class PlanProblem:
         """(n_v,) dose after plan and cooling [CEM43 min]."""
         return self._dose + self.block_dose(self.predict(power)[0]).sum(axis=1)
 
-    def coverage(self, power: np.ndarray) -> float:
-        """Fraction of the target that has the planned dose after plan and cooling."""
-        return float(self._volume[self.final_dose(power) >= self._goal.dose].sum())
+    def coverage(self, power: np.ndarray, milestone: int = 0) -> tuple[float, float]:
+        """Fractions of the target that have the planned dose at the end of a block, and after plan
+        and cooling."""
+        doses = self.block_dose(self.predict(power)[0])
+        early = self._dose + doses[:, :milestone].sum(axis=1)
+        final = early + doses[:, milestone:].sum(axis=1)
+        return tuple(float(self._volume[dose >= self._goal.dose].sum())
+                     for dose in (early, final))
 
-    def favour(self, fraction: float, power: np.ndarray) -> None:
-        """Give all but the most heated `fraction` of the target little weight."""
-        order = np.argsort(-self.final_dose(power))
+    def favour(self, fraction: float, power: np.ndarray, milestone: int | None = None) -> None:
+        """Give all but the most heated `fraction` of the target little weight; with a milestone, at
+        the end of that block, and all of it the same at the end."""
+        doses = self.block_dose(self.predict(power)[0])
+        order = np.argsort(-(self._dose + doses[:, :milestone].sum(axis=1)))
         behind = order[np.cumsum(self._volume[order]) > fraction + SPARE]
-        self.weight = self._volume.copy()
-        self.weight[behind] *= REST
+        weight = self._volume.copy()
+        weight[behind] *= REST
+        if milestone is None:
+            self.weight = weight
+        else:
+            self.early, self.milestone = weight, milestone
 
     def need(self, power: np.ndarray) -> np.ndarray:
         """(n_foci,) shares, by how much each focus heats what a plan leaves without the dose."""
@@ -147,22 +161,35 @@ class PlanProblem:
         goal, power = self._goal, theta ** 2
         temperature, excess, _ = self.predict(power)
         doses, by_before, by_after = self._doses(temperature)
-        dose = self._dose + doses.sum(axis=1)
+        early = self._dose + doses[:, :self.milestone].sum(axis=1)
+        value, need = self._missing(early + doses[:, self.milestone:].sum(axis=1), self.weight)
+        for part in (by_before, by_after):
+            part *= need[:, None]
+        if self.milestone:
+            value_early, need_early = self._missing(early, self.early)
+            value += value_early
+            more = (1 + need_early / need)[:, None]
+            by_before[:, :self.milestone] *= more
+            by_after[:, :self.milestone] *= more
         by_after[:, :-1] += by_before[:, 1:]
-        missing = self.sharpness * np.log2(goal.dose / dose)
-        slope = self.weight / (1 + np.exp(np.minimum(-missing, 80)))
         over = np.maximum(excess + self.multiplier / PENALTY, 0)
         hot = np.maximum(temperature - np.float32(goal.cap), 0)
         surplus = np.maximum(power.sum(axis=1) - goal.max_power, 0)
-        value = float(self.weight @ np.logaddexp(0, missing)) / self.sharpness
         value += (PENALTY * np.vdot(over, over) + CAP_PENALTY * np.vdot(hot, hot)
                   + POWER_PENALTY * surplus @ surplus) / 2
         sensitivity = np.empty((len(excess) + len(doses), doses.shape[1]), dtype=np.float32)
         sensitivity[self._constraint] = PENALTY * over
-        need = (slope / (dose * np.float32(math.log(2)))).astype(np.float32)
-        sensitivity[self._target] = CAP_PENALTY * hot - need[:, None] * by_after
+        sensitivity[self._target] = CAP_PENALTY * hot - by_after
         gradient = self._blocks.adjoint(sensitivity)[:len(theta)] + POWER_PENALTY * surplus[:, None]
         return float(value), 2 * theta * gradient
+
+    def _missing(self, dose: np.ndarray, weight: np.ndarray) -> tuple[float, np.ndarray]:
+        """Undelivered dose in doublings, weighted, and (n_v,) its derivatives by the dose times
+        -1."""
+        missing = self.sharpness * np.log2(np.float32(self._goal.dose) / dose)
+        slope = weight / (1 + np.exp(np.minimum(-missing, 40)))  # never denormal
+        return (float(weight @ np.logaddexp(0, missing)) / self.sharpness,
+                (slope / (dose * np.float32(math.log(2)))).astype(np.float32))
 
     def update_multipliers(self, power: np.ndarray) -> None:
         """One step of the method of multipliers."""

@@ -20,7 +20,7 @@ ROUND = 300  # evaluations
 
 
 def first_plan(model: DiscreteModel, samples: int, goal: Goal, fractions: tuple[float, float],
-               rounds: int, longest: int) -> tuple[np.ndarray, np.ndarray]:
+               rounds: int, longest: int) -> tuple[np.ndarray, np.ndarray, int]:
     """A plan from the baseline that reaches first one fraction of the target in as short a time as
     it can, then another.
 
@@ -34,7 +34,8 @@ def first_plan(model: DiscreteModel, samples: int, goal: Goal, fractions: tuple[
 
     Returns
     -------
-    theta (N, n_foci), multipliers (n_c, N + coast).
+    theta (N, n_foci), multipliers (n_c, N + coast), blocks after which the first fraction has its
+    dose.
     """
     first, last = fractions
     desk = _Desk(model, 2 * samples, replace(goal, coast=math.ceil(goal.coast / 2)))
@@ -51,16 +52,16 @@ def first_plan(model: DiscreteModel, samples: int, goal: Goal, fractions: tuple[
     theta, multiplier = stretched(theta, multiplier, 2 * len(theta), goal.coast)
     for _ in range(rounds):
         reached, theta, multiplier = desk.improve(theta, multiplier, first)
-    rest = int(REST_S / desk.blocks.interval)
+    milestone, rest = len(theta), int(REST_S / desk.blocks.interval)
     for _ in range(rounds):
         if reached >= last:
             break
         share = desk.problem(multiplier).need(theta ** 2)
         theta, multiplier = lengthened(theta, multiplier, goal.coast, desk.lasting(
             share, max(0, min(rest, longest - len(theta)))))
-        reached, theta, multiplier = desk.improve(theta, multiplier, None)
+        reached, theta, multiplier = desk.improve(theta, multiplier, first, milestone)
         rest //= 2
-    return theta, multiplier
+    return theta, multiplier, milestone
 
 
 class _Desk:
@@ -78,17 +79,17 @@ class _Desk:
         problem.sharpness = self._sharpness
         return problem
 
-    def improve(self, theta, multiplier, fraction: float | None):
-        """(coverage, theta, multipliers) after `ROUND` evaluations, which favour the most heated
-        `fraction` of the target if one is given."""
+    def improve(self, theta, multiplier, fraction: float | None, milestone: int | None = None):
+        """(coverage, theta, multipliers) after `ROUND` evaluations; `fraction`, `milestone`: see
+        `PlanProblem.favour`."""
         problem = self.problem(multiplier)
         if fraction is not None:
-            problem.favour(fraction, theta ** 2)
+            problem.favour(fraction, theta ** 2, milestone)
         search = lbfgs(problem, theta)
         for _ in range(ROUND):
             theta = next(search, theta)
         problem.update_multipliers(theta ** 2)
-        reached = problem.coverage(theta ** 2)
+        _, reached = problem.coverage(theta ** 2)
         log.info("plan of %.0f s: %.1f %% of the target, limits exceeded by %.2f K",
                  len(theta) * self.blocks.interval, 100 * reached,
                  problem.predict(theta ** 2)[1].max(initial=0.0))

@@ -37,7 +37,10 @@ def test_truncation_is_the_shortest_within_its_error_bound(model):
         assert modal.error == pytest.approx((bound[modal.order - 1] - bound[modal.order]) / 2)
 
 
-def test_gradient_equals_differences(problem):
+@pytest.mark.parametrize("milestone", [0, 4])
+def test_gradient_equals_differences(problem, milestone):
+    if milestone:
+        problem.favour(0.5, np.full((6, 5), 1.0), milestone)
     rng = np.random.default_rng(2)
     theta, direction = rng.uniform(0.3, 1.8, (6, 5)), rng.standard_normal((6, 5))
     value, gradient = problem(theta)
@@ -45,6 +48,7 @@ def test_gradient_equals_differences(problem):
     slope = (problem(theta + step * direction)[0] - problem(theta - step * direction)[0]) / step / 2
     assert np.vdot(gradient, direction) == pytest.approx(slope, rel=0.01)
     assert value > 0
+    problem.milestone = 0
 
 
 def test_favoured_fraction_keeps_its_weight(problem):

@@ -1,0 +1,108 @@
+"""What makes `mintime` fast: the same treatment with one thing changed at a time.
+
+    python benchmarks/ablation.py results/PATIENT config/patients/PATIENT.yaml [NAME ...]
+
+Prints one line per variant (all of them, or those named). The patient is the reduced model itself,
+truncated to `ORDER` states, without noise: what is compared are plans and limits, in a fraction of
+the time that treatments of the finite-element patient take.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+from controller.dose import cem43  # noqa: E402
+from controller.estimator import Estimate  # noqa: E402
+from controller.mintime import MintimeController  # noqa: E402
+from controller.prediction import DiscreteModel  # noqa: E402
+from controller.record import covered  # noqa: E402
+from controller.settings import Prescription  # noqa: E402
+from hifuflow.artifacts import ReducedModel  # noqa: E402
+from hifuflow.config import load_patient  # noqa: E402
+
+ORDER = 500
+DEVIATION = 0.03  # of the estimate [K], as a Kalman filter has it with images of 0.5 K noise
+VARIANTS: dict[str, dict] = {
+    "as is": {},
+    "plan as long as 400 s": {"horizon_s": 400},
+    "plan not renewed": {"evaluations": 0},
+    "prepared a third as long": {"preparation": 1},
+    "blocks of 16 s": {"block_s": 16},
+    "no factor of dose": {"dose_factor": 1},
+    "no margin from the limits": {"margin_k": 0, "confidence": 0},
+    "cap 70 degC": {"max_target_c": 70},
+    "cap 60 degC": {"max_target_c": 60},
+    "all of the target at once": {"first_coverage": 0.99},
+    "one focus per sample": {"most_foci": 1},
+}
+
+
+class FewFoci(MintimeController):
+    """Only the `most_foci` foci with the highest planned power get any."""
+
+    def decide(self, estimate: Estimate) -> np.ndarray:
+        power = super().decide(estimate)
+        power[np.argsort(power)[:-self.options["most_foci"]]] = 0.0
+        return power
+
+
+def treat(model: DiscreteModel, controller, wanted: Prescription) -> dict:
+    """One treatment of the model by a controller that knows its state."""
+    outputs, state = model.outputs, np.zeros(len(model.A))
+    volume = outputs.volume[outputs.target]
+    temperature, dose, t90, over, energy, seconds = outputs.baseline, np.zeros(len(volume)), None, \
+        0.0, 0.0, []
+    time_now = 0.0
+    while time_now < wanted.max_time:
+        estimate = Estimate(time_now, state, temperature[outputs.constraint],
+                            temperature[outputs.target], dose,
+                            np.full(int(outputs.constraint.sum()), DEVIATION))
+        if controller.finished(estimate) or controller.unreachable:
+            break
+        started = time.perf_counter()
+        power = controller.decide(estimate)
+        seconds.append(time.perf_counter() - started)
+        state = model.A @ state + model.B @ power
+        before, temperature = temperature, model.C @ state + outputs.baseline
+        dose = dose + cem43(before[outputs.target], temperature[outputs.target], model.interval)
+        time_now += model.interval
+        over = max(over, (temperature - outputs.limit)[outputs.constraint].max())
+        energy += power.sum() * model.interval
+        if t90 is None and covered(dose, wanted.dose, volume) >= 0.9:
+            t90 = time_now
+    return {"T90 [s]": t90, "end [s]": time_now, "coverage": covered(dose, wanted.dose, volume),
+            "overshoot [K]": over, "energy [J]": energy,
+            "decision p50 [s]": np.percentile(seconds, 50),
+            "p99 [s]": np.percentile(seconds, 99)}
+
+
+def main() -> None:
+    folder, patient = Path(sys.argv[1]), load_patient(sys.argv[2])
+    rom = ReducedModel.load(folder / "reduction/rom.h5")
+    order = min(ORDER, rom.order)
+    rom = replace(rom, A=rom.A[:order, :order], B=rom.B[:order], C=rom.C[:, :order])
+    model = DiscreteModel.sampled(rom, patient.config["thermometry"]["interval_s"])
+    wanted = Prescription.read(patient.config["prescription"])
+    for name in sys.argv[3:] or VARIANTS:
+        started = time.process_time()
+        method = FewFoci if "most_foci" in VARIANTS[name] else MintimeController
+        found = treat(model, method(model, wanted, {**patient.config["mintime"],
+                                                    **VARIANTS[name]}), wanted)
+        cells = (f"{key} {value:.4g}" if value is not None else f"{key} -"
+                 for key, value in found.items())
+        print(name.ljust(28), " | ".join(cells), f"| CPU {time.process_time() - started:.0f} s",
+              flush=True)
+
+
+if __name__ == "__main__":
+    main()
