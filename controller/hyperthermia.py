@@ -45,9 +45,10 @@ class HyperthermiaController(Controller):
         self._modal = ModalModel(model, LIMIT_ERROR).part(np.flatnonzero(outputs.target))
         rate, inputs = self._modal.rate[:, None], self._modal.input
         last = max(TIMES, round(options["horizon_s"] / model.interval))
-        self._samples = np.linspace(last / TIMES, last, TIMES).round().astype(int)
-        self._responses = [self._modal.outputs((1 - rate ** k) / (1 - rate) * inputs).astype(float)
-                           for k in self._samples]
+        counts = np.linspace(last / TIMES, last, TIMES).round().astype(int)
+        self._decays = [self._modal.decay(count)[:, None] for count in counts]
+        self._responses = [self._modal.outputs((1 - decay) / (1 - rate) * inputs).astype(float)
+                           for decay in self._decays]
         square = sum(self._normal(response) for response in self._responses)
         self._ridge = RIDGE * np.trace(square) / len(square)
         self._factor = la.cholesky(square + self._ridge * np.eye(len(square)))
@@ -65,8 +66,8 @@ class HyperthermiaController(Controller):
         state = self._modal.modal(estimate.state)[:, None]
         offset = estimate.target_temperature - self._modal.outputs(state)[:, 0]
         wanted = self._ridge * self._lasting
-        for k, response in zip(self._samples, self._responses, strict=True):
-            free = self._modal.outputs(self._modal.rate[:, None] ** k * state)[:, 0] + offset
+        for decay, response in zip(self._decays, self._responses, strict=True):
+            free = self._modal.outputs(decay * state)[:, 0] + offset
             wanted = wanted + response.T @ (self._weight * (self._wanted - free))
         planned, _ = nnls(self._factor, la.solve_triangular(self._factor, wanted, trans="T"))
         return self._limits.keep(self, planned, estimate)

@@ -49,7 +49,7 @@ class Limits:
         last = max(2, round(AHEAD_S / model.interval))
         self.samples = np.unique(np.geomspace(1, last, TIMES).round().astype(int))
         # What a state leaves in each mode after so many samples.
-        self._decay = modal.rate[:, None] ** (self.samples - 1)
+        self._decay = np.column_stack([modal.decay(count - 1) for count in self.samples])
         self.truncation = modal.error * max_power
         # Temperatures [K/W] after a sample of each focus: of every point at every time, one row
         # each, and of the target's voxels at the end of the sample.

@@ -187,7 +187,7 @@ class PlanProblem:
         """Undelivered dose in doublings, weighted, and (n_v,) its derivatives by the dose times
         -1."""
         missing = self.sharpness * np.log2(np.float32(self._goal.dose) / dose)
-        slope = weight / (1 + np.exp(np.minimum(-missing, 40)))  # never denormal
+        slope = weight / (1 + np.exp(np.minimum(-missing, 20)))  # never denormal
         return (float(weight @ np.logaddexp(0, missing)) / self.sharpness,
                 (slope / (dose * np.float32(math.log(2)))).astype(np.float32))
 

@@ -10,9 +10,9 @@ import scipy.linalg as la
 
 from hifuflow.artifacts import Outputs, ReducedModel
 
-# Added to modal states, so that what has decayed does not become denormal: arithmetic with such
-# numbers takes a hundred times as long.
-NORMAL = np.complex64(1e-25 + 1e-25j)
+# Arithmetic with denormal numbers takes a hundred times as long. What has decayed is kept above
+# them by adding `NORMAL` to modal states, and rates below `LEAST_RATE` count as zero.
+NORMAL, LEAST_RATE = np.complex64(1e-22 + 1e-22j), 1e-12
 
 
 @dataclass
@@ -90,7 +90,8 @@ class ModalModel:
         self._pair = rate.imag > 0
         rows = np.where(self._pair, 2 * rows, rows)
         growth = sum(rate ** k for k in range(samples))
-        self.rate = (rate ** samples).astype(np.complex64)
+        self._growth = rate
+        self.rate = self.decay(samples)
         self.input = (growth[:, None] * weights).astype(np.complex64)
         self._real = np.ascontiguousarray(rows.real, dtype=np.float32)
         self._imaginary = np.ascontiguousarray(rows.imag[:, self._pair], dtype=np.float32)
@@ -99,6 +100,13 @@ class ModalModel:
     def modal(self, state: np.ndarray) -> np.ndarray:
         """Modal coordinates of a state of the reduced model."""
         return (self._from_state @ state[:self.order]).astype(np.complex64)
+
+    def decay(self, samples: int) -> np.ndarray:
+        """What is left of each mode after so many samples."""
+        left = (self._growth ** samples).astype(np.complex64)
+        left.real[np.abs(left.real) < LEAST_RATE] = 0
+        left.imag[np.abs(left.imag) < LEAST_RATE] = 0
+        return left
 
     def part(self, rows: np.ndarray) -> ModalModel:
         """The same model with some of its outputs."""
