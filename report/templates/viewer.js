@@ -3,10 +3,16 @@
 (async () => {
   const $ = (id) => document.getElementById(id);
   const unpack = async (id) => {
-    const bytes = Uint8Array.from(atob($(id).textContent.trim()), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return new Response(stream);
+    const packed = await fetch(`data:;base64,${$(id).textContent.trim()}`);
+    return new Response(packed.body.pipeThrough(new DecompressionStream("deflate")));
   };
+  // First the page, then the library that draws on it.
+  if (document.readyState !== "complete")
+    await new Promise((resolve) => addEventListener("load", resolve, { once: true }));
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  const library = document.createElement("script");
+  library.textContent = $("plotly").textContent;
+  document.head.append(library);
   const content = await (await unpack("figures")).json();
   const figures = content.figures, viewer = content.viewer;
   const buffer = viewer ? await (await unpack("frames")).arrayBuffer() : null;
