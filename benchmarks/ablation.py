@@ -30,7 +30,7 @@ from controller.settings import Prescription  # noqa: E402
 from hifuflow.artifacts import ReducedModel  # noqa: E402
 from hifuflow.config import load_patient  # noqa: E402
 
-ORDER = 500
+ORDER, LONGEST_S = 500, 3600.0
 DEVIATION = 0.03  # of the estimate [K], as a Kalman filter has it with images of 0.5 K noise
 VARIANTS: dict[str, dict] = {
     "as is": {},
@@ -60,9 +60,8 @@ def treat(model: DiscreteModel, controller, wanted: Prescription) -> dict:
     """One treatment of the model by a controller that knows its state."""
     outputs, state = model.outputs, np.zeros(len(model.A))
     volume = outputs.volume[outputs.target]
-    temperature, dose, t90, over, energy, seconds = outputs.baseline, np.zeros(len(volume)), None, \
-        0.0, 0.0, []
-    time_now = 0.0
+    temperature, dose = outputs.baseline, np.zeros(len(volume))
+    t90, time_now, over, energy, seconds = None, 0.0, 0.0, 0.0, []
     while time_now < wanted.max_time:
         estimate = Estimate(time_now, state, temperature[outputs.constraint],
                             temperature[outputs.target], dose,
@@ -92,7 +91,7 @@ def main() -> None:
     order = min(ORDER, rom.order)
     rom = replace(rom, A=rom.A[:order, :order], B=rom.B[:order], C=rom.C[:, :order])
     model = DiscreteModel.sampled(rom, patient.config["thermometry"]["interval_s"])
-    wanted = Prescription.read(patient.config["prescription"])
+    wanted = replace(Prescription.read(patient.config["prescription"]), max_time=LONGEST_S)
     for name in sys.argv[3:] or VARIANTS:
         started = time.process_time()
         method = FewFoci if "most_foci" in VARIANTS[name] else MintimeController

@@ -5,8 +5,8 @@ target, the part that takes least, as soon as it can, and after that the rest. D
 the plan is renewed in cycles of `CYCLE` blocks: the next one starts from the predicted end of the
 cycle and gets a fixed number of evaluations per sample, so a decision always takes the same time.
 Each sample the planned powers are cut down to what the limits allow (`limits`), judged from the
-present estimate. The dose is planned, and the treatment ends, with the factor `dose_factor` over
-the prescribed one, for what the estimate of a voxel's dose may be wrong by.
+present estimate. The treatment ends when enough of the target is believed to have `finish_factor`
+times the dose, for what the estimate may be wrong by; the plan aims at `dose_factor` times.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class MintimeController(Controller):
         self._theta, self._multiplier, self._milestone = first_plan(
             model, self._samples, self._goal, (options["first_coverage"], prescription.coverage),
             options["preparation"], self._longest)
-        self._begin_cycle(self._blocks.modal(np.zeros(len(model.A))), np.zeros(len(self._volume)))
+        problem = self._problem(self._blocks.modal(np.zeros(len(model.A))),
+                                np.zeros(len(self._volume)), self._multiplier)
+        self._begin_cycle(problem, problem.doses(self._theta ** 2, self._milestone))
 
     def decide(self, estimate: Estimate) -> np.ndarray:
         self._watch_progress(estimate)
@@ -69,11 +71,15 @@ class MintimeController(Controller):
         return self._limits.keep(self, planned, estimate)
 
     def finished(self, estimate: Estimate) -> bool:
-        return covered(estimate.target_dose, self._goal.dose,
-                       self._volume) >= self.prescription.coverage - 1e-12
+        return self._treated(estimate) >= self.prescription.coverage - 1e-12
+
+    def _treated(self, estimate: Estimate) -> float:
+        """Fraction of the target that is surely treated."""
+        return covered(estimate.target_dose,
+                       self.options["finish_factor"] * self.prescription.dose, self._volume)
 
     def _watch_progress(self, estimate: Estimate) -> None:
-        reached = covered(estimate.target_dose, self._goal.dose, self._volume)
+        reached = self._treated(estimate)
         if reached > self._best:
             self._best, self._last_progress = reached, estimate.time
         elif estimate.time - self._last_progress > self.options["patience_s"]:
@@ -89,31 +95,32 @@ class MintimeController(Controller):
         multiplier = self._problem_ahead.multiplier
         # What the limits will be judged with.
         self._goal = replace(self._goal, room=self._room - self._limits.margin(self, estimate))
-        start = self._blocks.modal(estimate.state)
-        problem = self._problem(start, estimate.target_dose, multiplier)
-        early, late = problem.coverage(theta ** 2, max(self._milestone, 0))
+        problem = self._problem(self._blocks.modal(estimate.state), estimate.target_dose,
+                                multiplier)
+        doses = problem.doses(theta ** 2, max(self._milestone, 0))
+        early, late = (problem.coverage(dose) for dose in doses)
         length = len(theta) + (-1 if late >= self.prescription.coverage else LATER)
         if self._milestone > 0:
             self._milestone += -1 if early >= self.options["first_coverage"] else LATER
         length = min(self._longest, max(SHORTEST, length))
         if length > len(theta):
-            theta, multiplier = self._lengthened(problem, theta, multiplier, length)
+            theta, multiplier = self._lengthened(problem, theta, multiplier, length, doses[1])
         elif length < len(theta):
             theta, multiplier = stretched(theta, multiplier, length, self._goal.coast)
         self._theta, self._multiplier = theta, multiplier
         self._installed = self._sample
-        self._begin_cycle(start, estimate.target_dose)
+        self._begin_cycle(problem, doses)
 
-    def _lengthened(self, problem: PlanProblem, theta, multiplier, length: int):
+    def _lengthened(self, problem: PlanProblem, theta, multiplier, length: int, dose):
         """The plan with more blocks, for what it leaves without the dose."""
-        share, extra = problem.need(theta ** 2), length - len(theta)
+        share, extra = problem.need(dose), length - len(theta)
         lasting = lasting_power(self.model, self._blocks, self._goal, share)
         return lengthened(theta, multiplier, self._goal.coast,
                           lasting * share * uneven(extra, len(share)))
 
-    def _begin_cycle(self, start, dose) -> None:
-        """Set up the plan that takes over after this cycle."""
-        now = self._problem(start, dose, self._multiplier)
+    def _begin_cycle(self, now: PlanProblem, doses) -> None:
+        """Set up the plan that takes over after this cycle; `doses` (n_v,) that the present one
+        reaches at its milestone and at its end."""
         power = self._theta ** 2
         power[power < NEGLIGIBLE * self.prescription.max_power] = 0.0
         self._plan = np.vstack([power, np.zeros((max(0, CYCLE - len(power)), power.shape[1]))])
@@ -121,13 +128,13 @@ class MintimeController(Controller):
         theta, multiplier = self._theta[CYCLE:], self._multiplier[:, CYCLE:]
         if len(theta) < SHORTEST:
             theta, multiplier = self._lengthened(now, self._theta, self._multiplier,
-                                                 CYCLE + SHORTEST)
+                                                 CYCLE + SHORTEST, doses[1])
             theta, multiplier = theta[CYCLE:], multiplier[:, CYCLE:]
-        ahead = self._problem(states[:, -1], dose + now.block_dose(temperature).sum(axis=1),
+        ahead = self._problem(states[:, -1], now.dose + now.block_dose(temperature).sum(axis=1),
                               multiplier)
         ahead.sharpness = SHARPEST
         self._milestone -= CYCLE
         if 0 < self._milestone < len(theta):
-            ahead.favour(self.options["first_coverage"], theta ** 2, self._milestone)
+            ahead.favour(self.options["first_coverage"], doses[0], self._milestone)
         self._problem_ahead, self._next = ahead, theta
         self._search = lbfgs(ahead, theta)

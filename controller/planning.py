@@ -71,6 +71,7 @@ class PlanProblem:
     Attributes
     ----------
     weight : (n_v,) of each voxel.  sharpness : b.
+    dose : (n_v,) so far.
     early : (n_v,) weight of each voxel at the end of block `milestone` (0: at no such time).
     """
 
@@ -78,7 +79,7 @@ class PlanProblem:
                  dose: np.ndarray, multiplier: np.ndarray):
         outputs = model.outputs
         self._blocks, self._goal, self._start = blocks, goal, start
-        self._dose = dose.astype(np.float32) + np.float32(LEAST_DOSE)
+        self.dose = dose.astype(np.float32) + np.float32(LEAST_DOSE)
         self.multiplier = multiplier
         self._constraint, self._target = (np.flatnonzero(rows) for rows in
                                           (outputs.constraint, outputs.target))
@@ -102,13 +103,13 @@ class PlanProblem:
     def block_dose(self, temperature: np.ndarray) -> np.ndarray:
         """(n_v, N + coast) dose of each block [CEM43 min]; R = 0.5 throughout, to keep it
         differentiable."""
-        return self._doses(temperature)[0]
+        return self._dose_and_slopes(temperature)[0]
 
     def _excess(self, rise: np.ndarray) -> np.ndarray:
         """Temperatures above 43 degC of rises above the baseline [K], cut off at the highest."""
         return np.minimum(rise + (self._baseline - np.float32(BREAK)), np.float32(HOTTEST_EXCESS))
 
-    def _doses(self, temperature: np.ndarray):
+    def _dose_and_slopes(self, temperature: np.ndarray):
         """Dose of each block, and its derivatives by the temperatures at its two ends."""
         excess = np.hstack([self._first, self._excess(temperature - self._baseline)])
         rate = np.exp2(excess) * np.float32(self._blocks.interval / SECONDS_PER_MINUTE)
@@ -123,35 +124,31 @@ class PlanProblem:
         np.copyto(by_after, slope * after, where=flat)
         return dose, by_before, by_after
 
-    def final_dose(self, power: np.ndarray) -> np.ndarray:
-        """(n_v,) dose after plan and cooling [CEM43 min]."""
-        return self._dose + self.block_dose(self.predict(power)[0]).sum(axis=1)
-
-    def coverage(self, power: np.ndarray, milestone: int = 0) -> tuple[float, float]:
-        """Fractions of the target that have the planned dose at the end of a block, and after plan
-        and cooling."""
+    def doses(self, power: np.ndarray, milestone: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """(n_v,) doses at the end of a block, and after plan and cooling [CEM43 min]."""
         doses = self.block_dose(self.predict(power)[0])
-        early = self._dose + doses[:, :milestone].sum(axis=1)
-        final = early + doses[:, milestone:].sum(axis=1)
-        return tuple(float(self._volume[dose >= self._goal.dose].sum())
-                     for dose in (early, final))
+        early = self.dose + doses[:, :milestone].sum(axis=1)
+        return early, early + doses[:, milestone:].sum(axis=1)
 
-    def favour(self, fraction: float, power: np.ndarray, milestone: int | None = None) -> None:
-        """Give all but the most heated `fraction` of the target little weight; with a milestone, at
-        the end of that block, and all of it the same at the end."""
-        doses = self.block_dose(self.predict(power)[0])
-        order = np.argsort(-(self._dose + doses[:, :milestone].sum(axis=1)))
+    def coverage(self, dose: np.ndarray) -> float:
+        """Fraction of the target that has the planned dose."""
+        return float(self._volume[dose >= self._goal.dose].sum())
+
+    def favour(self, fraction: float, dose: np.ndarray, milestone: int = 0) -> None:
+        """Give all but the `fraction` of the target with the highest doses (n_v,) little weight:
+        at the end of the block `milestone` if there is one, and else at the end of the plan."""
+        order = np.argsort(-dose)
         behind = order[np.cumsum(self._volume[order]) > fraction + SPARE]
         weight = self._volume.copy()
         weight[behind] *= REST
-        if milestone is None:
-            self.weight = weight
-        else:
+        if milestone:
             self.early, self.milestone = weight, milestone
+        else:
+            self.weight = weight
 
-    def need(self, power: np.ndarray) -> np.ndarray:
-        """(n_foci,) shares, by how much each focus heats what a plan leaves without the dose."""
-        missing = self._volume * (self.final_dose(power) < self._goal.dose)
+    def need(self, dose: np.ndarray) -> np.ndarray:
+        """(n_foci,) shares, by how much each focus heats what has not got its dose (n_v,)."""
+        missing = self._volume * (dose < self._goal.dose)
         heating = self._blocks.outputs(self._blocks.input)[self._target]
         share = (missing @ heating).clip(0) ** 2 + 1e-9
         return share / share.sum()
@@ -160,8 +157,8 @@ class PlanProblem:
         """Value and gradient at theta (N, n_foci)."""
         goal, power = self._goal, theta ** 2
         temperature, excess, _ = self.predict(power)
-        doses, by_before, by_after = self._doses(temperature)
-        early = self._dose + doses[:, :self.milestone].sum(axis=1)
+        doses, by_before, by_after = self._dose_and_slopes(temperature)
+        early = self.dose + doses[:, :self.milestone].sum(axis=1)
         value, need = self._missing(early + doses[:, self.milestone:].sum(axis=1), self.weight)
         for part in (by_before, by_after):
             part *= need[:, None]

@@ -56,7 +56,8 @@ def first_plan(model: DiscreteModel, samples: int, goal: Goal, fractions: tuple[
     for _ in range(rounds):
         if reached >= last:
             break
-        share = desk.problem(multiplier).need(theta ** 2)
+        problem = desk.problem(multiplier)
+        share = problem.need(problem.doses(theta ** 2)[1])
         theta, multiplier = lengthened(theta, multiplier, goal.coast, desk.lasting(
             share, max(0, min(rest, longest - len(theta)))))
         reached, theta, multiplier = desk.improve(theta, multiplier, first, milestone)
@@ -79,17 +80,18 @@ class _Desk:
         problem.sharpness = self._sharpness
         return problem
 
-    def improve(self, theta, multiplier, fraction: float | None, milestone: int | None = None):
+    def improve(self, theta, multiplier, fraction: float | None, milestone: int = 0):
         """(coverage, theta, multipliers) after `ROUND` evaluations; `fraction`, `milestone`: see
         `PlanProblem.favour`."""
         problem = self.problem(multiplier)
         if fraction is not None:
-            problem.favour(fraction, theta ** 2, milestone)
+            early, final = problem.doses(theta ** 2, milestone)
+            problem.favour(fraction, early if milestone else final, milestone)
         search = lbfgs(problem, theta)
         for _ in range(ROUND):
             theta = next(search, theta)
         problem.update_multipliers(theta ** 2)
-        _, reached = problem.coverage(theta ** 2)
+        reached = problem.coverage(problem.doses(theta ** 2)[1])
         log.info("plan of %.0f s: %.1f %% of the target, limits exceeded by %.2f K",
                  len(theta) * self.blocks.interval, 100 * reached,
                  problem.predict(theta ** 2)[1].max(initial=0.0))

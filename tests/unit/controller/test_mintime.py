@@ -107,6 +107,15 @@ def test_solver_failure_switches_the_power_off_and_is_logged(model, mintime_conf
     assert controller.take_notes() == ["power off: no solution"]
 
 
+def test_finished_when_the_dose_is_sure(model, mintime_config):
+    controller = MintimeController(model, FULL, {**mintime_config["options"], "preparation": 1,
+                                                 "finish_factor": 1.1})
+    estimate = _estimate(model, np.zeros(len(model.A)))
+    for factor, finished in ((1.0, False), (1.09, False), (1.11, True)):
+        estimate.target_dose[:] = 240.0 * factor
+        assert controller.finished(estimate) == finished
+
+
 def test_same_estimates_same_decisions(model, mintime_config):
     """A decision depends on nothing but estimates: not on time that passes, not on chance."""
     runs = []
