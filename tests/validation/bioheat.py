@@ -11,6 +11,7 @@ import gmsh
 import numpy as np
 import scipy.sparse as sp
 import skfem
+from dolfinx import fem as dolfinx_fem
 from dolfinx import mesh as dmesh
 from run import ROOT, Check, at_most, run_patient, within
 from scipy.integrate import quad
@@ -229,10 +230,15 @@ def _voxel_rises(folder: Path, model: BioheatModel, powers, interval):
     config = load_patient(REFERENCE).section("assemble", "plant")
     shape, spacing = heating.q.shape[1:], heating.affine[0, 0]
     centre = np.indices(shape).reshape(3, -1).T * spacing + heating.affine[:3, 3]
-    index = np.rint(anatomy.index(centre)).astype(int)
-    labels = np.where(np.all((index >= 0) & (index < anatomy.labels.shape), axis=1),
-                      anatomy.labels[tuple(np.clip(index, 0, np.array(anatomy.labels.shape)
-                                                   - 1).T)], 0).reshape(shape)
+    # The body is that of the mesh, so that both have the skin at the same place to half a voxel.
+    mesh = read_mesh(folder / "mesh" / "plant.msh")
+    evaluator = PointEvaluator(dolfinx_fem.functionspace(mesh.domain, ("Lagrange", 2)))
+    nearest = distance_transform_edt(anatomy.labels == 0, return_distances=False,
+                                     return_indices=True)
+    index = np.clip(np.rint(anatomy.index(centre)).astype(int), 0,
+                    np.array(anatomy.labels.shape) - 1)
+    labels = anatomy.labels[tuple(nearest[(slice(None), *index.T)])]
+    labels = np.where(evaluator.locate(centre).distance == 0, labels, 0).reshape(shape)
     blood = config["blood"]["specific_heat_j_kg_k"]
     tables = [anatomy.table({name: value(tissue) for name, tissue in config["tissues"].items()},
                             0.0) for value in (
