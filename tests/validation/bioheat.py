@@ -228,32 +228,45 @@ def _voxel_rises(folder: Path, model: BioheatModel, powers, interval):
     anatomy, heating = (Anatomy.load(folder / "anatomy"),
                         Heating.load(folder / "acoustics" / "heating.h5"))
     config = load_patient(REFERENCE).section("assemble", "plant")
-    shape, spacing = heating.q.shape[1:], heating.affine[0, 0]
-    centre = np.indices(shape).reshape(3, -1).T * spacing + heating.affine[:3, 3]
-    # The body is that of the mesh, so that both have the skin at the same place to half a voxel.
-    mesh = read_mesh(folder / "mesh" / "plant.msh")
-    evaluator = PointEvaluator(dolfinx_fem.functionspace(mesh.domain, ("Lagrange", 2)))
-    nearest = distance_transform_edt(anatomy.labels == 0, return_distances=False,
-                                     return_indices=True)
-    index = np.clip(np.rint(anatomy.index(centre)).astype(int), 0,
-                    np.array(anatomy.labels.shape) - 1)
-    labels = anatomy.labels[tuple(nearest[(slice(None), *index.T)])]
-    labels = np.where(evaluator.locate(centre).distance == 0, labels, 0).reshape(shape)
+    # One voxel more on every side, as the skin may lie at the end of the heating's grid.
+    shape, spacing = np.array(heating.q.shape[1:]) + 2, heating.affine[0, 0]
+    origin = heating.affine[:3, 3] - spacing
+    centre = np.indices(shape).reshape(3, -1).T * spacing + origin
+    labels, water = (part.reshape(shape) for part in _labels_in_mesh(
+        anatomy, folder / "mesh" / "plant.msh", centre))
     blood = config["blood"]["specific_heat_j_kg_k"]
     tables = [anatomy.table({name: value(tissue) for name, tissue in config["tissues"].items()},
                             0.0) for value in (
         lambda t: t["density_kg_m3"] * t["specific_heat_j_kg_k"],
         lambda t: t["conductivity_w_m_k"], lambda t: t["perfusion_kg_m3_s"] * blood)]
-    solver = VoxelBioheat(*(table[labels] for table in tables), spacing)
-    at, rises = (anatomy.position(model.voxels.index) - heating.affine[:3, 3]) / spacing, []
+    solver = VoxelBioheat(*(table[labels] for table in tables), water, spacing)
+    at, rises = (anatomy.position(model.voxels.index) - origin) / spacing, []
     for sample, power in enumerate(powers):
         q = np.zeros(shape, dtype=np.float32)
         for focus in np.flatnonzero(power):
-            q += np.float32(power[focus]) * heating.q[focus]
+            q[1:-1, 1:-1, 1:-1] += np.float32(power[focus]) * heating.q[focus]
         solver.advance(q, interval)
         if sample + 1 in PROBES:
             rises.append(solver.at(at))
     return np.array(rises)
+
+
+def _labels_in_mesh(anatomy: Anatomy, mesh_path: Path, centre):
+    """(n,) labels at points, and where there is water; the body is the mesh's, so that both models
+    have the skin at the same place to half a voxel. Only points near the labelled surface are
+    looked up in the mesh. What is behind the cut is no water."""
+    mesh = read_mesh(mesh_path)
+    evaluator = PointEvaluator(dolfinx_fem.functionspace(mesh.domain, ("Lagrange", 2)))
+    index = tuple(np.clip(np.rint(anatomy.index(centre)).astype(int), 0,
+                          np.array(anatomy.labels.shape) - 1).T)
+    outside, nearest = distance_transform_edt(anatomy.labels == 0, return_indices=True)
+    inside = distance_transform_edt(anatomy.labels > 0)[index]
+    body = inside > 0
+    close = np.flatnonzero((outside[index] < 2) & (inside < 2))
+    body[close] = evaluator.locate(centre[close]).distance == 0
+    behind = ~anatomy.coupling[index] & (anatomy.labels[index] == 0)
+    return (np.where(body, anatomy.labels[tuple(nearest[(slice(None), *index)])], 0),
+            ~body & ~behind)
 
 
 def _against_voxels(model: BioheatModel, anatomy: Anatomy, powers, rises, voxel) -> list[Check]:

@@ -2,8 +2,8 @@
 
     rho c dT/dt = div(k grad T) - w (T - T_a) + Q
 
-Fluxes between voxels with harmonic means of k; the skin's faces are held at the arterial
-temperature, the grid's ends are insulated. Heun's method with steps below its stability limit.
+Fluxes between voxels with harmonic means of k; faces towards water are held at the arterial
+temperature, all others are insulated. Heun's method with steps below its stability limit.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ class VoxelBioheat:
     Parameters
     ----------
     capacity, conductivity, perfusion : (nx, ny, nz) rho c, k, w; 0 conductivity outside the body.
+    water : (nx, ny, nz) bool; where the body has these for neighbours, its faces are held.
     spacing : edge of a voxel [m].
     """
 
-    def __init__(self, capacity, conductivity, perfusion, spacing: float):
+    def __init__(self, capacity, conductivity, perfusion, water, spacing: float):
         body = conductivity > 0
         self.number = np.full(body.shape, -1)
         self.number[body] = np.arange(body.sum())
@@ -31,7 +32,7 @@ class VoxelBioheat:
             low, high = ([slice(None)] * 3 for _ in range(2))
             low[axis], high[axis] = slice(None, -1), slice(1, None)
             for here, there in ((tuple(low), tuple(high)), (tuple(high), tuple(low))):
-                inner, outer = body[here] & body[there], body[here] & ~body[there]
+                inner, outer = body[here] & body[there], body[here] & water[there]
                 own = self.number[here]
                 pair = 2 / (1 / k[here][inner] + 1 / k[there][inner]) / spacing**2
                 rows.append(own[inner])
