@@ -227,7 +227,8 @@ def draw() -> None:
                                   ("treatment_s", "600 s of treatment, 300 steps", "^")):
         axes[0].loglog(unknowns, [float(row[column]) for row in rows], marker=marker, label=label)
     axes[0].set(xlabel="unknowns", ylabel="CPU seconds")
-    axes[0].legend(frameon=False)
+    axes[0].set_ylim(top=3e4)
+    axes[0].legend(frameon=False, loc="upper left")
     axes[1].loglog(unknowns, [float(row["peak_gb"]) for row in rows], marker="o", color="0.3")
     axes[1].set(xlabel="unknowns", ylabel="peak memory [GB]")
     for axis in axes:
