@@ -6,24 +6,24 @@ import numpy as np
 
 from .style import INK, MUTED, SERIES, new_figure, panel, style
 
-PANELS = (("time_to_t90_s", "Time to 90 % of the target", "time (s)", 1),
-          ("coverage", "Coverage at the end", "fraction of the target", 1),
-          ("max_overshoot_k", "Limit exceeded by", "temperature (K)", 1),
-          ("damaged_normal_volume_m3", "Normal tissue at 240 CEM43", "volume (ml)", 1e6))
+PANELS = (("time_to_t90_s", "90 % treated", "time (s)", 1),
+          ("coverage", "Coverage", "fraction of the target", 1),
+          ("max_overshoot_k", "Limit exceeded", "temperature (K)", 1),
+          ("damaged_normal_volume_m3", "Damaged tissue", "volume outside (ml)", 1e6))
 
 
 def ensemble_distributions(ensembles: dict):
     """One panel for each number: a mark for every draw over the fraction of draws up to it.
 
-    Draws in which the number does not exist (a time that was never reached) keep the curve from
-    reaching 1.
+    Damaged tissue is normal tissue at 240 CEM43. Draws in which the number does not exist (a time
+    that was never reached) keep the curve from reaching 1.
 
     Parameters
     ----------
     ensembles : controller -> content of `ensemble/{controller}.json`.
     """
     with style():
-        figure = new_figure(2.2)
+        figure = new_figure(2.4)
         axes = figure.subplots(1, len(PANELS), sharey=True)
         for ax, letter, (name, title, label, scale) in zip(axes, "abcd", PANELS, strict=True):
             for colour, (controller, content) in zip(SERIES, ensembles.items(), strict=False):
@@ -38,5 +38,6 @@ def ensemble_distributions(ensembles: dict):
             panel(ax, letter, title)
         axes[0].set_ylabel("fraction of the draws", color=INK)
         axes[0].set_ylim(0, 1.03)
-        axes[0].legend(loc="lower right")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center",
+                      ncols=len(ensembles))
         return figure
