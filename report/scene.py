@@ -30,6 +30,7 @@ OVERLAY = [[0, "rgba(255,255,255,0)"], [0.08, "rgba(253,227,180,0.55)"],
            [0.8, "rgba(156,42,40,0.96)"], [1, "rgba(74,18,54,1)"]]
 ROOM = [[0, "#c9dced"], [0.5, "#56b4e9"], [0.857, "#0072b2"], [0.858, "#d55e00"], [1, "#d55e00"]]
 AXES = "xyz"
+ZOOM = 1.4
 PLANES = {2: "axial", 1: "coronal", 0: "sagittal"}
 
 
@@ -90,14 +91,18 @@ def view3d(inputs: ReportInputs, box) -> go.Figure:
     figure.update_layout(
         height=560, margin={"l": 0, "r": 0, "t": 0, "b": 0},
         legend={"orientation": "h", "y": 0, "yanchor": "top"},
-        scene={"aspectmode": "data",
-               "camera": {"up": _vector(up), "eye": _vector(eye)},
+        scene={"aspectmode": "manual", "aspectratio": _aspect(low, high),
+               "camera": {"up": _vector(up), "eye": _vector(eye),
+                          "projection": {"type": "orthographic"}},
                **{f"{name}axis": {"title": {"text": label}, "range": [a, b]}
                   for name, label, a, b in zip(AXES, labels, low, high, strict=True)}})
     body = _millimetres(anatomy.position(np.argwhere(anatomy.body_mask)))
-    figure.update_layout(meta={
-        "near": np.column_stack([low, high]).round(2).tolist(),
-        "whole": np.column_stack([body.min(axis=0) - 5, body.max(axis=0) + 5]).round(2).tolist()})
+    figure.update_layout(meta={name: {
+        **{f"scene.{axis}axis.range": [float(a), float(b)]
+           for axis, a, b in zip(AXES, start, end, strict=True)},
+        "scene.aspectratio": _aspect(start, end)}
+        for name, start, end in (("near", low, high),
+                                 ("whole", body.min(axis=0) - 5, body.max(axis=0) + 5))})
     return figure
 
 
@@ -167,6 +172,11 @@ def _points(figure, name, points, word, marker) -> None:
     figure.add_scatter3d(x=x, y=y, z=z, mode="markers", name=name, marker=marker,
                          text=[f"{word} {n}" for n in range(1, len(points) + 1)],
                          hovertemplate="%{text}<br>%{x:.1f}, %{y:.1f}, %{z:.1f} mm<extra></extra>")
+
+
+def _aspect(low, high) -> dict:
+    """Edges of the box in the window: true to scale, the longest one `ZOOM`."""
+    return _vector(ZOOM * (high - low) / (high - low).max())
 
 
 def _millimetres(points) -> np.ndarray:
