@@ -170,7 +170,8 @@ def _pack_lesion(packed, name, trajectory, anatomy, box, dose) -> None:
         counts += len(points), len(cells)
     points = np.rint(np.vstack(vertices) * anatomy.spacing / LENGTH_STEP)
     packed.put(f"{name}.vertices", np.clip(points, 0, 65535).astype(np.uint16))
-    packed.put(f"{name}.faces", np.vstack(faces).astype(np.uint32))
+    corner = np.uint16 if max(row[2] for row in starts) < 2**16 else np.uint32
+    packed.put(f"{name}.faces", np.vstack(faces).astype(corner))
     packed.put(f"{name}.lesion", np.array(starts, dtype=np.int32))
 
 

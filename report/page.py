@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from hifuflow.job import Progress, atomic
@@ -119,7 +118,7 @@ def _live(inputs: ReportInputs) -> dict:
     plain = {name: json.loads(figure.update_layout(template="none").to_json())
              for name, figure in figures.items()}
     content = json.dumps({"figures": plain, "viewer": viewer}, allow_nan=False)
-    return {"live": set(figures), "viewer": viewer, "plotly": Markup(get_plotlyjs()),
+    return {"live": set(figures), "viewer": viewer, "plotly": _deflated(get_plotlyjs().encode()),
             "live_data": _deflated(content.encode()), "frame_data": _deflated(frames)}
 
 

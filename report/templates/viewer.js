@@ -11,7 +11,7 @@
     await new Promise((resolve) => addEventListener("load", resolve, { once: true }));
   await new Promise((resolve) => setTimeout(resolve, 30));
   const library = document.createElement("script");
-  library.textContent = $("plotly").textContent;
+  library.textContent = await (await unpack("plotly")).text();
   document.head.append(library);
   const content = await (await unpack("figures")).json();
   const figures = content.figures, viewer = content.viewer;
@@ -41,20 +41,13 @@
   };
   const options = { responsive: true, displaylogo: false, displayModeBar: "hover",
     modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage"] };
-  const fitting = (ratio, place) => {
-    const part = Math.min(1, place.clientWidth / 720);
-    return { x: part * ratio.x, y: part * ratio.y, z: part * ratio.z };
-  };
   const draw = async (place) => {
     const name = place.dataset.figure, figure = figures[name];
     const narrow = place.clientWidth < 480;
     const layout = theme(figure.layout);
     if (layout.margin === undefined)
       layout.margin = { l: narrow ? 48 : 70, r: 12, t: narrow ? 76 : 40, b: 44 };
-    if (layout.scene) {
-      layout.scene.aspectratio = fitting(layout.scene.aspectratio, place);
-      if (narrow) layout.height = 400;
-    }
+    if (layout.scene) layout.height = Math.min(layout.height, 1.15 * place.clientWidth);
     layout.dragmode = layout.scene ? "orbit" : narrow ? false : "zoom";
     await Plotly.react(place, figure.data, layout, options);
     place.parentElement.classList.add("drawn");
@@ -195,9 +188,7 @@
       input.addEventListener("change", () => { state.shown = input.value; legend(); refresh(); });
     for (const input of document.querySelectorAll("input[name=extent]"))
       input.addEventListener("change", () => {
-        const change = place("scene").layout.meta[input.value], ratio = change["scene.aspectratio"];
-        Plotly.relayout(place("scene"),
-          { ...change, "scene.aspectratio": fitting(ratio, place("scene")) });
+        Plotly.relayout(place("scene"), place("scene").layout.meta[input.value]);
       });
     legend();
     describe();
