@@ -33,7 +33,7 @@ def describe(path, quality_table: Callable) -> str:
     if not path.exists():
         raise InputError("no such file", file=path)
     size = "" if path.is_dir() else f"  ({path.stat().st_size / 1e6:.2f} MB)"
-    if path.name.endswith(".h5"):
+    if path.name.endswith((".h5", ".vtkhdf")):
         lines = _read(_hdf5, path)
     elif path.name.endswith(".json"):
         lines = _read(_json, path)
@@ -104,7 +104,7 @@ def _image(path):
     except InputError as error:
         if error.problem != "not a known kind of image":
             raise
-        kinds = f".h5, .json, {', '.join(MESHES)}, {FORMATS}"
+        kinds = f".h5, .vtkhdf, .json, {', '.join(MESHES)}, {FORMATS}"
         raise InputError(error.problem, file=path, allowed=kinds) from error
     layers = image.layers()
     edges = " x ".join(f"{edge * 1e3:.4g}" for edge in image.spacing)

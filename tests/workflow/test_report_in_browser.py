@@ -9,7 +9,10 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
                 None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open the page with: "
                                 "apt-get install chromium")
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESKTOP = pytest.param(({"width": 1280, "height": 900}, "light"), id="desktop")
+PHONE = pytest.param(({"width": 390, "height": 844}, "dark"), id="phone")
+everywhere = pytest.mark.parametrize("page", [DESKTOP, PHONE], indirect=True, scope="module")
+desktop = pytest.mark.parametrize("page", [DESKTOP], indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +25,7 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(params=[(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"],
-                scope="module")
+@pytest.fixture(scope="module")
 def page(request, browser, coarse_run):
     """The page, scrolled through once, with all that it complained about or asked for."""
     size, scheme = request.param
@@ -44,6 +46,7 @@ def page(request, browser, coarse_run):
     context.close()
 
 
+@everywhere
 def test_every_figure_is_drawn_without_complaint_or_network(page):
     names = page.eval_on_selector_all("[data-figure]", "all => all.map(one => one.dataset.figure)")
     assert {"scene", "slice0", "slice1", "slice2", "course_paper", "course_mintime",
@@ -55,6 +58,7 @@ def test_every_figure_is_drawn_without_complaint_or_network(page):
     assert asked == []
 
 
+@everywhere
 def test_nothing_is_wider_than_the_window(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
 
@@ -64,6 +68,7 @@ def picture(page, name):
     return page.query_selector(f"[data-figure={name}]").screenshot()
 
 
+@desktop
 def test_slider_moves_text_and_pictures_by_keyboard(page):
     slider = page.query_selector("#time")
     names = ("scene", "slice0", "slice2", "course_paper")
@@ -81,6 +86,7 @@ def test_slider_moves_text_and_pictures_by_keyboard(page):
                          ".data.find(t => t.name === 'lesion').x.length") == 0
 
 
+@desktop
 def test_controller_and_quantity_can_be_chosen(page):
     page.query_selector("#time").focus()
     page.keyboard.press("End")
@@ -95,6 +101,7 @@ def test_controller_and_quantity_can_be_chosen(page):
     assert picture(page, "slice0") != other
 
 
+@desktop
 def test_print_shows_the_still_figures(page):
     page.emulate_media(media="print")
     still = page.query_selector_all("figure .picture img")

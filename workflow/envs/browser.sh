@@ -7,6 +7,7 @@ done
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "set-up: installing Chromium for the tests of the report (a minute or two)" >&2
     export DEBIAN_FRONTEND=noninteractive
+    mkdir -p .tools
     { apt-get update && apt-get install -y --no-install-recommends \
         -o DPkg::Lock::Timeout=600 chromium; } >.tools/browser.log 2>&1 </dev/null && exit 0
     echo "set-up: that failed (see .tools/browser.log)" >&2
