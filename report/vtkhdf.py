@@ -7,16 +7,14 @@ in VTK's documentation, version 2.2, unstructured grid with temporal data and a 
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
 from hifuflow.artifacts import Anatomy, BioheatModel, Trajectory
 from hifuflow.errors import InputError
-from hifuflow.job import atomic
+from hifuflow.hdf5 import create, put
 from hifuflow.mesh_file import read_mesh_file
-from hifuflow.provenance import created_by
 
 QUADRATIC_TETRAHEDRON = 24  # VTK's number; corners first, then the middles of these edges
 EDGES = np.array([(0, 1), (1, 2), (2, 0), (0, 3), (1, 3), (2, 3)])
@@ -25,7 +23,7 @@ LOWEST_DOSE = 1e-3  # CEM43 min; doses are interpolated as logarithms above it
 
 
 def write_vtkhdf(path, mesh_path, model: BioheatModel, anatomy: Anatomy, trajectory: Trajectory,
-                 boundary: dict) -> None:
+                 boundary: dict, patient: str, config_sha256: str) -> None:
     """Write the snapshots of a treatment on the plant's mesh.
 
     Point data `temperature` [degC] and `dose` [CEM43 min]; cell data `region`, the label in
@@ -52,15 +50,14 @@ def write_vtkhdf(path, mesh_path, model: BioheatModel, anatomy: Anatomy, traject
     temperature[:, node] = trajectory.snapshot_temperature
     labels = {name: region["label"] for name, region in anatomy.regions.items()}
     region = np.array([labels[mesh.names[int(tag)]] for tag in mesh.tags], dtype=np.int16)
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with create(path, "treatment_mesh", patient, config_sha256) as file:
         root = file.create_group("VTKHDF")
         root.attrs["Version"] = (2, 2)
         root.attrs.create("Type", b"UnstructuredGrid", dtype="S16")
-        file.attrs["created_by"] = created_by()
         _write_mesh(root, points, cells, region)
         _write_steps(root, trajectory.snapshot_t, {
-            "temperature": (temperature, "degC"),
-            "dose": (_node_dose(points, anatomy, trajectory), "CEM43 min")})
+            "temperature": (temperature, "degC", "temperature of the patient"),
+            "dose": (_node_dose(points, anatomy, trajectory), "min", "thermal dose CEM43")})
 
 
 def quadratic(points: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,12 +115,13 @@ def _write_mesh(root, points, cells, region) -> None:
     n_cells, per_cell = cells.shape
     for name, value in (("NumberOfPoints", len(points)), ("NumberOfCells", n_cells),
                         ("NumberOfConnectivityIds", cells.size)):
-        root.create_dataset(name, data=np.array([value], dtype=np.int64))
-    root.create_dataset("Points", data=points)
-    root.create_dataset("Connectivity", data=cells.ravel().astype(np.int64))
-    root.create_dataset("Offsets", data=per_cell * np.arange(n_cells + 1, dtype=np.int64))
-    root.create_dataset("Types", data=np.full(n_cells, QUADRATIC_TETRAHEDRON, dtype=np.uint8))
-    root.create_group("CellData").create_dataset("region", data=region)
+        _put_numbers(root, name, [value], "size of the one part")
+    put(root, "Points", points, "m", "nodes of the finite elements")
+    _put_numbers(root, "Connectivity", cells.ravel(), "nodes of each cell")
+    _put_numbers(root, "Offsets", per_cell * np.arange(n_cells + 1), "where each cell starts")
+    put(root, "Types", np.full(n_cells, QUADRATIC_TETRAHEDRON, dtype=np.uint8), "1",
+        "VTK's number of the kind of cell")
+    put(root.create_group("CellData"), "region", region, "1", "label in anatomy/labels.nii.gz")
 
 
 def _write_steps(root, times, fields: dict) -> None:
@@ -131,18 +129,20 @@ def _write_steps(root, times, fields: dict) -> None:
     n = len(times)
     steps = root.create_group("Steps")
     steps.attrs["NSteps"] = n
-    steps.create_dataset("Values", data=np.asarray(times, dtype=float))
+    put(steps, "Values", np.asarray(times, dtype=float), "s", "time of each step")
     for name in ("PartOffsets", "PointOffsets"):
-        steps.create_dataset(name, data=np.zeros(n, dtype=np.int64))
-    steps.create_dataset("NumberOfParts", data=np.ones(n, dtype=np.int64))
+        _put_numbers(steps, name, np.zeros(n), "every step reads the same mesh")
+    _put_numbers(steps, "NumberOfParts", np.ones(n), "every step has one part")
     for name in ("CellOffsets", "ConnectivityIdOffsets"):
-        steps.create_dataset(name, data=np.zeros((n, 1), dtype=np.int64))
-    cell_data = steps.create_group("CellDataOffsets")
-    cell_data.create_dataset("region", data=np.zeros(n, dtype=np.int64))
+        _put_numbers(steps, name, np.zeros((n, 1)), "every step reads the same mesh")
+    _put_numbers(steps.create_group("CellDataOffsets"), "region", np.zeros(n),
+                 "every step reads the same regions")
     point_data, offsets = root.create_group("PointData"), steps.create_group("PointDataOffsets")
-    for name, (values, units) in fields.items():
-        data = point_data.create_dataset(name, data=values.ravel(), compression="gzip",
-                                         compression_opts=4, shuffle=True,
-                                         chunks=(values.shape[1],))
-        data.attrs["units"] = units
-        offsets.create_dataset(name, data=values.shape[1] * np.arange(n, dtype=np.int64))
+    for name, (values, units, description) in fields.items():
+        put(point_data, name, values.ravel(), units, f"{description}, step after step",
+            compression="gzip", compression_opts=4, shuffle=True, chunks=(values.shape[1],))
+        _put_numbers(offsets, name, values.shape[1] * np.arange(n), "where each step starts")
+
+
+def _put_numbers(group, name: str, values, description: str) -> None:
+    put(group, name, np.asarray(values, dtype=np.int64), "1", description)

@@ -41,7 +41,8 @@ def hdf5(coarse_run):
 
 
 @pytest.mark.parametrize("name", ["acoustics/heating.h5", "fem/control.h5", "fem/plant.h5",
-                                  "reduction/rom.h5", "control/paper/trajectory.h5"])
+                                  "reduction/rom.h5", "control/paper/trajectory.h5",
+                                  "export/treatment.vtkhdf"])
 def test_every_hdf5_file_says_where_it_is_from_and_in_which_units(hdf5, name):
     file = hdf5(name)
     assert set(file.attrs) >= {"artifact", "schema_version", "patient", "created_by",

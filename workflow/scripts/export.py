@@ -2,6 +2,7 @@ from pathlib import Path
 
 from hifuflow.artifacts import Anatomy, BioheatModel, Trajectory
 from hifuflow.job import job
+from hifuflow.provenance import config_hash
 from report.export import export_images, export_segments, export_series
 from report.vtkhdf import write_vtkhdf
 
@@ -13,4 +14,4 @@ with job(f"export {snakemake.wildcards.controller}", snakemake.log[0]):
     export_segments(anatomy, trajectory, config["dose_cem43_min"], source, made.segments)
     export_series(trajectory, made.series)
     write_vtkhdf(made.mesh, given.mesh, BioheatModel.load(given.plant), anatomy, trajectory,
-                 config["boundary"])
+                 config["boundary"], snakemake.wildcards.patient, config_hash(config))
