@@ -30,6 +30,8 @@ from hifuflow.job import DONE, read_json  # noqa: E402
 RECORD = ROOT / "benchmarks" / "resources.csv"
 MODELS = ("control", "plant")
 NEGLIGIBLE = {"memory_mb": 50, "cpu_s": 10}  # starting Python and loading libraries varies as much
+# Jobs whose cost differs from that of the others of their rule.
+APART = {("control", "mintime"), ("mesh", "control")}
 # The sizes that each rule's memory and CPU time grow with.
 TERMS = {
     "anatomy": (("base", "source_mb"), ("base", "source_mb")),
@@ -86,8 +88,8 @@ def fit(rows: list[dict]) -> dict:
     """Coefficients of every rule that has been measured."""
     groups: dict[str, list] = {}
     for row in rows:
-        own = row["rule"] == "control" and row["part"] != "paper"  # a controller of its own cost
-        groups.setdefault(f"control_{row['part']}" if own else row["rule"], []).append(row)
+        groups.setdefault(f"{row['rule']}_{row['part']}" if (row["rule"], row["part"]) in APART
+                          else row["rule"], []).append(row)
     return {name: {what: _coefficients(group, what, terms)
                    for what, terms in zip(("memory_mb", "cpu_s"), TERMS[re.split("_", name)[0]],
                                           strict=True)}

@@ -35,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=20)
+    parser.add_argument("--until", nargs="+", default=["all"], help="last rules, for a shorter run")
     parser.add_argument("--reference", type=Path, default=ROOT / "results" / "breast_reference")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -43,9 +44,10 @@ def main() -> None:
         (folder / "patients").mkdir()
         for patient in ("first", *names):
             shutil.copy(SMALL, folder / "patients" / f"{patient}.yaml")
-        run(folder, ["first"], "first", "--cores", "2")  # compiles the forms, warms the caches
-        alone = run(folder, names, "alone", "--cores", "1")
-        both = run(folder, names, "both", "--cores", "2")
+        until = ("--until", *arguments.until)
+        run(folder, ["first"], "first", "--cores", "2", *until)  # compiles forms, warms the caches
+        alone, _ = run(folder, names, "alone", "--cores", "1", *until)
+        both, _ = run(folder, names, "both", "--cores", "2", *until)
         done = jobs(folder / "alone")
         print(f"{len(names)} small patients, {len(done)} jobs: one after the other {alone:.0f} s, "
               f"on two cores {both:.0f} s, {alone / both:.2f} times (goal {GOAL})")
@@ -54,11 +56,12 @@ def main() -> None:
         if reason is None:
             cluster = slurm_cluster.Slurm(folder / "slurm")
             try:
-                queued = run(folder, names[:1], "queued", *SLURM)
+                queued, said = run(folder, names[:1], "queued", *SLURM, *until)
             finally:
                 cluster.stop()
-            local = run(folder, names[:1], "local", "--cores", "2")
-            overhead["SLURM, per submitted job"] = (queued - local) / CHAIN
+            local, _ = run(folder, names[:1], "local", "--cores", "2", *until)
+            submitted = min(said.count("submitted with SLURM jobid"), CHAIN)
+            overhead["SLURM, per submitted job"] = (queued - local) / submitted
         for what, seconds in overhead.items():
             print(f"{what}: {seconds:.1f} s beside its work")
         if reason:
@@ -67,8 +70,8 @@ def main() -> None:
         extrapolate(arguments.reference, max(overhead.values()))
 
 
-def run(folder: Path, names, results: str, *options) -> float:
-    """Seconds on the clock that a run of these patients takes."""
+def run(folder: Path, names, results: str, *options) -> tuple[float, str]:
+    """Seconds on the clock that a run of these patients takes, and what it prints."""
     command = [sys.executable, "-m", "snakemake", *options, "--config",
                f"patients=[{','.join(names)}]", f"patients_dir={folder / 'patients'}",
                f"results_dir={folder / results}"]
@@ -77,7 +80,7 @@ def run(folder: Path, names, results: str, *options) -> float:
                           stdin=subprocess.DEVNULL)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, done.stdout + done.stderr
 
 
 def jobs(results: Path) -> list[dict]:

@@ -16,8 +16,8 @@ def test_killed_run_resumes(checkout, coarse_run, patients_dir):
     shutil.copytree(coarse_run, folder)
     for name in ("reduction", "control", "export", "report"):  # what is still to be done
         shutil.rmtree(folder / name)
-    command = checkout.command("--until", "control", patients_dir=patients_dir,
-                               results_dir="killed")
+    command = checkout.command("killed/breast_small/control/paper/trajectory.h5",
+                               patients_dir=patients_dir, results_dir="killed")
     process = subprocess.Popen(command, cwd=checkout.folder, env=checkout.environment,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                start_new_session=True)
