@@ -34,9 +34,9 @@ NEGLIGIBLE = {"memory_mb": 50, "cpu_s": 10}  # starting Python and loading libra
 APART = {("control", "mintime"), ("mesh", "control")}
 # The sizes that each rule's memory and CPU time grow with.
 TERMS = {
-    "anatomy": (("base", "source_mb"), ("base", "source_mb")),
-    "constraints": (("base", "source_mb"), ("base", "source_mb")),
-    "plan": (("base", "source_mb"), ("base", "source_mb")),
+    "anatomy": (("base", "mvoxels"), ("base", "mvoxels")),
+    "constraints": (("base", "mvoxels"), ("base", "mvoxels")),
+    "plan": (("base", "mvoxels"), ("base", "mvoxels")),
     "mesh": (("base", "kcells"), ("base", "kcells")),
     "heating": (("base", "mcells_beam", "mcells_beam_foci"), ("base", "mcells_beam_foci")),
     "assemble": (("base", "kcells", "mcells_beam_foci"), ("base", "kcells43")),

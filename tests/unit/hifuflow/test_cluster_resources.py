@@ -3,6 +3,8 @@
 import importlib.util
 from math import inf
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from hifuflow import resources
@@ -71,3 +73,12 @@ def test_plan_and_anatomy_replace_what_is_assumed(tmp_path):
     wave = patient.water["speed_of_sound_m_s"] / 1e6
     assert size["mcells_beam"] == pytest.approx(3e-4 / (wave / 2) ** 3 / 1e6)
     assert size["mcells_beam_foci"] == pytest.approx(2 * size["mcells_beam"])
+
+
+def test_voxels_are_those_of_the_source(tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((50, 40, 30), np.uint8), np.eye(4)), tmp_path / "a.nii.gz")
+    (tmp_path / "broken.nii.gz").write_bytes(b"\x1f\x8b no such thing")
+    (tmp_path / "b.nrrd").write_bytes(bytes(3000))
+    voxels = [resources._million_voxels(str(tmp_path / name))
+              for name in ("a.nii.gz", "broken.nii.gz", "b.nrrd")]
+    assert voxels == pytest.approx([0.06, 0, 0.0015])
