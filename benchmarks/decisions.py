@@ -31,12 +31,14 @@ from hifuflow.config import load_patient  # noqa: E402
 SIZES = {"45 foci x 209 constraints": (45, 209, 1316, 400),
          "500 foci x 5,000 constraints": (500, 5000, 5000, 400)}
 BLOCKS, SAMPLES = 150, 60
+START_W = 5.5
 INTERVAL, BASELINE, LIMIT = 2.0, 37.0, 43.0
 
 
 def synthetic(n_foci: int, n_constraints: int, n_voxels: int, order: int) -> DiscreteModel:
     """Places p_i with rates from 1/1000 to 1/s; focus j heats them by exp(-|p_i - f_j|^2 / 2 s^2),
-    a point x feels them by exp(-|x - p_i|^2 / 2 s_i^2), wider the slower they are."""
+    a point x feels them by exp(-|x - p_i|^2 / 2 s_i^2), wider the slower they are. A lasting power
+    of 1 W, even over the foci, raises the hottest constraint point by 1 K."""
     rng = np.random.default_rng(0)
     ball = rng.standard_normal((order + n_foci + n_voxels, 3))
     ball *= 10e-3 * rng.uniform(size=(len(ball), 1)) ** (1 / 3) / np.linalg.norm(
@@ -54,7 +56,9 @@ def synthetic(n_foci: int, n_constraints: int, n_voxels: int, order: int) -> Dis
     outputs = Outputs(np.where(is_target, "target", "constraint"), points,
                       np.where(is_target, 1e-9, 0.0), np.full(len(points), BASELINE),
                       np.where(is_target, np.nan, LIMIT))
-    return DiscreteModel(np.diag(np.exp(-rate * INTERVAL)), 0.02 * held[:, None] * heating, rows,
+    inputs = held[:, None] * heating
+    lasting = rows[:n_constraints] @ (inputs.mean(axis=1) / -np.expm1(-rate * INTERVAL))
+    return DiscreteModel(np.diag(np.exp(-rate * INTERVAL)), inputs / lasting.max(), rows,
                          INTERVAL, outputs, foci, np.zeros(order))
 
 
@@ -64,12 +68,14 @@ def decisions(model: DiscreteModel, options: dict) -> np.ndarray:
 
     def unprepared(model, samples, goal, fractions, rounds, longest):
         shape = BLOCKS, len(model.foci)
-        theta = np.sqrt(5.0 / shape[1] * uneven(*shape))
+        theta = np.sqrt(wanted.max_power / shape[1] * uneven(*shape))
         return theta, np.zeros((len(goal.room), BLOCKS + goal.coast), np.float32), BLOCKS // 2
 
     mintime.first_plan = unprepared
     controller = mintime.MintimeController(model, wanted, options)
-    state, seconds = np.zeros(len(model.A)), []
+    # Near the limits, so that a good part of the decisions has to cut the plan.
+    state = START_W * model.B.mean(axis=1) / (1 - np.diag(model.A))
+    seconds = []
     dose = np.zeros(int(outputs.target.sum()))
     for k in range(SAMPLES):
         temperature = model.C @ state + outputs.baseline
