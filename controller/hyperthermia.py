@@ -42,7 +42,8 @@ class HyperthermiaController(Controller):
         outputs = model.outputs
         volume = outputs.volume[outputs.target]
         self._weight, self._wanted = volume / volume.sum(), options["temperature_c"]
-        self._limits = Limits(model, LIMIT_ERROR, options["max_target_c"], prescription.max_power)
+        self._limits = Limits(model, LIMIT_ERROR, options["max_target_c"],
+                              prescription.max_power, options["heating_doubt"])
         self._modal = ModalModel(model, LIMIT_ERROR).part(np.flatnonzero(outputs.target))
         rate, inputs = self._modal.rate[:, None], self._modal.input
         last = max(TIMES, round(options["horizon_s"] / model.interval))

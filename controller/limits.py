@@ -37,9 +37,11 @@ class Limits:
     ----------
     model : the reduced model.  error : allowed error bound of its truncation [K/W].
     cap : highest temperature of the target [degC].  max_power : full power [W].
+    doubt : fraction by which the constraint points may be heated more than the model says.
     """
 
-    def __init__(self, model: DiscreteModel, error: float, cap: float, max_power: float):
+    def __init__(self, model: DiscreteModel, error: float, cap: float, max_power: float,
+                 doubt: float = 0.0):
         self._modal = modal = ModalModel(model, error)
         self._max_power = max_power
         outputs = model.outputs
@@ -54,7 +56,7 @@ class Limits:
         # Temperatures [K/W] after a sample of each focus: of every point at every time, one row
         # each, and of the target's voxels at the end of the sample.
         points = modal.part(self._constraint)
-        self._response = np.concatenate(
+        self._response = (1 + np.float32(doubt)) * np.concatenate(
             [points.outputs(modal.input * decay[:, None]) for decay in self._decay.T])
         self._heating = modal.part(self._target).outputs(modal.input)
         self._points, self._voxels = points, modal.part(self._target)

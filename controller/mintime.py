@@ -41,7 +41,7 @@ class MintimeController(Controller):
         self._samples = max(1, round(options["block_s"] / model.interval))
         self._blocks = ModalModel(model, PLAN_ERROR, self._samples)
         self._limits = Limits(model, LIMIT_ERROR, options["max_target_c"],
-                              prescription.max_power)
+                              prescription.max_power, options["heating_doubt"])
         interval = self._blocks.interval
         self._room = (outputs.limit - outputs.baseline)[outputs.constraint]
         self._goal = Goal(prescription.dose * options["dose_factor"],

@@ -63,6 +63,12 @@ def test_margin_and_full_power_are_kept(two_foci):
     np.testing.assert_allclose(found, [6, 0], atol=1e-3)
 
 
+def test_doubt_of_the_heating_leaves_room(two_foci):
+    limits = Limits(two_foci, 0.0, 85.0, 40.0, 0.25)
+    found = limits.allowed(np.array([30.0, 0.0]), _estimate(two_foci, np.zeros(2)), np.zeros(1))
+    np.testing.assert_allclose(found, [6 / 0.3 / 1.25, 0], atol=2e-3)
+
+
 def test_allowed_power_is_the_most_that_keeps_every_limit_ever_after(model):
     """Against one linear program with all rows, from the model sample by sample."""
     limits = Limits(model, 0.0, 60.0, 400.0)
