@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 from scipy import ndimage
@@ -15,6 +15,7 @@ from hifuflow.job import Progress, log
 from .angular_spectrum import Balance
 from .beams import Beam, prepare_beams
 from .grid import check_grid, sample_medium
+from .steering import steering_map
 from .storage import HELD, choose_box, rounded
 from .transducer import Transducer
 
@@ -64,8 +65,10 @@ def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dic
                          file=config["file"], key="tissues.*.absorption_np_m_mhz", value=0,
                          allowed="> 0 in the body")
     beams, march = prepare_beams(plan, device, grid, medium, tissues["water"], config, threads)
-    return _Foci(plan, device, grid, march, beams, config, threads).heating(
+    heating = _Foci(plan, device, grid, march, beams, config, threads).heating(
         allocate or (lambda shape: np.empty(shape, np.float32)))
+    return replace(heating, steering=steering_map(plan, device,
+                                                  tissues["water"]["speed_of_sound_m_s"]))
 
 
 class _Foci:

@@ -29,7 +29,7 @@ def rayleigh_pressure(transducer: Transducer, focus, points, power: float, densi
     (n,) complex pressure [Pa].
     """
     k = transducer.wavenumber(speed)
-    sources, areas = _disc_points(transducer, points_per_disc)
+    sources, areas = disc_points(transducer, points_per_disc)
     drive = areas * np.repeat(transducer.drive(focus, speed), len(areas) // len(transducer.radii))
     scale = -1j * k / (2 * pi) * transducer.surface_pressure(power, density, speed)
     points = np.asarray(points, dtype=float)
@@ -42,7 +42,7 @@ def rayleigh_pressure(transducer: Transducer, focus, points, power: float, densi
     return scale * pressure
 
 
-def _disc_points(transducer: Transducer, count: int) -> tuple[np.ndarray, np.ndarray]:
+def disc_points(transducer: Transducer, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Quadrature on every disc: points (n_discs * n, 3) and their areas (n_discs * n,).
 
     n is about `count`: rings at Gauss-Legendre nodes of the squared radius, with equally spaced

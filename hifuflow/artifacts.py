@@ -212,6 +212,10 @@ class Heating:
     absorbed_fraction : (n_foci,) integral of q over the body at 1 W [W/W], never above 1.
     frequency_hz, transducer : attributes.
     balance : where each focus's power goes: name -> (n_foci,) [W/W].
+    steering : focal gain in water of an array that steers, else empty: `gain` (2, n_axial,
+        n_lateral) intensity of a focus steered there over that of the geometric focus `focus_m`
+        (3,), on the planes of the beam and each of two directions `across` (2, 3); `lateral_m`,
+        `axial_m` distances from it; `limit_m` (2,) of steering, lateral and axial.
     """
 
     q: np.ndarray | h5py.Dataset
@@ -222,6 +226,7 @@ class Heating:
     frequency_hz: float
     transducer: str
     balance: dict = field(default_factory=dict)
+    steering: dict = field(default_factory=dict)
 
     def save(self, path, patient: str, config_sha256: str) -> None:
         with HeatingFile.create(path, patient, config_sha256) as file:
@@ -241,7 +246,8 @@ class Heating:
             names = ("affine", "foci", "focal_pressure_pa", "absorbed_fraction")
             yield cls(file["q"], *(file[name][:] for name in names),
                       float(file.attrs["frequency_hz"]), str(file.attrs["transducer"]),
-                      {name: values[:] for name, values in file["balance"].items()})
+                      *({name: values[:] for name, values in file.get(group, {}).items()}
+                        for group in ("balance", "steering")))
 
 
 @dataclass
@@ -278,6 +284,10 @@ class HeatingFile:
         group = file.create_group("balance")
         for name, values in heating.balance.items():
             put(group, name, values, "1", f"power {name} over acoustic power")
+        group = file.create_group("steering")
+        for name, values in heating.steering.items():
+            put(group, name, values, "m" if name.endswith("_m") else "1",
+                f"{name.removesuffix('_m')} of the map of focal gain in water")
 
 
 @dataclass

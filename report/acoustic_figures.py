@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.colors import Normalize
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from hifuflow.artifacts import Heating
 from hifuflow.errors import InputError
@@ -17,6 +17,8 @@ from .style import (
     HEAT,
     INK,
     MUTED,
+    ORANGE,
+    PAPER,
     SKY,
     TARGET,
     VERMILION,
@@ -34,6 +36,7 @@ GAIN = DEPTH.reversed()
 SHARES = {"absorbed": "heat in the body", "transmitted": "leaves behind it",
           "sideways": "leaves sideways", "reflected": "reflected",
           "scattered": "lost otherwise"}
+GAINS = (0.25, 0.5, 0.75, 0.9, 1.1)  # contours of the steering map
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 ENLARGED = 3  # half width of the enlarged focal plane, in widths of the focus
 
@@ -204,6 +207,43 @@ def focal_gain(path, apex, axis, view: View):
         panel(panels[1], "b", "Against steering")
         _power_shares(panels[2], balance)
         panel(panels[2], "c", "Where the power goes")
+        return figure
+
+
+def steering_gain(path, plan, view: View):
+    """Intensity in water of a focus over that of the unsteered one, against where it is steered.
+
+    On two planes through the array's axis, with the planned foci seen from the side and the
+    limits of steering; None for a transducer that does not steer.
+    """
+    with open_artifact(path, "heating") as file:
+        steering = {name: values[:] for name, values in file.get("steering", {}).items()}
+    if not steering:
+        return None
+    lateral, axial, limit = (steering[f"{name}_m"] * 1e3 for name in ("lateral", "axial", "limit"))
+    steered = (plan.foci - plan.apex_shift - steering["focus_m"]) * 1e3
+    with style():
+        figure = new_figure(1.0 + 2.9 * axial[-1] / lateral[-1])
+        for ax, gain, across, letter in zip(figure.subplots(1, 2, sharey=True), steering["gain"],
+                                            steering["across"], "ab", strict=True):
+            drawn = ax.pcolormesh(lateral, axial, gain, cmap=DEPTH, vmin=0,
+                                  vmax=steering["gain"].max(), shading="gouraud",
+                                  gid="steering gain", rasterized=True)
+            lines = ax.contour(lateral, axial, gain, GAINS,
+                               colors=[INK, INK, PAPER, PAPER, PAPER], linewidths=0.8)
+            ax.clabel(lines, fmt="%g", fontsize=6)
+            ax.add_patch(Rectangle(-limit, *(2 * limit), fill=False, ec=INK, lw=1, ls="--"))
+            ax.plot(steered @ across, steered @ plan.axis, ls="", marker="o", ms=3, mfc=ORANGE,
+                    mec=INK, mew=0.4, gid="steered foci")
+            image_axes(ax)
+            ax.set_xlabel(f"steered along {view.name(across)} (mm)")
+            panel(ax, letter, f"Plane {view.name(across)}–{view.name(view.upright)}")
+        ax.invert_yaxis()
+        beam_arrow(figure.axes[0], view, 0.06)
+        figure.axes[0].set_ylabel("steered along the beam (mm)")
+        bar = figure.colorbar(drawn, ax=figure.axes, shrink=0.8, aspect=26, pad=0.01)
+        bar.set_label("focal intensity (unsteered: 1)")
+        bar.outline.set_linewidth(0.5)
         return figure
 
 

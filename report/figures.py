@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from .acoustic_figures import beam_over_anatomy, central_heating, focal_gain, heating_pattern
+from .acoustic_figures import (
+    beam_over_anatomy,
+    central_heating,
+    focal_gain,
+    heating_pattern,
+    steering_gain,
+)
 from .anatomy_figures import geometry, planned_foci
 from .facts import untreated
 from .inputs import ReportInputs
@@ -81,6 +87,13 @@ def _plan_figures(inputs):
             "The same against the distance from the transducer's axis. (c) Where the radiated "
             "power goes: mean over the foci, line: their range.",
             focal_gain(inputs.heating_path, inputs.plan.apex, inputs.plan.axis, view))
+        steering = steering_gain(inputs.heating_path, inputs.plan, view)
+        if steering is not None:
+            yield Drawn(
+                "steering", "plan", "Steering map",
+                "Focal intensity in water over that of the unsteered focus at equal power, against "
+                "where the array steers, on two planes through its axis; lines: equal gain. Dots: "
+                "the planned foci, seen from the side. Dashed: the limits of steering.", steering)
 
 
 def _treatment_figures(inputs):

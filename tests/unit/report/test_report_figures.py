@@ -1,15 +1,19 @@
 """The figures show what their captions say: read back from what was drawn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
 
+from hifuflow.artifacts import Heating
 from report.acoustic_figures import (
     beam_over_anatomy,
     central_heating,
     focal_gain,
     full_width,
     heating_pattern,
+    steering_gain,
 )
 from report.anatomy_figures import ellipsoid_mesh, geometry, planned_foci
 from report.model_figures import (
@@ -114,6 +118,28 @@ def test_focal_gain_shows_every_focus_and_all_the_power(case):
     np.testing.assert_allclose(np.sort(dots.get_array()), np.sort(gain))
     bars = [bar.get_width() for bar in figure.axes[2].patches]
     assert sum(bars) == pytest.approx(100) and bars[0] == pytest.approx(40)
+
+
+def test_steering_map_marks_every_focus_where_it_is_steered(plain_case, tmp_path):
+    plan, view = plain_case.plan, View.of(plain_case.anatomy.axis)
+    assert steering_gain(plain_case.heating_path, plan, view) is None
+    lateral, axial = np.linspace(-0.02, 0.02, 9), np.linspace(-0.03, 0.03, 7)
+    gain = np.exp(-(lateral / 0.02) ** 2) * np.exp(-(axial[:, None] / 0.03) ** 2)
+    steering = {"gain": np.stack([gain, gain / 2]), "lateral_m": lateral, "axial_m": axial,
+                "across": np.eye(3)[:2], "limit_m": np.array([0.016, 0.024]),
+                "focus_m": plan.foci.mean(axis=0) - [0, 0, 0.005]}
+    heating = replace(Heating.load(plain_case.heating_path), steering=steering)
+    heating.save(tmp_path / "heating.h5", "test", "0" * 64)
+    figure = steering_gain(tmp_path / "heating.h5", plan, view)
+    for i, ax in enumerate(figure.axes[:2]):
+        (dots,) = (line for line in ax.lines if line.get_gid() == "steered foci")
+        np.testing.assert_allclose(sorted(dots.get_xdata()), np.repeat([-4, 0, 4], 3), atol=1e-9)
+        np.testing.assert_allclose(dots.get_ydata(), 5)
+        (shown,) = (part for part in ax.collections if part.get_gid() == "steering gain")
+        np.testing.assert_allclose(shown.get_array(), steering["gain"][i])
+        (limits,) = ax.patches
+        assert (limits.get_width(), limits.get_height()) == pytest.approx((32, 48))
+        assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the beam comes from above
 
 
 def test_full_width_of_a_gaussian():
