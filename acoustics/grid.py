@@ -20,6 +20,7 @@ MARGIN = 17  # wavelengths beside the geometric cone in which the scattered beam
 FINEST, COARSEST = 0.1, 0.6  # spacing, in wavelengths in water
 AUTOMATIC = 0.5
 FADED = 0.01  # part of the power that is not followed any further
+WEAK = 0.1  # part of the power for which the grid no longer widens: what spreads leaves sideways
 CELL_LIMIT = 60_000_000
 SUBSAMPLES = 2  # label map read at this many points per cell edge, and averaged
 
@@ -109,8 +110,8 @@ def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: fl
 
     The first plane lies in the water just before the body, but not nearer than the rim allows;
     the last plane behind the body, or where the tissue has taken 99 % of the power (at high
-    frequencies). Across, the grid covers the geometric cones of all foci, a margin for the
-    scattered side of the beam and the absorbing edge.
+    frequencies). Across, the grid covers the geometric cones of all foci, down to where 10 % of
+    the power is left, a margin for the scattered side of the beam and the absorbing edge.
 
     Parameters
     ----------
@@ -131,21 +132,22 @@ def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: fl
     reach = anatomy.spacing.max()
     moved = (plan.apex_shift @ rotation)[:, 2].max()
     start = max(crossed.min() - reach, transducer.first_depth + moved)
-    end = min(crossed.max() + reach, max(foci[:, 2].max(), crossed.min()
-                                         + _faded_depth(anatomy, transducer.frequency, tissues)))
+    faded, weak = (crossed.min() + _depth(anatomy, transducer.frequency, tissues, left)
+                   for left in (FADED, WEAK))
+    end = min(crossed.max() + reach, max(foci[:, 2].max(), faded))
     n_planes = int(np.ceil((end - start) / spacing)) + 1
     z = start + spacing * np.arange(n_planes)
-    width = half_width(z[[0, -1]]).max() / (1 - 2 * EDGE)
+    width = half_width(np.array([z[0], min(z[-1], weak)])).max() / (1 - 2 * EDGE)
     count = fft.next_fast_len(2 * int(np.ceil(width / spacing)) + 1)
     across = spacing * (np.arange(count) - count // 2)
     return BeamGrid(across, across, z, spacing, rotation, apex)
 
 
-def _faded_depth(anatomy: Anatomy, frequency: float, tissues: dict) -> float:
-    """Depth in the least attenuating tissue at which `FADED` of the power is left [m]."""
+def _depth(anatomy: Anatomy, frequency: float, tissues: dict, left: float) -> float:
+    """Depth in the least attenuating tissue at which the part `left` of the power is left [m]."""
     least = min(attenuation_at(tissues[region["tissue"]], frequency)["attenuation"]
                 for region in anatomy.regions.values())
-    return -log(FADED) / (2 * least) if least > 0 else inf
+    return -log(left) / (2 * least) if least > 0 else inf
 
 
 def sample_medium(anatomy: Anatomy, grid: BeamGrid, tissues: dict, frequency: float) -> Medium:

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from cube_patient import REFERENCE, plan_config
 
 import acoustics.grid
-from acoustics.angular_spectrum import Balance
+from acoustics.angular_spectrum import EDGE, Balance
 from acoustics.frame import beam_frame
-from acoustics.grid import attenuation_at, place_grid, sample_medium
+from acoustics.grid import attenuation_at, check_grid, place_grid, sample_medium
 from acoustics.heating import check_balance, compute_heating, superpose
 from acoustics.phasing import geometric
 from acoustics.plan import plan_treatment
@@ -17,9 +18,11 @@ from acoustics.storage import choose_box, rounded
 from acoustics.superposition import element_fields
 from acoustics.transducer import Transducer
 from hifuflow.artifacts import Anatomy
+from hifuflow.config import load_patient
 from hifuflow.devices import load_device
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.provenance import ROOT
+from meshes.anatomy import build_anatomy
 
 CONFIG = {**REFERENCE.section("heating")["acoustics"], "spacing_mm": 0.85}
 
@@ -264,6 +267,33 @@ def test_a_bowl_for_the_skin_at_20_mhz_has_a_grid_of_its_own(cube, tissues):
     water = gain * np.sqrt(2 * 1000 * 1500 / (2 * np.pi * 0.015 * height))
     loss = heating.focal_pressure_pa[0] / water
     assert np.exp(-20 * 13.3 * depth * 1.1) < loss < np.exp(-20 * 8.6 * depth)
+
+
+def test_skin_bowl_on_the_smallest_phantom_stays_within_the_cell_limit(tmp_path):
+    """A drawn lesion 1 to 4 mm under the skin: the beam behind it is wide, but has faded."""
+    patient = {"anatomy": {"phantom": {"kind": "breast", "voxel_size_mm": 0.5,
+                                       "breast_radius_mm": 20, "tumour_centre_mm": [109.5, 87, 12],
+                                       "tumour_semi_axes_mm": [2, 2, 2]}, "crop_margin_mm": 5},
+               "regions": {"tumour": {"labels": [2], "tissue": "tumour"},
+                           "fat": {"labels": [1], "tissue": "fat"}},
+               "target": {"sphere": {"centre_mm": [109.5, 87, 2.5], "radius_mm": 1.5}},
+               "transducer": {"name": "skin20", "axis": [0, 0, 1], "standoff_mm": "auto"},
+               "foci": {"spacing_mm": 1}, "prescription": {"max_power_w": 1}}
+    (tmp_path / "skin.yaml").write_text(yaml.safe_dump(patient))
+    config = load_patient(tmp_path / "skin.yaml")
+    labels, plan_part, heating = map(config.section, ("anatomy", "plan", "heating"))
+    device, tissues = heating["device"], heating["tissues"]
+    anatomy = build_anatomy(labels)
+    plan = plan_treatment(anatomy, device, plan_part)
+    grid = check_grid(anatomy, plan, device, tissues, heating["acoustics"])
+    assert len(plan.foci) >= 9 and grid.spacing == pytest.approx(0.0375e-3)
+    # It still holds the cones of all foci from the skin to where a tenth of the power is left.
+    foci = grid.to_beam(plan.foci)
+    depth = grid.z[0] + np.log(10) / (2 * 20 * tissues["fat"]["attenuation_np_m_mhz"])
+    half = np.abs(foci[:, :2]).max() + np.tan(Transducer.from_config(device).half_angle) * max(
+        depth - foci[:, 2].min(), foci[:, 2].max() - grid.z[0])
+    assert half < (1 - 2 * EDGE) * grid.x[-1] < 1.6 * half
+    assert grid.z[-1] > foci[:, 2].max() + 8e-3
 
 
 def test_attenuation_grows_with_the_tissues_own_power_of_frequency(tissues):
