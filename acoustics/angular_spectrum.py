@@ -11,16 +11,17 @@ dependence exp(-i w t), k = w/c, a = attenuation [Np/m], Z = rho c:
    F *= exp(i kz d/2), kz = sqrt((k0 + i a0)^2 - kx^2 - ky^2): refraction, obliquity and mean
    attenuation are exact, and what the tissue has turned beyond 90 degrees fades.
 2. In space each voxel adds what it differs from the mean,
-   exp(i d (sqrt((k + i a)^2 - q^2) - sqrt((k0 + i a0)^2 - q^2))), for waves of the beam's mean
-   obliquity, q its transverse wavenumber.
+   exp(i d (sqrt((k + i a)^2 - q^2) - sqrt((k0 + i a0)^2 - q^2))), for waves of the beam's own
+   obliquity there, q its transverse wavenumber: voxels at the rim of a converging beam are crossed
+   at a steeper angle, and take more of it, than those in its middle.
 3. Into the next voxel passes what the interface transmits, 2 sqrt(N1 N2)/(N1 + N2) with
    N = Z/cos(angle) on either side. The angle is each plane wave's own between the layers' mean
-   media, and the mean one for what a voxel differs from them.
+   media, and the beam's mean one for what a voxel differs from them.
 4. Half the step again as in 1.
 
 Density scatters through k^2 = (w/c)^2 - sqrt(rho) laplacian(1/sqrt(rho)), the wavenumber that
 p/sqrt(rho) feels in a fluid of varying density. For layers normal to the beam all this is the exact
-solution but for multiple reflections. k0, a0 and q are weighted with the intensity of one
+solution but for multiple reflections. k0, a0 and q are those of one
 reference beam and then stay fixed, so that the fields of different foci and elements superpose
 exactly.
 """
@@ -32,10 +33,13 @@ from itertools import islice
 from math import pi
 
 import numpy as np
-from scipy import fft
+from scipy import fft, ndimage
 
 EDGE = 0.08  # part of the plane's width, on each side, over which outgoing waves are absorbed
 LEAST_COSINE = 0.2  # plane waves flatter than this count as if they had it
+AROUND = 2  # wavelengths over which the beam's local obliquity is a mean
+DIM = 0.01  # of the plane's mean intensity: where there is less, the beam's mean obliquity counts
+STEEPEST = 2.0  # highest local 1/cos of a beam
 SLOWEST = 0.5  # least effective over true wavenumber, where density jumps within a cell
 
 
@@ -125,11 +129,9 @@ class HybridAngularSpectrum:
         weight /= weight.sum()
         k0, a0 = ((weight * values).sum() for values in (k, a))
         self._k0[j] = k0
-        power = np.abs(spectrum).astype(float) ** 2
-        cosine = power.sum() / (power * self._root_secant(k0) ** 2).sum()
-        oblique = k0**2 * (1 - cosine**2)
+        oblique, here = self._obliquity(spectrum, k0)
         along = np.sqrt((k0 + 1j * a0) ** 2 - self._transverse)
-        step = np.sqrt((k + 1j * a) ** 2 - oblique) - np.sqrt((k0 + 1j * a0) ** 2 - oblique)
+        step = np.sqrt((k + 1j * a) ** 2 - here) - np.sqrt((k0 + 1j * a0) ** 2 - here)
         sides = [(medium.wavenumber[i], medium.impedance[i]) for i in (j, j + 1)]
         mean = [((weight * k1).sum(), (weight * z1).sum()) for k1, z1 in sides]
         voxels = transmission(*sides, oblique)
@@ -138,6 +140,22 @@ class HybridAngularSpectrum:
         self._stretch[j + 1] = self._root_secant(mean[1][0])
         self._screen[j] = self._edge * voxels * np.exp(1j * d * step)
         self._reflection[j] = np.abs(self._screen[j]) ** 2 * (1 / voxels**2 - 1)
+
+    def _obliquity(self, spectrum: np.ndarray, k: float) -> tuple[float, np.ndarray]:
+        """Squared transverse wavenumber q^2 [1/m2] of a beam on a plane: its mean, and (nx, ny).
+
+        1/cos = |IFFT(F/sqrt(cos))|^2/|IFFT(F)|^2, the intensity over the power through the plane.
+        A voxel absorbs 2 a times the first, and its screen takes 2 a/cos times the second: only
+        with the local ratio is what is absorbed also what the beam loses.
+        """
+        taken = _squared(fft.ifft2(spectrum * self._root_secant(k)))
+        straight = _squared(fft.ifft2(spectrum))
+        mean = taken.sum() / straight.sum()
+        cells = 1 + 2 * round(AROUND * pi / k / self.spacing[0])
+        taken, straight = (ndimage.uniform_filter(part, cells, mode="wrap") + DIM * part.mean()
+                           for part in (taken, straight))
+        secant = np.clip(taken / straight, 1, STEEPEST)
+        return k**2 * (1 - mean**-2), k**2 * (1 - secant**-2)
 
     def _wavenumber(self, plane: int) -> np.ndarray:
         """(nx, ny) wavenumber that p/sqrt(rho) feels, from central differences of ln rho."""

@@ -118,6 +118,20 @@ def test_power_adds_up_in_a_speckled_absorber():
     assert 0.1 < balance.absorbed / balance.entered < 0.5 and balance.reflected > 0
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_power_adds_up_where_only_a_part_of_the_beam_is_attenuated(inside):
+    """The rim of a converging beam crosses the cells at 30 degrees, its middle along the axis."""
+    shape, spacing = (40, 96, 96), 0.75e-3
+    x = spacing * (np.arange(96) - 48)
+    core = np.hypot(x[:, None], x) < 0.006 * (1 - np.arange(40)[:, None, None] / 60)
+    source = converging(96, spacing)
+    beam = HybridAngularSpectrum(medium(shape, attenuation=np.where(core == inside, 20.0, 0)),
+                                 [spacing] * 3, source)
+    balance = beam.intensity(source)[1]
+    assert balance.absorbed > 0.25 * balance.entered
+    assert abs(balance.missing) < 2e-3  # 8e-3 with one obliquity for the whole plane
+
+
 def test_superposed_elements_give_the_field_of_each_phasing():
     shape, spacing = (20, 64, 64), 0.75e-3
     generator = np.random.default_rng(0)
