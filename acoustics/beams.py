@@ -10,8 +10,9 @@ import numpy as np
 
 from hifuflow.artifacts import Plan
 
-from .angular_spectrum import HybridAngularSpectrum, Medium
+from .angular_spectrum import HybridAngularSpectrum
 from .grid import BeamGrid, attenuation_at
+from .medium import Medium
 from .phasing import conjugated, geometric
 from .source import element_planes
 from .transducer import Transducer

@@ -12,8 +12,9 @@ from scipy import fft, ndimage
 from hifuflow.artifacts import Anatomy, Plan
 from hifuflow.errors import InputError
 
-from .angular_spectrum import EDGE, Medium
+from .angular_spectrum import EDGE
 from .frame import beam_frame
+from .medium import Medium
 from .transducer import Transducer
 
 MARGIN = 17  # wavelengths beside the geometric cone in which the scattered beam is followed

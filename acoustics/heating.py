@@ -12,15 +12,15 @@ from hifuflow.artifacts import Anatomy, Heating, Plan
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.job import Progress, log
 
-from .angular_spectrum import Balance
 from .beams import Beam, prepare_beams
 from .grid import check_grid, sample_medium
+from .medium import Balance
 from .steering import steering_map
 from .storage import HELD, choose_box, rounded
 from .transducer import Transducer
 
 # Part of the power that may stay unaccounted for: above the first it is said, above the second
-# refused. Speckled skin, gland and fat leave up to 2 %.
+# refused. A breast of skin, gland, fat and muscle leaves 0.1 %.
 BALANCE_TOLERANCE, BALANCE_LIMIT = 0.01, 0.05
 # Time of the products of a drive with the elements' fields (pressure, and the power that leaves)
 # over that of carrying one field on, as measured: fixed part, and part for each element.

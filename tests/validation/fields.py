@@ -11,7 +11,8 @@ import numpy as np
 from run import Check, at_most, within
 from scipy import ndimage
 
-from acoustics.angular_spectrum import HybridAngularSpectrum, Medium, transmission
+from acoustics.angular_spectrum import HybridAngularSpectrum, transmission
+from acoustics.medium import Medium
 from acoustics.rayleigh import rayleigh_pressure
 from acoustics.source import source_plane
 from acoustics.transducer import Transducer

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import eval_legendre, spherical_jn, spherical_yn
 
-from acoustics.angular_spectrum import HybridAngularSpectrum, Medium, edge_taper, plane_power
+from acoustics.angular_spectrum import HybridAngularSpectrum, edge_taper, plane_power
+from acoustics.medium import Medium
 from acoustics.rayleigh import rayleigh_pressure
 from acoustics.source import source_plane
 from acoustics.transducer import Transducer

@@ -8,10 +8,11 @@ import yaml
 from cube_patient import REFERENCE, plan_config
 
 import acoustics.grid
-from acoustics.angular_spectrum import EDGE, Balance
+from acoustics.angular_spectrum import EDGE
 from acoustics.frame import beam_frame
 from acoustics.grid import attenuation_at, check_grid, place_grid, sample_medium
 from acoustics.heating import check_balance, compute_heating, superpose
+from acoustics.medium import Balance
 from acoustics.phasing import geometric
 from acoustics.plan import plan_treatment
 from acoustics.storage import choose_box, rounded
