@@ -158,35 +158,38 @@ def sample_medium(anatomy: Anatomy, grid: BeamGrid, tissues: dict, frequency: fl
     Coupling voxels are water. Voxels behind a cut, and positions beside the label map, continue
     the nearest body or water voxel, but nothing outside the body counts as absorbing.
     """
-    labels = _continued(anatomy)
-    table = _property_tables(anatomy, tissues, frequency)
-    impedance = table.pop("impedance")
-    centre = labels.ravel()[_voxel_of_cells(anatomy, grid, np.zeros(3))[0]]
+    tissue = 2 * _continued(anatomy).astype(np.int32) + anatomy.body_mask  # odd: in the body
+    table = {name: np.repeat(values, 2)
+             for name, values in _property_tables(anatomy, tissues, frequency).items()}
+    table["absorption"][::2] = 0
+    impedance = table.pop("impedance")[_in_cells(tissue, anatomy, grid, np.zeros(3))]
     sums = {name: np.zeros(grid.shape, dtype=np.float32) for name in table}
     offsets = (np.arange(SUBSAMPLES) + 0.5) / SUBSAMPLES - 0.5
     for offset in product(offsets * grid.spacing, repeat=3):
-        flat, inside = _voxel_of_cells(anatomy, grid, offset)
-        local = labels.ravel()[flat]
-        within = anatomy.body_mask.ravel()[flat] & inside
+        found = _in_cells(tissue, anatomy, grid, offset)
         for name, values in table.items():
-            part = values[local]
-            sums[name] += np.where(within, part, 0) if name == "absorption" else part
-    return Medium(impedance=impedance[centre],
+            sums[name] += values.take(found)
+    return Medium(impedance=impedance,
                   **{name: total / SUBSAMPLES**3 for name, total in sums.items()})
 
 
-def _voxel_of_cells(anatomy: Anatomy, grid: BeamGrid, offset) -> tuple[np.ndarray, np.ndarray]:
-    """Flat index of the nearest voxel to each cell's centre plus an offset, and whether the
-    point lies inside the label map; both (nz, nx, ny)."""
-    flat, inside = np.zeros(grid.shape, dtype=np.intp), np.ones(grid.shape, dtype=bool)
+def _in_cells(tissue: np.ndarray, anatomy: Anatomy, grid: BeamGrid, offset) -> np.ndarray:
+    """(nz, nx, ny) `tissue` of the nearest voxel to each cell's centre plus an offset [m].
+
+    Beside the label map that of its nearest voxel, made even: not in the body.
+    """
+    flat, inside = np.zeros((1, 1, 1), dtype=np.int32), np.ones((1, 1, 1), dtype=bool)
     z, x, y = np.ix_(grid.z + offset[2], grid.x + offset[0], grid.y + offset[1])
-    for axis, count in enumerate(anatomy.labels.shape):
+    for axis, count in enumerate(tissue.shape):
         row = grid.rotation[axis] / anatomy.spacing[axis]
-        start = (grid.apex[axis] - anatomy.affine[axis, 3]) / anatomy.spacing[axis]
-        index = np.rint(row[0] * x + row[1] * y + row[2] * z + start)
-        inside &= (index >= 0) & (index < count)
-        flat = flat * count + np.clip(index, 0, count - 1).astype(np.intp)
-    return flat, inside
+        index = (grid.apex[axis] - anatomy.affine[axis, 3]) / anatomy.spacing[axis]
+        for part, along in zip(row, (x, y, z), strict=True):
+            if part:  # a beam along an axis of the patient: the index depends on one of the three
+                index = index + part * along
+        index = np.rint(index)
+        inside = inside & (index >= 0) & (index < count)
+        flat = flat * count + np.clip(index, 0, count - 1).astype(np.int32)
+    return tissue.ravel().take(flat) & np.where(inside, -1, -2).astype(np.int32)
 
 
 def _continued(anatomy: Anatomy) -> np.ndarray:
