@@ -71,9 +71,10 @@ class HybridAngularSpectrum:
         self._reflection = np.empty((steps, *shape), dtype=np.float32)
         self._k0 = np.empty(steps)
         self._stretch[0] = self._root_secant(float(medium.wavenumber[0].mean()))
-        spectrum = self._enter(reference)
+        spectrum, ahead = self._enter(reference), self._wavenumber(0)
         for j in range(steps):
-            self._prepare(j, spectrum)
+            before, ahead = ahead, self._wavenumber(j + 1)
+            self._prepare(j, spectrum, 0.5 * (before + ahead))
             field = self._to_screen(j, spectrum)
             spectrum = self._screened(j, field) * self._half[j]
 
@@ -81,10 +82,12 @@ class HybridAngularSpectrum:
         cosine = np.sqrt(np.maximum(1 - self._transverse / k**2, LEAST_COSINE**2))
         return 1 / np.sqrt(cosine)
 
-    def _prepare(self, j: int, spectrum: np.ndarray) -> None:
-        """The step from plane j to j + 1, for a beam with this spectrum on plane j."""
+    def _prepare(self, j: int, spectrum: np.ndarray, k: np.ndarray) -> None:
+        """The step from plane j to j + 1, for a beam with this spectrum on plane j.
+
+        `k` : (nx, ny) wavenumber in between [1/m].
+        """
         medium, d = self.medium, self.spacing[2]
-        k = 0.5 * (self._wavenumber(j) + self._wavenumber(j + 1))
         a = 0.5 * (medium.attenuation[j] + medium.attenuation[j + 1])
         weight = np.abs(fft.ifft2(spectrum * self._stretch[j])).astype(float) ** 2
         weight /= weight.sum()
