@@ -20,6 +20,12 @@ def cem43_rate(temperature) -> np.ndarray:
     return np.where(excess >= THRESHOLD - BREAK, rate, 0.0)
 
 
+def temperature_of_rate(rate) -> np.ndarray:
+    """Highest temperature [degC] at which the dose grows no faster than `rate` [min per min]."""
+    doublings = np.log2(np.maximum(rate, RATE_AT_THRESHOLD))
+    return BREAK + np.where(doublings >= 0, doublings, doublings / 2)
+
+
 def cem43(start, end, duration: float) -> np.ndarray:
     """Dose [CEM43 min] while the temperature runs linearly from `start` to `end`.
 

@@ -3,6 +3,10 @@
 A power is allowed when, with the power off after the sample, every constraint point stays within
 its limit at all later times (the response to a pulse reaches it minutes later) and no target voxel
 exceeds its cap. From an allowed power, power off is always allowed next.
+
+A limit of dose becomes one of temperature: what is left of the dose may be spent within `SPEND_S`.
+As that shrinks with what is spent, the limit is approached and never crossed. Soft limits do not
+count.
 """
 
 from __future__ import annotations
@@ -13,12 +17,14 @@ from scipy.optimize import linprog
 from hifuflow.errors import NumericalError
 
 from .base import Controller
+from .dose import SECONDS_PER_MINUTE, temperature_of_rate
 from .estimator import Estimate
 from .prediction import DiscreteModel, ModalModel
 
 LIMIT_ERROR = 5e-4  # bound of the truncation that the limits are judged with [K/W]
 AHEAD_S = 600.0  # the response to a sample's heat is far past its peak by then
 TIMES = 24
+SPEND_S = 120.0  # in which what is left of a point's dose may be spent
 MOST_ROWS = 300  # of a linear program
 SLACK = 0.2  # K by which a voxel that is at its cap may still be heated, e.g. from far away
 TOLERANCE = 1e-4  # K
@@ -29,9 +35,9 @@ class Limits:
 
     The most of the planned power that keeps the limits: max sum_j p_j with 0 <= p <= planned,
     sum p <= full power, and the rows of (constraint point, time) and (voxel) that the plan would
-    violate. No focus cools anything, so a row that all of the plan keeps is kept by every part of
-    it, and one linear program (HiGHS) is enough; what its `MOST_ROWS` worst rows leave is scaled
-    away.
+    violate, with foci that heat as much more than the model says as is estimated. No focus cools
+    anything, so a row that all of the plan keeps is kept by every part of it, and one linear
+    program (HiGHS) is enough; what its `MOST_ROWS` worst rows leave is scaled away.
 
     Parameters
     ----------
@@ -47,7 +53,8 @@ class Limits:
         outputs = model.outputs
         self._constraint, self._target = (np.flatnonzero(rows) for rows in
                                           (outputs.constraint, outputs.target))
-        self._limit, self._cap = outputs.limit[self._constraint], cap
+        self._cap, self._limit = cap, outputs.hard_limit[self._constraint]
+        self._dose_limit = np.where(outputs.soft, np.nan, outputs.dose_limit)[self._constraint]
         last = max(2, round(AHEAD_S / model.interval))
         self.samples = np.unique(np.geomspace(1, last, TIMES).round().astype(int))
         # What a state leaves in each mode after so many samples.
@@ -76,9 +83,11 @@ class Limits:
         room, cold = self._rooms(estimate, margin)
         if (room <= 0).any():
             return np.zeros_like(planned)
+        gain = np.ones_like(planned) if estimate.gain is None else estimate.gain
         used = np.flatnonzero(planned > 0)
         power = planned[used] * min(1.0, self._max_power / max(planned.sum(), 1e-12))
-        response, heating = self._response[:, used], self._heating[:, used]
+        response, heating = (rows[:, used] * gain[used].astype(rows.dtype)
+                             for rows in (self._response, self._heating))
         rows, rooms = _violated(response, room, power, MOST_ROWS)
         hot_rows, hot_rooms = _violated(heating, cold, power, MOST_ROWS)
         if len(rows) or len(hot_rows):
@@ -105,13 +114,25 @@ class Limits:
         return (controller.options["margin_k"] + self.truncation
                 + controller.options["confidence"] * estimate.constraint_deviation)
 
+    def temperature(self, dose: np.ndarray | None, duration: float = SPEND_S) -> np.ndarray:
+        """(n_c,) highest temperature [degC] of points that have a dose (n_c,) [CEM43 min] already,
+        if it lasts for the duration [s]; infinite where the limit is soft."""
+        limited = np.flatnonzero(np.isfinite(self._dose_limit))
+        highest = self._limit.copy()
+        if len(limited):
+            left = self._dose_limit[limited] - (0.0 if dose is None else dose[limited])
+            bearable = temperature_of_rate(left * SECONDS_PER_MINUTE / duration)
+            highest[limited] = np.minimum(highest[limited], bearable)
+        return highest
+
     def _rooms(self, estimate: Estimate, margin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What is left with the power off: of every (time, point), and of every voxel [K]."""
         state = self._modal.modal(estimate.state)
         after = (self._modal.rate * state)[:, None]
         now = self._points.outputs(state[:, None])[:, 0]
         free = self._points.outputs(after * self._decay)
-        rest = self._limit - margin - estimate.constraint_temperature + now
+        rest = (self.temperature(estimate.constraint_dose) - margin
+                - estimate.constraint_temperature + now)
         change = self._voxels.outputs(after - state[:, None])[:, 0]
         cold = self._cap - estimate.target_temperature - change
         return (rest[:, None] - free).T.ravel(), np.maximum(cold, SLACK)

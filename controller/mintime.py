@@ -19,7 +19,7 @@ import numpy as np
 from .base import Controller
 from .estimator import Estimate
 from .lbfgs import lbfgs
-from .limits import LIMIT_ERROR, Limits
+from .limits import LIMIT_ERROR, SPEND_S, Limits
 from .planning import PLAN_ERROR, SHARPEST, Goal, PlanProblem
 from .prediction import DiscreteModel, ModalModel
 from .preparation import first_plan, lasting_power, lengthened, stretched, uneven
@@ -39,13 +39,13 @@ class MintimeController(Controller):
         super().__init__(model, prescription, options)
         outputs = model.outputs
         self._samples = max(1, round(options["block_s"] / model.interval))
-        self._blocks = ModalModel(model, PLAN_ERROR, self._samples)
+        self._blocks = self._heated = ModalModel(model, PLAN_ERROR, self._samples)
         self._limits = Limits(model, LIMIT_ERROR, options["max_target_c"],
                               prescription.max_power, options["heating_doubt"])
         interval = self._blocks.interval
-        self._room = (outputs.limit - outputs.baseline)[outputs.constraint]
         self._goal = Goal(prescription.dose * options["dose_factor"],
-                          self._room - options["margin_k"], options["max_target_c"],
+                          self._room(None, options["horizon_s"]) - options["margin_k"],
+                          ~outputs.soft[outputs.constraint], options["max_target_c"],
                           prescription.max_power, math.ceil(options["coast_s"] / interval))
         self._longest = max(SHORTEST, int(options["horizon_s"] / interval))
         self._volume = outputs.volume[outputs.target]
@@ -86,7 +86,15 @@ class MintimeController(Controller):
             self.unreachable = True
 
     def _problem(self, start, dose, multiplier) -> PlanProblem:
-        return PlanProblem(self.model, self._blocks, self._goal, start, dose, multiplier)
+        return PlanProblem(self.model, self._heated, self._goal, start, dose, multiplier)
+
+    def _room(self, dose, duration: float) -> np.ndarray:
+        """(n_c,) limits above the baseline [K], the soft ones too; see `Limits.temperature`."""
+        outputs = self.model.outputs
+        points = outputs.constraint
+        highest = self._limits.temperature(dose, duration)
+        return np.where(outputs.soft[points], outputs.limit[points], highest) \
+            - outputs.baseline[points]
 
     def _install(self, estimate: Estimate) -> None:
         """Go over to the plan that was being made, and begin the next one."""
@@ -94,7 +102,10 @@ class MintimeController(Controller):
         self._problem_ahead.update_multipliers(theta ** 2)
         multiplier = self._problem_ahead.multiplier
         # What the limits will be judged with.
-        self._goal = replace(self._goal, room=self._room - self._limits.margin(self, estimate))
+        length = max(SPEND_S, len(theta) * self._blocks.interval)
+        self._goal = replace(self._goal, room=self._room(estimate.constraint_dose, length)
+                             - self._limits.margin(self, estimate))
+        self._heated = self._blocks.amplified(estimate.gain)
         problem = self._problem(self._blocks.modal(estimate.state), estimate.target_dose,
                                 multiplier)
         doses = problem.doses(theta ** 2, max(self._milestone, 0))
@@ -114,7 +125,7 @@ class MintimeController(Controller):
     def _lengthened(self, problem: PlanProblem, theta, multiplier, length: int, dose):
         """The plan with more blocks, for what it leaves without the dose."""
         share, extra = problem.need(dose), length - len(theta)
-        lasting = lasting_power(self.model, self._blocks, self._goal, share)
+        lasting = lasting_power(self.model, self._heated, self._goal, share)
         return lengthened(theta, multiplier, self._goal.coast,
                           lasting * share * uneven(extra, len(share)))
 

@@ -48,12 +48,14 @@ class Goal:
     Attributes
     ----------
     dose : planned dose [CEM43 min].  room : (n_c,) limits above baseline less margins [K].
+    hard : (n_c,) bool, limits that must be kept; what exceeds the others only costs.
     cap : highest temperature of the target [degC].  max_power : [W].
     coast : blocks with the power off that follow a plan and within which limits hold too.
     """
 
     dose: float
     room: np.ndarray
+    hard: np.ndarray
     cap: float
     max_power: float
     coast: int
@@ -190,4 +192,5 @@ class PlanProblem:
 
     def update_multipliers(self, power: np.ndarray) -> None:
         """One step of the method of multipliers."""
-        self.multiplier = np.maximum(self.multiplier + PENALTY * self.predict(power)[1], 0)
+        grown = np.maximum(self.multiplier + PENALTY * self.predict(power)[1], 0)
+        self.multiplier = grown * self._goal.hard[:, None]

@@ -114,6 +114,14 @@ class ModalModel:
         part._real, part._imaginary = self._real[rows], self._imaginary[rows]
         return part
 
+    def amplified(self, gain: np.ndarray | None) -> ModalModel:
+        """The same model with foci that heat by these factors (n_foci,) more."""
+        if gain is None:
+            return self
+        amplified = copy(self)
+        amplified.input = self.input * gain.astype(np.float32)
+        return amplified
+
     def outputs(self, states: np.ndarray) -> np.ndarray:
         """(p, n) outputs [K] of modal states (., n)."""
         return self._real @ states.real - self._imaginary @ states.imag[self._pair]

@@ -108,8 +108,8 @@ def lasting_power(model: DiscreteModel, blocks: ModalModel, goal: Goal, share) -
     """Power that the limits bear for ever when the foci have these shares (n_foci,) of it [W]."""
     steady = (blocks.input @ share / (1 - blocks.rate)).astype(np.complex64)
     rise = blocks.outputs(steady[:, None])[model.outputs.constraint, 0]
-    return min(goal.max_power, float(np.min(goal.room / np.maximum(rise, 1e-9),
-                                            initial=goal.max_power)))
+    return max(0.0, float(np.min(goal.room / np.maximum(rise, 1e-9), where=goal.hard,
+                                 initial=goal.max_power)))
 
 
 def uneven(length: int, n_foci: int) -> np.ndarray:

@@ -36,8 +36,9 @@ def optimum(model: DiscreteModel, prescription: Prescription) -> tuple[dict, np.
     """The shortest treatment found, and its powers (n_t, n_foci) [W], sample by sample."""
     outputs, samples = model.outputs, max(1, round(BLOCK_S / model.interval))
     block = samples * model.interval
-    goal = Goal(prescription.dose, (outputs.limit - outputs.baseline)[outputs.constraint], CAP_C,
-                prescription.max_power, math.ceil(COAST_S / block))
+    goal = Goal(prescription.dose, (outputs.limit - outputs.baseline)[outputs.constraint],
+                ~outputs.soft[outputs.constraint], CAP_C, prescription.max_power,
+                math.ceil(COAST_S / block))
     theta, _, _ = first_plan(model, samples, goal, (FRACTION, prescription.coverage), ROUNDS,
                           int(LONGEST_S / block))
     power = np.repeat(theta ** 2, samples, axis=0)

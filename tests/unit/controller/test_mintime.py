@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint, milp
 
 import controller.limits as limits_module
+from controller.dose import cem43_path
 from controller.estimator import Estimate
 from controller.limits import Limits
 from controller.loop import run_treatment
@@ -67,6 +70,46 @@ def test_doubt_of_the_heating_leaves_room(two_foci):
     limits = Limits(two_foci, 0.0, 85.0, 40.0, 0.25)
     found = limits.allowed(np.array([30.0, 0.0]), _estimate(two_foci, np.zeros(2)), np.zeros(1))
     np.testing.assert_allclose(found, [6 / 0.3 / 1.25, 0], atol=2e-3)
+
+
+def test_a_focus_that_heats_more_than_the_model_says_gets_less_power(two_foci):
+    limits = Limits(two_foci, 0.0, 85.0, 40.0)
+    estimate = replace(_estimate(two_foci, np.zeros(2)), gain=np.array([1.5, 1.0]))
+    found = limits.allowed(np.array([30.0, 0.0]), estimate, np.zeros(1))
+    np.testing.assert_allclose(found, [6 / 0.3 / 1.5, 0], atol=2e-3)
+
+
+def test_a_soft_limit_allows_all_that_is_planned(two_foci):
+    soft = replace(two_foci, outputs=replace(two_foci.outputs, soft=np.array([True, False])))
+    found = Limits(soft, 0.0, 200.0, 40.0).allowed(
+        np.array([40.0, 0.0]), _estimate(soft, np.zeros(2)), np.zeros(1))
+    np.testing.assert_allclose(found, [40, 0])
+
+
+@pytest.mark.parametrize(("spent", "limit"), [
+    (0.0, 43 + np.log2(10 / 2)),   # 10 CEM43 in 2 min
+    (9.0, 43 - 0.5),               # half of the rate at 43 degC, R = 0.25
+    (12.0, 39.0),                  # nothing left: there is no dose below
+])
+def test_a_limit_of_dose_is_one_of_the_temperature_that_would_spend_it(two_foci, spent, limit):
+    outputs = replace(two_foci.outputs, limit=np.array([99.0, np.nan]),
+                      dose_limit=np.array([10.0, np.nan]))
+    limits = Limits(replace(two_foci, outputs=outputs), 0.0, 200.0, 80.0)
+    estimate = replace(_estimate(two_foci, np.zeros(2)), constraint_dose=np.array([spent]))
+    found = limits.allowed(np.array([80.0, 0.0]), estimate, np.zeros(1))
+    np.testing.assert_allclose(found, [(limit - 37) / 0.3, 0], atol=2e-3)
+
+
+def test_a_limit_of_dose_is_kept_in_a_whole_treatment(small_rom, small_patient, mintime_config):
+    points = small_rom.outputs.constraint
+    doses = []
+    for limit in (np.nan, 0.05):
+        outputs = replace(small_rom.outputs, limit=np.where(points, 60.0, np.nan),
+                          dose_limit=np.where(points, limit, np.nan))
+        trajectory, _ = run_treatment(replace(small_rom, outputs=outputs), small_patient, "mintime",
+                                      mintime_config)
+        doses.append(cem43_path(trajectory.constraint_temperature, 2.0).max())
+    assert doses[0] > 0.06 and 0.001 < doses[1] <= 0.05
 
 
 def test_allowed_power_is_the_most_that_keeps_every_limit_ever_after(model):

@@ -10,7 +10,8 @@ from controller.prediction import ModalModel
 def problem(model):
     blocks = ModalModel(model, 0.0, 2)
     outputs = model.outputs
-    goal = Goal(240.0, (outputs.limit - outputs.baseline)[outputs.constraint], 70.0, 15.0, 3)
+    goal = Goal(240.0, (outputs.limit - outputs.baseline)[outputs.constraint],
+                np.ones(int(outputs.constraint.sum()), bool), 70.0, 15.0, 3)
     state = model.B @ np.full(5, 4.0)
     n_c, n_v = outputs.constraint.sum(), outputs.target.sum()
     rng = np.random.default_rng(3)
