@@ -16,6 +16,7 @@ from .acoustic_figures import (
     steering_gain,
 )
 from .anatomy_figures import geometry, planned_foci
+from .ensemble_figures import ensemble_distributions
 from .facts import untreated
 from .inputs import ReportInputs
 from .model_figures import hankel, mesh_angles, mesh_cuts, truncation_errors
@@ -43,6 +44,10 @@ def draw_all(inputs: ReportInputs) -> Iterator[Drawn]:
     yield from _plan_figures(inputs)
     yield from _treatment_figures(inputs)
     yield from _model_figures(inputs)
+    if inputs.ensembles:
+        yield Drawn("ensembles", "ensemble", "Treatments of drawn patients",
+                    "One mark per draw over the fraction of draws up to it; dashed: 95 %.",
+                    ensemble_distributions(inputs.ensembles))
 
 
 def _plan_figures(inputs):

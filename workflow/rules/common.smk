@@ -68,6 +68,15 @@ def scan(wildcards):
     return study.patients[wildcards.patient].scan or []
 
 
+def every_ensemble(wildcards):
+    """Input function: the summary of each controller's ensemble; none by default."""
+    return expand(
+        f"{RESULTS}/ensemble/{{controller}}.json",
+        patient=wildcards.patient,
+        controller=study.patients[wildcards.patient].ensemble_controllers,
+    )
+
+
 def every_draw(wildcards):
     """Input function: the metrics of each draw of one controller's ensemble."""
     draws = study.patients[wildcards.patient].config["ensemble"]["draws"]

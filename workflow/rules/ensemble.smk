@@ -17,8 +17,8 @@ rule control_draw:
     benchmark:
         f"{RESULTS}/benchmarks/ensemble_{{controller}}_{{draw}}.tsv"
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory("control", "controller"),
+        runtime=minutes("control", "controller"),
     script:
         "../scripts/control_draw.py"
 

@@ -74,6 +74,7 @@ rule report:
         metrics=every_controller("control/{controller}/metrics.json"),
         models=expand(f"{RESULTS}/fem/{{model}}.h5", model=["control", "plant"], allow_missing=True),
         exports=every_controller("export/{controller}_dose.nii.gz"),
+        ensembles=every_ensemble,
     output:
         page=report(f"{RESULTS}/report/index.html", caption="../report/page.rst",
                     category="{patient}", labels={"figure": "whole page"}),
