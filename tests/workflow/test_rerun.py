@@ -56,6 +56,6 @@ def test_edited_configuration_reruns_what_uses_it(edit, old, new, rules):
 
 
 def test_an_ensemble_takes_over_the_models(edit):
-    rules = edit("breast_small.yaml", "order: 200}", "order: 200}\nensemble: {draws: 2}")
+    rules = edit("breast_small.yaml", "order: 150}", "order: 150}\nensemble: {draws: 2}")
     assert {"control_draw", "ensemble"} <= rules
     assert not rules & {"anatomy", "mesh", "heating", "assemble", "reduce", "control"}
