@@ -224,8 +224,10 @@ def steering_gain(path, plan, view: View):
     steered = (plan.foci - plan.apex_shift - steering["focus_m"]) * 1e3
     with style():
         figure = new_figure(1.0 + 2.9 * axial[-1] / lateral[-1])
-        for ax, gain, across, letter in zip(figure.subplots(1, 2, sharey=True), steering["gain"],
-                                            steering["across"], "ab", strict=True):
+        axes = figure.subplots(1, 2, sharey=True)
+        axes[0].set_ylim(axial[-1], axial[0])  # before the contours: their labels stand upright
+        for ax, gain, across, letter in zip(axes, steering["gain"], steering["across"], "ab",
+                                            strict=True):
             drawn = ax.pcolormesh(lateral, axial, gain, cmap=DEPTH, vmin=0,
                                   vmax=steering["gain"].max(), shading="gouraud",
                                   gid="steering gain", rasterized=True)
@@ -238,9 +240,8 @@ def steering_gain(path, plan, view: View):
             image_axes(ax)
             ax.set_xlabel(f"steered along {view.name(across)} (mm)")
             panel(ax, letter, f"Plane {view.name(across)}–{view.name(view.upright)}")
-        ax.invert_yaxis()
-        beam_arrow(figure.axes[0], view, 0.06)
-        figure.axes[0].set_ylabel("steered along the beam (mm)")
+        beam_arrow(axes[0], view, 0.06)
+        axes[0].set_ylabel("steered along the beam (mm)")
         bar = figure.colorbar(drawn, ax=figure.axes, shrink=0.8, aspect=26, pad=0.01)
         bar.set_label("focal intensity (unsteered: 1)")
         bar.outline.set_linewidth(0.5)

@@ -180,13 +180,14 @@ def hankel(hsv, error_bound, order: int, full_order: int | None = None):
         ax.semilogy(number[positive], bound[positive] / hsv[0], color=VERMILION, ls="--",
                     label="error bound of the model cut after this state", gid="bound")
         ax.axvline(order, color=LIMIT, lw=0.8, ls=":")
+        left = order > len(hsv) / 2
         ax.annotate(f"order {order:,}" + (f" of {full_order:,}" if full_order else ""),
-                    (order, 0.02), (4, 0), xycoords=("data", "axes fraction"),
-                    textcoords="offset points", fontsize=7)
+                    (order, 0.02), (-4 if left else 4, 0), xycoords=("data", "axes fraction"),
+                    textcoords="offset points", fontsize=7, ha="right" if left else "left")
         ax.set(xlabel="state number", ylabel="relative to the largest Hankel value",
                xlim=(1, max(len(hsv), order) * 1.02))
         ax.set_ylim(bottom=max((hsv[hsv > 0] / hsv[0]).min(), 1e-17) * 0.3)
-        ax.legend(loc="upper right")
+        ax.legend(loc="upper center")
         return figure
 
 
