@@ -73,7 +73,7 @@ def print_table(checks: list[Check]) -> None:
 
 
 PARTS = ("bioheat", "bioheat_meshes", "fields", "grids", "meshing", "patients", "planning",
-         "reduced")
+         "reduced", "treatments")
 
 
 def main(wanted: list[str]) -> int:

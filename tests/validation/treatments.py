@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from optimum import yardstick
 from run import ROOT, Check, at_most, run_patient
 
+from controller.loop import run_treatment
+from hifuflow.artifacts import BioheatModel, ReducedModel
 from hifuflow.config import load_patient
 from hifuflow.job import read_json
 
@@ -19,7 +23,8 @@ def checks() -> list[Check]:
 
 def _patient(name: str) -> list[Check]:
     folder = run_patient(name, "config/patients")
-    best = yardstick(folder, load_patient(ROOT / "config" / "patients" / f"{name}.yaml"))
+    patient = load_patient(ROOT / "config" / "patients" / f"{name}.yaml")
+    best = yardstick(folder, patient)
     paper, mintime = (read_json(folder / "control" / controller / "metrics.json")
                       for controller in ("paper", "mintime"))
     return [
@@ -29,7 +34,18 @@ def _patient(name: str) -> list[Check]:
                 mintime["time_to_t90_s"] / best["time_to_t90_s"], 1.25, GOAL),
         at_most(f"{name}: mintime's overshoot of the limit [K]", mintime["max_overshoot_k"], 0.3,
                 GOAL),
+        at_most(f"{name}: the same, the patient as in the model, no noise [K]",
+                exact(folder, patient), 0.05, "goal"),
         Check(f"{name}: true coverage at the end", mintime["coverage"], None, 0.99, 1.0, GOAL),
         at_most(f"{name}: mintime's damage of normal tissue over paper's",
                 mintime["damaged_normal_volume_m3"] / paper["damaged_normal_volume_m3"], 1.0,
                 "paper")]
+
+
+def exact(folder, patient) -> float:
+    """Overshoot [K] of a patient who is the control model itself, seen without noise."""
+    config = deepcopy(patient.section("control", "mintime"))
+    config["thermometry"]["noise_c"] = 0.0
+    _, metrics = run_treatment(ReducedModel.load(folder / "reduction" / "rom.h5"),
+                               BioheatModel.load(folder / "fem" / "control.h5"), "mintime", config)
+    return metrics["max_overshoot_k"]
