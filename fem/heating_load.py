@@ -19,6 +19,7 @@ from hifuflow.artifacts import Heating
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.job import Progress, log
 
+from . import MPI
 from .mesh_input import tetrahedron_volumes
 from .point_evaluation import PointEvaluator
 
@@ -32,11 +33,12 @@ VOXELS_AT_ONCE = 50_000
 READ_AT_ONCE, LEAST_PLANES = 1.5e9, 16
 
 
-def heating_load(evaluator: PointEvaluator, heating: Heating) -> np.ndarray:
+def heating_load(evaluator: PointEvaluator, heating: Heating, comm=MPI.COMM_SELF) -> np.ndarray:
     """(n_nodes, n_foci) load of every node, before elimination [W per W acoustic].
 
     Voxels just outside the mesh (between the voxels' stairs and the smooth surface) are deposited
-    at the closest point of the mesh if that is no farther than a voxel's edge, else dropped.
+    at the closest point of the mesh if that is no farther than a voxel's edge, else dropped. The
+    ranks of `comm`, which all have the whole mesh, share the voxels; all get the whole load.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def heating_load(evaluator: PointEvaluator, heating: Heating) -> np.ndarray:
     reach = np.linalg.norm(heating.affine[:3, :3], axis=0).max()
     parts = parts_per_edge(evaluator, reach)
     load = np.zeros((evaluator.n_nodes, n_foci))
-    at_once = max(LEAST_PLANES, int(READ_AT_ONCE / (4 * n_foci * np.prod(across))))
+    at_once = max(LEAST_PLANES, int(READ_AT_ONCE / (4 * n_foci * np.prod(across) * comm.size)))
     with Progress("load", total=planes, unit="planes") as progress:
         for start in range(0, planes, at_once):
             stop = min(start + at_once, planes)
@@ -57,11 +59,13 @@ def heating_load(evaluator: PointEvaluator, heating: Heating) -> np.ndarray:
             total += _checked_sum(part.q[..., inside])
             active = np.argwhere((part.q[..., inside] > 0).any(axis=0))
             active[:, 2] += inside.start
-            for first in range(0, len(active), VOXELS_AT_ONCE):
+            for first in range(comm.rank * VOXELS_AT_ONCE, len(active),
+                               comm.size * VOXELS_AT_ONCE):
                 _deposit(load, evaluator, part, active[first:first + VOXELS_AT_ONCE], parts, reach)
             progress.advance(stop - start)
     if np.any(total == 0):
         raise InputError("the absorbed power of a focus is zero", key="heating.q")
+    comm.Allreduce(MPI.IN_PLACE, load)
     captured = load.sum(axis=0) / total
     load *= volume
     log.info("absorbed power in the mesh: %.2f to %.2f %% of the voxels'", 100 * captured.min(),

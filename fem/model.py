@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,8 +11,10 @@ import scipy.sparse as sp
 from hifuflow.artifacts import Anatomy, BioheatModel, Heating, Outputs, Voxels
 from hifuflow.cells import Cells
 from hifuflow.errors import InputError
-from hifuflow.job import log
+from hifuflow.job import log, read_json
+from hifuflow.provenance import config_hash
 
+from . import MPI
 from .heating_load import heating_load
 from .mesh_input import TissueMesh, read_mesh
 from .pennes import Bioheat, assemble_bioheat
@@ -21,8 +24,27 @@ from .properties import RegionProperties, region_properties
 MAX_TARGET_OUTPUTS = 4000
 
 
+def write_model(comm, path, patient: str, mesh, anatomy, heating, constraints,
+                config: dict) -> None:
+    """Build a model from the files of the stages before, on all ranks of `comm`, and save it.
+
+    The ranks share what takes the memory and the time, factors and loads. All have the mesh and
+    the matrices, so that numbering and result do not depend on how many ranks there are.
+
+    Parameters
+    ----------
+    path : of the model's file.  mesh, heating, constraints : paths; anatomy : of its folder.
+    config : see `build_model`.
+    """
+    with Heating.opened(heating) as opened:
+        model = build_model(mesh, Anatomy.load(Path(anatomy)), opened, read_json(constraints),
+                            config, comm)
+    if comm.rank == 0:
+        model.save(path, patient, config_hash(config))
+
+
 def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict,
-                config: dict) -> BioheatModel:
+                config: dict, comm=MPI.COMM_SELF) -> BioheatModel:
     """E x' = -K x + B u, y = C x with x = T - baseline, for one mesh.
 
     Parameters
@@ -34,6 +56,7 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
         `boundary`, see `pennes.assemble_bioheat`; `deviations` from these values
         (`perfusion_factor`, `conductivity_factor`, `absorption_factor`, the same under `regions`
         for single regions) and from the heating's place (`focal_shift_mm`).
+    comm : ranks that share the work; all get the model.
 
     Raises
     ------
@@ -48,11 +71,11 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
     deviations = config["deviations"]
     properties = region_properties(mesh.cell_vertices, anatomy, config["tissues"],
                                    config["blood"], deviations)
-    bioheat = assemble_bioheat(mesh, properties.cells, config)
+    bioheat = assemble_bioheat(mesh, properties.cells, config, comm)
     log.info("%d cells, %d unknowns, %d held nodes", len(mesh.cell_vertices), len(bioheat.free),
              bioheat.E.shape[0] - len(bioheat.free))
     evaluator = PointEvaluator(bioheat.space)
-    load = heating_load(evaluator, _shifted(heating, deviations["focal_shift_mm"]))
+    load = heating_load(evaluator, _shifted(heating, deviations["focal_shift_mm"]), comm)
     C, outputs = _outputs(evaluator, bioheat, anatomy, constraints, config["file"])
     free, cells = bioheat.free, _cells(mesh, bioheat, properties)
     absorption = cells.node_shares[:len(free)] @ properties.absorption

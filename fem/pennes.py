@@ -58,7 +58,8 @@ class Bioheat:
         return self.arterial + (above if interpolation is None else interpolation @ above)
 
 
-def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, config: dict) -> Bioheat:
+def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, config: dict,
+                     comm=MPI.COMM_SELF) -> Bioheat:
     """Assemble E and K, eliminate held surfaces and find the baseline.
 
     Parameters
@@ -66,6 +67,7 @@ def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, config: dict)
     config : `file` (the patient file) and `boundary`, {"skin": "insulated" | {"temperature_c": T}
         | {"temperature_c": T_e, "coefficient_w_m2_k": h}, "cut": the same,
         "arterial_temperature_c": T_a}.
+    comm : ranks that share the factorisations; all have the whole mesh, and get the whole result.
 
     Raises
     ------
@@ -88,12 +90,12 @@ def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, config: dict)
         source += surface.sum(axis=1) * (condition["temperature_c"] - arterial)
     fixed, temperature = _fixed_nodes(space, mesh, held)
     free = np.setdiff1d(np.arange(E.shape[0]), fixed)
-    check_positive_definite("E", E[free][:, free])
+    check_positive_definite("E", E[free][:, free], comm=comm)
     # K 1 is the perfusion source per degree, so T - T_a obeys the equation without that source.
     above = np.zeros(E.shape[0])
     above[fixed] = temperature - arterial
     source -= K @ above
-    solution = check_positive_definite("K", K[free][:, free], source[free])
+    solution = check_positive_definite("K", K[free][:, free], source[free], comm)
     if np.any(source):
         above[free] = solution
     return Bioheat(space, E, K, free, arterial, above)
@@ -164,8 +166,12 @@ def _fixed_nodes(space, mesh: TissueMesh, held: dict) -> tuple[np.ndarray, np.nd
     return fixed, temperature[fixed]
 
 
-def check_positive_definite(name: str, matrix: sp.csr_array, rhs=None) -> np.ndarray | None:
+def check_positive_definite(name: str, matrix: sp.csr_array, rhs=None,
+                            comm=MPI.COMM_SELF) -> np.ndarray | None:
     """Factorise a symmetric matrix (MUMPS, L D L^T), check its inertia and solve for `rhs`.
+
+    All ranks of `comm` have the whole matrix and get the whole solution; the factor, which takes
+    most of the memory and the time, is shared out.
 
     Raises
     ------
@@ -173,11 +179,12 @@ def check_positive_definite(name: str, matrix: sp.csr_array, rhs=None) -> np.nda
     """
     matrix = sp.csr_array(matrix)
     n = matrix.shape[0]
-    A = PETSc.Mat().createAIJ((n, n), csr=(matrix.indptr.astype(PETSc.IntType),
-                                           matrix.indices.astype(PETSc.IntType), matrix.data),
-                              comm=MPI.COMM_SELF)
+    first, last = n * comm.rank // comm.size, n * (comm.rank + 1) // comm.size
+    rows = matrix[first:last]
+    A = PETSc.Mat().createAIJ(((last - first, n), (last - first, n)), comm=comm, csr=(
+        rows.indptr.astype(PETSc.IntType), rows.indices.astype(PETSc.IntType), rows.data))
     A.setOption(PETSc.Mat.Option.SYMMETRIC, True)
-    solver = PETSc.KSP().create(MPI.COMM_SELF)
+    solver = PETSc.KSP().create(comm)
     solver.setOperators(A)
     solver.setType("preonly")
     factorisation = solver.getPC()
@@ -185,13 +192,15 @@ def check_positive_definite(name: str, matrix: sp.csr_array, rhs=None) -> np.nda
     factorisation.setFactorSolverType("mumps")
     factorisation.setFactorSetUpSolverType()
     factorisation.getFactorMatrix().setMumpsIcntl(24, 1)  # count null pivots
+    factorisation.getFactorMatrix().setMumpsIcntl(13, 1)  # none by ScaLAPACK, which counts nothing
     try:
         solver.setUp()
         negative, zero, _ = factorisation.getFactorMatrix().getInertia()
         if negative or zero:
             raise NumericalError(f"{name} is not positive definite: of {n} pivots {negative} are "
                                  f"negative and {zero} are zero")
-        return None if rhs is None else _solve(solver, A, rhs)
+        return None if rhs is None else np.concatenate(
+            comm.allgather(_solve(solver, A, rhs[first:last])))
     finally:
         solver.destroy()
         A.destroy()

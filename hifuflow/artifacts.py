@@ -246,8 +246,8 @@ class Heating:
             names = ("affine", "foci", "focal_pressure_pa", "absorbed_fraction")
             yield cls(file["q"], *(file[name][:] for name in names),
                       float(file.attrs["frequency_hz"]), str(file.attrs["transducer"]),
-                      *({name: values[:] for name, values in file.get(group, {}).items()}
-                        for group in ("balance", "steering")))
+                      *({name: file[f"{group}/{name}"][:] for name in file[group]}
+                        if group in file else {} for group in ("balance", "steering")))
 
 
 @dataclass
@@ -357,9 +357,8 @@ class Outputs:
         # Models from elsewhere need not name regions and constraints.
         further = {name: get_text(group[name]) for name in ("name", "region") if name in group}
         further |= {name: group[name][:] for name in ("dose_limit", "soft") if name in group}
-        return cls(get_text(group["kind"]), *(group[name][:] for name in
-                                              ("position", "volume", "baseline", "limit")),
-                   **further)
+        return cls(get_text(file["outputs/kind"]), *(file[f"outputs/{name}"][:] for name in (
+            "position", "volume", "baseline", "limit")), **further)
 
 
 @dataclass
@@ -428,11 +427,10 @@ class BioheatModel:
     @classmethod
     def load(cls, path) -> BioheatModel:
         with open_artifact(path, "bioheat_model") as file:
-            group = file["voxels"]
-            voxels = Voxels(get_csr(group["interpolation"]), group["index"][:],
-                            group["baseline"][:], group["target"][:],
-                            float(group["volume"][()]))
-            return cls(get_csr(file["E"]), get_csr(file["K"]), file["B"][:], get_csr(file["C"]),
+            voxels = Voxels(get_csr(file, "voxels/interpolation"),
+                            *(file[f"voxels/{name}"][:] for name in (
+                                "index", "baseline", "target")), float(file["voxels/volume"][()]))
+            return cls(get_csr(file, "E"), get_csr(file, "K"), file["B"][:], get_csr(file, "C"),
                        file["dof_coordinates"][:], file["baseline"][:], Outputs.read(file),
                        file["foci"][:], voxels, Cells.read(file) if "cells" in file else None)
 

@@ -94,9 +94,8 @@ class Cells:
 
     @classmethod
     def read(cls, file: h5py.File) -> Cells:
-        group = file["cells"]
-        return cls(regions=get_text(group["regions"]).tolist(),
-                   **{name: group[name][()] for name in cls.UNITS})
+        return cls(regions=get_text(file["cells/regions"]).tolist(),
+                   **{name: file[f"cells/{name}"][()] for name in cls.UNITS})
 
     @cached_property
     def volume(self) -> np.ndarray:

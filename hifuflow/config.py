@@ -205,14 +205,16 @@ def _find_sources(anatomy: dict, patient_file) -> None:
         given = section[key]
         try:
             found = (patient_file.parent / Path(given).expanduser()).resolve()
-            exists = found.is_file() or (key == "image" and found.is_dir())
+            folder = found.is_dir()
+            exists = found.is_file() or (key == "image" and folder)
         except (RuntimeError, ValueError, OSError):  # no such user, a NUL byte, a loop of links
-            exists = False
+            exists = folder = False
         if exists:
             section[key] = str(found)
         else:
-            faults.append(InputError("no such file", file=patient_file, key=dotted, value=given,
-                                     allowed="a path relative to the patient file"))
+            faults.append(InputError(
+                "is a folder" if folder else "no such file", file=patient_file, key=dotted,
+                value=given, allowed="a file" if folder else "a path relative to the patient file"))
     if faults:
         raise InvalidConfig(faults)
 
@@ -394,11 +396,12 @@ class Study:
 
     patients: dict[str, Patient]
     results_dir: str
+    mpi_ranks: int
 
     @classmethod
     def from_config(cls, config: dict) -> Study:
         """Check the study and every patient file in it; all faults are reported together."""
-        given = {key: str(value) if isinstance(value, int) else value
+        given = {key: str(value) if isinstance(value, int) and key != "mpi_ranks" else value
                  for key, value in config.items()}  # `--config patients=33` comes as a number
         config, faults = check(given, "study", "config/config.yaml or --config")
         if faults:
@@ -430,7 +433,8 @@ class Study:
                                      allowed="a folder with NAME.yaml files"))
         if faults:
             raise InvalidConfig(faults)
-        return cls(patients, str(Path(config["results_dir"]).expanduser()))
+        return cls(patients, str(Path(config["results_dir"]).expanduser()),
+                   config["mpi_ranks"])
 
 
 def _patients_folder(given: str) -> Path:

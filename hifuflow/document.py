@@ -69,7 +69,7 @@ def _unit(key) -> str:
 def _range(schema, root) -> str:
     schema = resolve(schema, root)
     if "const" in schema:
-        return f"`{schema['const']}`"
+        return f"`{'null' if schema['const'] is None else schema['const']}`"
     if "enum" in schema:
         return ", ".join(f"`{item}`" for item in schema["enum"])
     if "anyOf" in schema:

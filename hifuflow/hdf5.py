@@ -27,13 +27,23 @@ def create(path, artifact: str, patient: str, config_sha256: str):
         yield file
 
 
+class ArtifactFile(h5py.File):
+    """A file in which a missing data set is a fault of the file; names are paths from its root."""
+
+    def __getitem__(self, name):
+        if name not in self:
+            raise InputError("holds no such data set: it was written by another version, or "
+                             "elsewhere", file=self.filename, key=name)
+        return super().__getitem__(name)
+
+
 @contextmanager
 def open_artifact(path, artifact: str):
     """Open an artifact for reading; anything but the expected one is an `InputError`."""
     if not Path(path).is_file():
         raise InputError("no such file", file=path)
     try:
-        file = h5py.File(path, "r", locking=LOCKING)
+        file = ArtifactFile(path, "r", locking=LOCKING)
     except OSError as error:
         raise InputError("not a readable HDF5 file", file=path) from error
     with file:
@@ -64,10 +74,10 @@ def put_csr(group, name: str, matrix, units: str, description: str) -> None:
     put(sub, "indptr", matrix.indptr, "1", "where each row starts in data and indices")
 
 
-def get_csr(group) -> sp.csr_array:
+def get_csr(file, name: str) -> sp.csr_array:
     """Read what `put_csr` wrote."""
-    parts = (group["data"][:], group["indices"][:], group["indptr"][:])
-    return sp.csr_array(parts, shape=tuple(int(n) for n in group.attrs["shape"]))
+    parts = tuple(file[f"{name}/{part}"][:] for part in ("data", "indices", "indptr"))
+    return sp.csr_array(parts, shape=tuple(int(n) for n in file[name].attrs["shape"]))
 
 
 def get_text(dataset) -> np.ndarray:

@@ -177,7 +177,7 @@ def _allowed(schema: dict, root: dict) -> str:
     """What a schema accepts, in words."""
     schema = resolve(schema, root)
     if "const" in schema:
-        return f"'{schema['const']}'"
+        return "null" if schema["const"] is None else f"'{schema['const']}'"
     if "enum" in schema:
         return ", ".join(str(item) for item in schema["enum"])
     if "anyOf" in schema:

@@ -28,7 +28,7 @@ class VoxelTemperatures:
     @classmethod
     def load(cls, path) -> VoxelTemperatures:
         with open_artifact(path, "bioheat_model") as file:
-            return cls(get_csr(file["voxels/interpolation"]), file["voxels/baseline"][:],
+            return cls(get_csr(file, "voxels/interpolation"), file["voxels/baseline"][:],
                        file["baseline"][:])
 
     def at(self, voxels, node_temperature) -> np.ndarray:

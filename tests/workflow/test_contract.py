@@ -106,7 +106,7 @@ def test_heating(hdf5):
 @pytest.mark.parametrize("model", ["control", "plant"])
 def test_bioheat_model(hdf5, model):
     file = hdf5(f"fem/{model}.h5")
-    E, K, C = (get_csr(file[name]) for name in ("E", "K", "C"))
+    E, K, C = (get_csr(file, name) for name in ("E", "K", "C"))
     n, p = len(file["baseline"]), len(file["outputs/kind"])
     assert E.shape == K.shape == (n, n) and C.shape == (p, n)
     assert file["B"].shape == (n, len(file["foci"]))

@@ -24,9 +24,13 @@ def cost(name, wildcard, wildcards):
     return expected(name, part, size)
 
 
-def memory(name, wildcard=None):
-    """Resource function: memory to ask for [MB], more on every attempt."""
-    return lambda wildcards, attempt: requested(*cost(name, wildcard, wildcards), attempt)[0]
+def memory(name, wildcard=None, ranks=1):
+    """Resource function: memory to ask for [MB], of all ranks, more on every attempt."""
+    def asked(wildcards, attempt):
+        memory_mb, cpu_s = cost(name, wildcard, wildcards)
+        return requested(ranks * memory_mb, cpu_s, attempt)[0]
+
+    return asked
 
 
 def minutes(name, wildcard=None):

@@ -23,6 +23,20 @@ rule assemble:
         "../scripts/assemble.py"
 
 
+# The same job on several MPI ranks, with the same result.
+if study.mpi_ranks > 1:
+    ruleorder: assemble_mpi > assemble
+
+    use rule assemble as assemble_mpi with:
+        threads: study.mpi_ranks
+        resources:
+            mem_mb=memory("assemble", "model", ranks=study.mpi_ranks),
+            runtime=minutes("assemble", "model"),
+            mpi="mpirun",
+            tasks=study.mpi_ranks,
+            cpus_per_task=1,
+
+
 rule reduce:
     input:
         f"{RESULTS}/fem/control.h5",

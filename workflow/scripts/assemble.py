@@ -1,18 +1,21 @@
 from pathlib import Path
 
-from fem.model import build_model
-from hifuflow.artifacts import Anatomy, Heating
-from hifuflow.job import job, read_json
-from hifuflow.provenance import config_hash
+from fem.model import write_model
+from fem.ranks import run_on_ranks
+from hifuflow.job import job
 
-config, model = snakemake.params.config, snakemake.wildcards.model
-with job(f"assemble {model}", snakemake.log[0], snakemake.threads), \
-        Heating.opened(snakemake.input.heating[0]) as heating:
-    bioheat = build_model(
-        snakemake.input.mesh,
-        Anatomy.load(Path(snakemake.input.anatomy[0]).parent),
-        heating,
-        read_json(snakemake.input.constraints[0]),
-        config,
+files, output, resources = snakemake.input, Path(snakemake.output[0]), snakemake.resources
+with job(f"assemble {snakemake.wildcards.model}", snakemake.log[0]):
+    run_on_ranks(
+        resources.get("mpi"),
+        resources.get("tasks", 1),
+        output.with_name(f".{output.stem}-ranks"),
+        write_model,
+        output,
+        snakemake.wildcards.patient,
+        files.mesh,
+        Path(files.anatomy[0]).parent,
+        files.heating[0],
+        files.constraints[0],
+        snakemake.params.config,
     )
-    bioheat.save(snakemake.output[0], snakemake.wildcards.patient, config_hash(config))

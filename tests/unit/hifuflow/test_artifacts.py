@@ -51,6 +51,16 @@ def test_every_data_set_names_its_units_and_the_file_its_origin(model, tmp_path)
         assert found == []
 
 
+@pytest.mark.parametrize("name", ["K", "E/indptr", "voxels/index", "outputs/kind"])
+def test_missing_data_set_is_named_with_its_file(model, tmp_path, name):
+    path = tmp_path / "control.h5"
+    model.save(path, "someone", "hash")
+    with h5py.File(path, "a") as file:
+        del file[name]
+    with pytest.raises(InputError, match=rf"control\.h5: {name}.*: holds no such data set"):
+        BioheatModel.load(path)
+
+
 def test_wrong_artifact_is_refused(model, tmp_path):
     model.save(tmp_path / "control.h5", "someone", "hash")
     with pytest.raises(InputError, match="heating"):

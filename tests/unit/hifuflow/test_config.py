@@ -262,6 +262,17 @@ def test_missing_label_map_is_named(patient_file):
         load_patient(path)
 
 
+def test_folder_in_place_of_a_label_map_is_told(patient_file, tmp_path):
+    (tmp_path / "map").mkdir()
+    with pytest.raises(InvalidConfig, match="labels = 'map': is a folder"):
+        load_patient(patient_file({"anatomy": {"labels": "map"}}))
+
+
+def test_null_is_what_is_allowed_not_none(patient_file):
+    with pytest.raises(InvalidConfig, match="allowed: null or a number"):
+        load_patient(patient_file({"reduction.tolerance_k": "small"}))
+
+
 def test_all_sources_are_found_beside_the_patient_file(patient_file, tmp_path):
     anatomy = {"image": "ct.nii", "thresholds": {"body": {"at_least": -300}}, "labels": "m.nii"}
     with pytest.raises(InvalidConfig) as caught:

@@ -1,0 +1,81 @@
+"""A model built on two MPI ranks is that of one rank; launchers that do not make ranks are told."""
+
+import importlib
+import json
+
+import fem  # noqa: F401 # isort: skip
+import h5py
+import numpy as np
+import pytest
+from box_patient import CONFIG, NO_DEVIATIONS, box_anatomy, gaussian_heating
+
+from fem import heating_load
+from fem.model import write_model
+from fem.ranks import run_on_ranks
+from hifuflow.errors import InputError
+
+POINTS = {"position_m": [[0.02, 0.02, 0.008]], "limit_c": [43.0], "name": ["ellipsoid"],
+          "dose_limit_cem43_min": [None], "soft": [False]}
+# The skin is cooler than the blood, so that there is a baseline to solve for.
+BATH = {**CONFIG["boundary"], "skin": {"temperature_c": 20.0}}
+
+
+@pytest.fixture
+def files(mesh_path, tmp_path):
+    """What the stages before leave: mesh, anatomy, heating, constraints."""
+    box_anatomy().save(tmp_path / "anatomy")
+    gaussian_heating(0.00075, 0.0015, n=48).save(tmp_path / "heating.h5", "box", "hash")
+    (tmp_path / "constraints.json").write_text(json.dumps(POINTS))
+    return mesh_path, tmp_path / "anatomy", tmp_path / "heating.h5", tmp_path / "constraints.json"
+
+
+def written(folder, name, launcher, ranks, files) -> dict:
+    config = {**CONFIG, "boundary": BATH, "deviations": NO_DEVIATIONS}
+    run_on_ranks(launcher, ranks, folder / ".ranks", write_model, folder / name, "box", *files,
+                 config)
+    assert not (folder / ".ranks").exists()
+    found = {}
+    with h5py.File(folder / name) as file:
+        file.visititems(lambda path, item: found.update({path: item[()]})
+                        if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def test_two_ranks_write_what_one_writes(files, tmp_path):
+    voxels = 48**3
+    assert voxels > 2 * heating_load.VOXELS_AT_ONCE  # both ranks have some of the load
+    one = written(tmp_path, "one.h5", None, 1, files)
+    two = written(tmp_path, "two.h5", "mpirun", 2, files)
+    assert one.keys() == two.keys() and np.ptp(one["baseline"]) > 1
+    for name, values in one.items():
+        if values.dtype.kind == "f":
+            largest = np.abs(values).max(where=~np.isnan(values), initial=0)
+            np.testing.assert_allclose(two[name], values, 0, 1e-11 * largest, err_msg=name)
+        else:
+            np.testing.assert_array_equal(two[name], values, name)
+
+
+def test_launcher_of_another_mpi_is_told(tmp_path):
+    foreign = tmp_path / "mpirun"
+    foreign.write_text('#!/bin/sh\nshift 2\n"$@" & "$@"; wait\n')
+    foreign.chmod(0o755)
+    with pytest.raises(InputError, match=r"communicator of 1 instead of 2 ranks.*MPICH"):
+        run_on_ranks(str(foreign), 2, tmp_path / ".ranks", len, "never called")
+
+
+def test_fault_on_one_rank_ends_all_in_its_own_words(tmp_path, monkeypatch):
+    (tmp_path / "faulty.py").write_text(
+        "from hifuflow.errors import InputError\n"
+        "def fail_on_last(comm):\n"
+        "    if comm.rank == 1: raise InputError('bad', file='x.h5', key='q')\n"
+        "    comm.Barrier()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    function = importlib.import_module("faulty").fail_on_last
+    with pytest.raises(InputError, match=r"x\.h5: q: bad"):
+        run_on_ranks("mpirun", 2, tmp_path / ".ranks", function)
+
+
+def test_missing_launcher_is_named(tmp_path):
+    with pytest.raises(InputError, match="mpi = 'nompirun': no such command"):
+        run_on_ranks("nompirun", 2, tmp_path / ".ranks", len)
