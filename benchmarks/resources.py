@@ -39,11 +39,12 @@ TERMS = {
     "plan": (("base", "mvoxels"), ("base", "mvoxels")),
     "mesh": (("base", "kcells"), ("base", "kcells")),
     "heating": (("base", "mcells_beam", "mcells_beam_foci"), ("base", "mcells_beam_foci")),
-    "assemble": (("base", "kcells", "mcells_beam_foci"), ("base", "kcells43")),
+    "assemble": (("base", "kcells", "mcells_beam_foci"),
+                 ("base", "kcells43", "mcells_beam_foci")),
     "reduce": (("base", "kcells", "kstates2"), ("base", "kcells", "kstates3")),
     "control": (("base", "kcells", "kstates2"),
                 ("base", "ksamples_kcells", "ksamples_kstates2")),
-    "export": (("base", "mcells_beam"), ("base", "mcells_beam")),
+    "export": (("base", "kcells", "mcells_beam"), ("base", "mcells_beam")),
     "report": (("base", "kcells", "mcells_beam"), ("base", "kcells", "mcells_beam")),
 }
 

@@ -61,16 +61,16 @@ def run_on_ranks(launcher: str, ranks: int, folder, function, *arguments) -> Non
 
 
 def _start(command: list[str]) -> tuple[int, str]:
-    """Run a command and log what it prints; its exit status, and the last line."""
+    """Run a command and log its standard error; its exit status, and the last line of that."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # mpirun of mpi4py
     environment = {**os.environ, **dict.fromkeys(THREADS, "1"), "PYTHONPATH": path, "PATH": beside}
     last = "no message"
     try:
         with subprocess.Popen(command, env=environment, text=True, errors="replace",
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT) as process:
-            for line in filter(str.strip, process.stdout):
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE) as process:
+            for line in filter(str.strip, process.stderr):
                 last = line.strip()
                 log.info("%s", last)
     except FileNotFoundError as error:
@@ -82,7 +82,7 @@ def _start(command: list[str]) -> tuple[int, str]:
 def _main(folder: Path, ranks: int, launcher: str) -> None:
     comm = MPI.COMM_WORLD
     log.propagate = False
-    log.addHandler(logging.StreamHandler(sys.stdout) if comm.rank == 0 else logging.NullHandler())
+    log.addHandler(logging.StreamHandler() if comm.rank == 0 else logging.NullHandler())
     log.setLevel(logging.INFO)
     try:
         if comm.size != ranks:
@@ -99,7 +99,6 @@ def _main(folder: Path, ranks: int, launcher: str) -> None:
                 temporary.write_bytes(pickle.dumps((family, str(error))))
         else:
             traceback.print_exc()
-        sys.stderr.flush()
         comm.Abort(1)
 
 
