@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import platform
 import shlex
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from hifuflow.errors import HifuflowError, InputError, NumericalError
 from hifuflow.isolated import THREADS
-from hifuflow.job import atomic, log
+from hifuflow.job import log
 from hifuflow.provenance import ROOT
 
 from . import MPI
@@ -89,14 +90,15 @@ def _main(folder: Path, ranks: int, launcher: str) -> None:
             raise InputError(
                 f"made a communicator of {comm.size} instead of {ranks} ranks", key="mpi",
                 value=launcher, allowed="the launcher of the MPI that mpi4py has loaded, "
-                + MPI.Get_library_version().partition("\n")[0].replace("\t", " ").strip("\0 "))
+                + " ".join(MPI.Get_library_version().partition("\n")[0].split()))
         function, arguments = pickle.loads((folder / "call").read_bytes())
         function(comm, *arguments)
     except Exception as error:
         if isinstance(error, HifuflowError):
             family = InputError if isinstance(error, InputError) else NumericalError
-            with atomic(folder / "error") as temporary:
-                temporary.write_bytes(pickle.dumps((family, str(error))))
+            mine = folder / f"error-{platform.node()}-{os.getpid()}"
+            mine.write_bytes(pickle.dumps((family, str(error))))
+            mine.replace(folder / "error")
         else:
             traceback.print_exc()
         comm.Abort(1)

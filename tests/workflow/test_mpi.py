@@ -2,15 +2,31 @@
 
 import shutil
 import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
 import slurm_cluster
+import yaml
+
+from hifuflow.provenance import ROOT
 
 TARGET = "fem/control.h5"
-SLURM = ("--workflow-profile", "workflow/profiles/slurm",
-         "--slurm-init-seconds-before-status-checks", "1")
+PROFILE = ROOT / "workflow" / "profiles" / "slurm" / "config.yaml"
+# What runs in a job as Snakemake's: of SLURM it knows only the job's number.
+JOB = """#!/bin/sh
+cd {folder}
+exec env -i PATH="$PATH" HOME="$HOME" SLURM_JOB_ID="$SLURM_JOB_ID" PYTHONPATH={root}:{folder} \\
+    {python} -c "import counted; from fem.ranks import run_on_ranks; \\
+run_on_ranks('{launcher}', 2, '{folder}/ranks', counted.count, '{folder}/size')"
+"""
+COUNTED = """
+def count(comm, path):
+    ranks = comm.allgather(comm.rank)
+    if comm.rank == 0:
+        open(path, "w").write(str(ranks))
+"""
 
 
 @pytest.fixture
@@ -19,36 +35,39 @@ def slurm(tmp_path):
     if reason:
         pytest.skip(f"no SLURM here: {reason}")
     cluster = slurm_cluster.Slurm(tmp_path / "slurm")
-    yield
+    yield cluster
     cluster.stop()
 
 
-@pytest.fixture
-def on_two_ranks(checkout, coarse_run, patients_dir):
-    """Makes one model of the coarse run again, and checks it against that of one rank."""
-    def run(results, launcher, *options):
-        again = checkout.folder / results / coarse_run.name
-        shutil.copytree(coarse_run, again)
-        (again / TARGET).unlink()
-        command = checkout.command(*options, f"{results}/{coarse_run.name}/{TARGET}",
-                                   patients_dir=patients_dir, results_dir=results)
-        done = subprocess.run([*command, "mpi_ranks=2"], cwd=checkout.folder, text=True,
-                              env=checkout.environment, capture_output=True,
-                              stdin=subprocess.DEVNULL)
-        assert done.returncode == 0, done.stdout + done.stderr
-        log = (again / "logs" / "assemble_control.log").read_text()
-        assert f"2 ranks, started by {launcher}\n" in log
-        check_same(datasets(coarse_run / TARGET), datasets(again / TARGET))
-
-    return run
+def test_two_ranks_give_the_model_of_one(checkout, coarse_run, patients_dir):
+    again = checkout.folder / "on_two_ranks" / coarse_run.name
+    shutil.copytree(coarse_run, again)
+    (again / TARGET).unlink()
+    command = checkout.command(f"on_two_ranks/{coarse_run.name}/{TARGET}",
+                               patients_dir=patients_dir, results_dir="on_two_ranks")
+    done = subprocess.run([*command, "mpi_ranks=2"], cwd=checkout.folder, text=True,
+                          env=checkout.environment, capture_output=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = (again / "logs" / "assemble_control.log").read_text()
+    assert "2 ranks, started by mpirun\n" in log
+    check_same(datasets(coarse_run / TARGET), datasets(again / TARGET))
 
 
-def test_two_ranks_give_the_model_of_one(on_two_ranks):
-    on_two_ranks("on_two_ranks", "mpirun")
+def test_slurm_starts_ranks_as_the_profile_says_and_plain_srun_is_told(slurm, tmp_path):
+    (tmp_path / "counted.py").write_text(COUNTED)
+    rule, _, launcher = yaml.safe_load(PROFILE.read_text())["set-resources"][0].partition(":mpi=")
+    assert rule == "assemble_mpi"
+    assert said(tmp_path, launcher.strip('"')) == ""
+    assert (tmp_path / "size").read_text() == "[0, 1]"
+    assert "made a communicator of 1 instead of 2 ranks" in said(tmp_path, "srun --mpi=none")
 
 
-def test_two_ranks_of_a_slurm_job_give_the_model_of_one(slurm, on_two_ranks):
-    on_two_ranks("on_slurm", "srun --mpi=pmi2", *SLURM)
+def said(folder, launcher) -> str:
+    """What a SLURM job of two tasks prints that starts two ranks."""
+    job = JOB.format(folder=folder, root=ROOT, python=sys.executable, launcher=launcher)
+    subprocess.run(["sbatch", "--wait", "--ntasks=2", "--mem=900", "--output", folder / "said"],
+                   input=job, text=True, capture_output=True, timeout=120)
+    return (folder / "said").read_text()
 
 
 def datasets(path) -> dict:
