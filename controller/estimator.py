@@ -1,7 +1,8 @@
 """What a controller knows about the patient: Kalman filter, disturbances, dose bookkeeping.
 
 Model        x(k+1) = A x(k) + B (diag(g) u(k) + e(k)) + w(k)
-             y(k) = W (baseline + C x(k) + b(k)) + v(k),   W: averaging by the thermometry
+             y(k) = W (baseline + C x(k) + b(k)) + v(k),   W: averaging by the thermometry,
+                    C and baseline: means over the target's voxels
 g  gain of each focus (absorption, attenuation on the way): a random walk that starts from 1
 e ~ N(0, (input_error * full power)^2) per focus, w ~ N(0, q^2 I), q such that the outputs' rms
    over one sample is `model_noise`
@@ -93,7 +94,7 @@ class KalmanFilter:
         self.model, self._settings = model, settings
         log.info("Kalman gain for %d states...", len(model.A))
         averaging = thermometry.averaging
-        rows = averaging @ model.C
+        rows = averaging @ model.C_mean
         process, variance = noise_covariances(model, settings, thermometry.noise, max_power)
         gain, covariance = stationary_gain(model.A, rows, process, variance)
         self._constraint, self._target = model.outputs.constraint, model.outputs.target
@@ -108,7 +109,7 @@ class KalmanFilter:
         self._all_rows = model.C.astype(np.float32)
         self._averaging, self._spread = averaging, (averaging > 0).astype(float).T.tocsr()
         self._blind = np.asarray(self._spread.sum(axis=1)).ravel() == 0
-        self._measured_baseline = averaging @ model.outputs.baseline
+        self._measured_baseline = averaging @ model.outputs.mean_baseline
         self._error = np.zeros(len(rows))
         self._smoothing = np.where(np.isnan(thermometry.limit), settings.target_error_smoothing,
                                    settings.error_smoothing)

@@ -131,7 +131,8 @@ class _Loop:
 
     def _image(self) -> np.ndarray:
         """Take an image; the one that arrives now."""
-        self._underway.append(self._thermometry.image(self._sample, self._plant.temperature))
+        self._underway.append(self._thermometry.image(self._sample,
+                                                       self._plant.mean_temperature))
         return self._underway.popleft()
 
     def _step(self) -> tuple[str, np.ndarray, float]:

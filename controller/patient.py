@@ -79,7 +79,8 @@ def _with_stiffness(model: BioheatModel, change: sp.csr_array) -> BioheatModel:
     lift = np.zeros(n)
     if np.any(above):
         lift = ShiftedSolver(model.E, K).factor(1.0, 0.0).solve(-(change @ above)[:n])
-    outputs = replace(model.outputs, baseline=model.outputs.baseline + model.C @ lift)
+    outputs = replace(model.outputs, baseline=model.outputs.baseline + model.C @ lift,
+                      mean_baseline=model.outputs.mean_baseline + model.C_mean @ lift)
     voxels = replace(model.voxels,
                      baseline=model.voxels.baseline + model.voxels.interpolation @ lift)
     return replace(model, K=K, baseline=model.baseline + lift, outputs=outputs, voxels=voxels)

@@ -57,6 +57,11 @@ class HeatedPatient:
         return self._state
 
     @property
+    def mean_temperature(self) -> np.ndarray:
+        """(p,) like `temperature`, but in the target the mean over each voxel [degC]."""
+        return self._model.C_mean @ self._state + self._model.outputs.mean_baseline
+
+    @property
     def node_temperature(self) -> np.ndarray:
         """(n,) temperature of the unknowns now [degC]."""
         return self._state + self._model.baseline

@@ -26,6 +26,7 @@ class DiscreteModel:
     A : (r, r).  B : (r, n_foci) [1/W].  C : (p, r) [K].
     interval : h [s].  outputs, foci : as in `ReducedModel`.
     truncation_bound : (>= r,) bound on the change by keeping so many states [K/W].
+    C_mean : (p, r) [K], like C, but means over the target's voxels; by default C.
     """
 
     A: np.ndarray
@@ -35,6 +36,11 @@ class DiscreteModel:
     outputs: Outputs
     foci: np.ndarray
     truncation_bound: np.ndarray
+    C_mean: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.C_mean is None:
+            self.C_mean = self.C
 
     @classmethod
     def sampled(cls, rom: ReducedModel, interval: float) -> DiscreteModel:
@@ -45,7 +51,7 @@ class DiscreteModel:
         exponential = la.expm(block)
         return cls(np.ascontiguousarray(exponential[:r, :r]),
                    np.ascontiguousarray(exponential[:r, r:]), rom.C, interval, rom.outputs,
-                   rom.foci, rom.truncation_bound)
+                   rom.foci, rom.truncation_bound, rom.C_mean)
 
     @property
     def constraint_rows(self) -> np.ndarray:

@@ -2,9 +2,10 @@
 
     y = W T + drift left by the correction + noise
 
-W averages over voxels: a target voxel of the image is the mean over the target's outputs inside
-it, by volume. At a constraint point, far from the foci, the temperature is smooth, and the image
-is taken as interpolated there. Both the simulated image and the estimator's model of it use W.
+W averages over voxels: a target voxel of the image is made up of the target's voxels whose centres
+it holds, and T is the mean over each of those, exactly that of the finite-element function
+(`C_mean`). At a constraint point, far from the foci, the temperature is smooth, and the image is
+taken as interpolated there. Both the simulated image and the estimator's model of it use W.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Thermometry:
         Parameters
         ----------
         number : counts the images from 0.
-        temperature : (p,) true temperatures at the outputs [degC].
+        temperature : (p,) true temperatures of the outputs, means over the target's voxels [degC].
         """
         settings, time = self._settings, number * self._settings.interval
         generator = np.random.default_rng([settings.seed, number])

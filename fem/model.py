@@ -20,6 +20,7 @@ from .mesh_input import TissueMesh, read_mesh
 from .pennes import Bioheat, assemble_bioheat
 from .point_evaluation import PointEvaluator
 from .properties import RegionProperties, region_properties
+from .voxel_means import voxel_means
 
 MAX_TARGET_OUTPUTS = 4000
 
@@ -76,7 +77,7 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
              bioheat.E.shape[0] - len(bioheat.free))
     evaluator = PointEvaluator(bioheat.space)
     load = heating_load(evaluator, _shifted(heating, deviations["focal_shift_mm"]), comm)
-    C, outputs = _outputs(evaluator, bioheat, anatomy, constraints, config["file"])
+    C, C_mean, outputs = _outputs(evaluator, bioheat, anatomy, constraints, config["file"])
     free, cells = bioheat.free, _cells(mesh, bioheat, properties)
     absorption = cells.node_shares[:len(free)] @ properties.absorption
     return BioheatModel(
@@ -84,7 +85,7 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
         C=C[:, free],
         dof_coordinates=bioheat.space.tabulate_dof_coordinates()[free],
         baseline=bioheat.baseline()[free], outputs=outputs, foci=heating.foci,
-        voxels=_voxels(evaluator, bioheat, anatomy), cells=cells)
+        voxels=_voxels(evaluator, bioheat, anatomy), cells=cells, C_mean=C_mean[:, free])
 
 
 def _shifted(heating: Heating, shift_mm: list) -> Heating:
@@ -107,30 +108,44 @@ def _cells(mesh: TissueMesh, bioheat: Bioheat, properties: RegionProperties) -> 
 
 def _outputs(evaluator: PointEvaluator, bioheat: Bioheat, anatomy: Anatomy, constraints: dict,
              file):
-    """Interpolation (p, n_nodes) and meaning of the outputs: constraints, then the target."""
+    """Interpolation and means over voxels (p, n_nodes), and meaning of the outputs: constraints,
+    then the target."""
     points = np.asarray(constraints["position_m"], dtype=float).reshape(-1, 3)
     limit = np.asarray(constraints["limit_c"], dtype=float).reshape(-1)
     if len(limit) != len(points):
         raise InputError(f"{len(limit)} limits for {len(points)} points", file=file,
                          key="constraints.limit_c", allowed="one limit per point")
-    voxels, volume = target_blocks(anatomy, MAX_TARGET_OUTPUTS)
+    voxels, volume, block = target_blocks(anatomy, MAX_TARGET_OUTPUTS)
     at_points = evaluator.locate(points)
     _check_inside(points, at_points.distance, anatomy, file)
     C = sp.csr_array(sp.vstack([evaluator.interpolation(at_points),
                                 evaluator.interpolation(evaluator.locate(voxels))]))
+    C_mean = _means(evaluator, anatomy, block, C)
     baseline = bioheat.baseline(C)
     _check_limits(points, limit, baseline, file)
     n_points, n_voxels = len(points), len(voxels)
-    return C, Outputs(
+    return C, C_mean, Outputs(
         kind=np.array(["constraint"] * n_points + ["target"] * n_voxels),
         position=np.vstack([points, voxels]),
         volume=np.concatenate([np.zeros(n_points), volume]),
         baseline=baseline,
+        mean_baseline=bioheat.baseline(C_mean),
         limit=np.concatenate([limit, np.full(n_voxels, np.nan)]),
         region=_regions(anatomy, np.vstack([points, voxels])),
         name=np.array([*constraints["name"], *[""] * n_voxels]),
         dose_limit=np.array([*constraints["dose_limit_cem43_min"], *[None] * n_voxels], float),
         soft=np.array([*constraints["soft"], *[False] * n_voxels]))
+
+
+def _means(evaluator: PointEvaluator, anatomy: Anatomy, block: np.ndarray,
+           C: sp.csr_array) -> sp.csr_array:
+    """(p, n_nodes): for the target's outputs, the last rows, means over their voxels (`block`, see
+    `target_blocks`). What has no voxels, or only such outside the mesh, keeps its row of C."""
+    means = voxel_means(evaluator, anatomy.affine, block)
+    first = C.shape[0] - means.shape[0]
+    means = sp.csr_array(sp.vstack([sp.csr_array((first, C.shape[1])), means]))
+    empty = np.diff(means.indptr) == 0
+    return sp.csr_array(means + sp.diags_array(empty.astype(float)) @ C)
 
 
 def _regions(anatomy: Anatomy, points: np.ndarray) -> np.ndarray:
@@ -163,8 +178,9 @@ def _check_limits(points: np.ndarray, limit: np.ndarray, baseline: np.ndarray, f
                          allowed="above the baseline at every constraint point")
 
 
-def target_blocks(anatomy: Anatomy, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (n, 3) [m] and volumes (n,) [m3] of the target's voxels.
+def target_blocks(anatomy: Anatomy, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres (n, 3) [m] and volumes (n,) [m3] of the target's voxels, and the number of each voxel
+    of the label map in them, -1 outside of the target (nx, ny, nz).
 
     If there are more than `most`, voxels are joined in blocks of 2 x 2 x 2, 3 x 3 x 3, ...:
     a block's centre is the centroid of its target voxels, its volume the sum of theirs.
@@ -179,7 +195,9 @@ def target_blocks(anatomy: Anatomy, most: int) -> tuple[np.ndarray, np.ndarray]:
         edge += 1
     total = np.zeros((len(count), 3))
     np.add.at(total, block.ravel(), index)
-    return anatomy.position(total / count[:, None]), count * anatomy.voxel_volume
+    number = np.full(anatomy.labels.shape, -1)
+    number[tuple(index.T)] = block.ravel()
+    return anatomy.position(total / count[:, None]), count * anatomy.voxel_volume, number
 
 
 def _voxels(evaluator: PointEvaluator, bioheat: Bioheat, anatomy: Anatomy) -> Voxels:

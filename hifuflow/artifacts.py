@@ -305,6 +305,7 @@ class Outputs:
     region : (p,) str, the region that it lies in.
     dose_limit : (p,) highest allowed dose [CEM43 min]; NaN where there is none.
     soft : (p,) bool, limits that are wished for and may be exceeded.
+    mean_baseline : (p,) [degC], mean of the baseline over a target voxel; at points the baseline.
     """
 
     kind: np.ndarray
@@ -316,9 +317,12 @@ class Outputs:
     region: np.ndarray | None = None
     dose_limit: np.ndarray | None = None
     soft: np.ndarray | None = None
+    mean_baseline: np.ndarray | None = None
 
     def __post_init__(self):
         p = len(self.kind)
+        if self.mean_baseline is None:
+            self.mean_baseline = self.baseline
         for field_name, absent in (("name", ""), ("region", ""), ("dose_limit", np.nan),
                                    ("soft", False)):
             if getattr(self, field_name) is None:
@@ -350,13 +354,16 @@ class Outputs:
         put(group, "region", self.region.astype(str), "1", "region that it lies in")
         put(group, "dose_limit", self.dose_limit, "min", "highest allowed CEM43, NaN for none")
         put(group, "soft", self.soft, "1", "whether the limit may be exceeded")
+        put(group, "mean_baseline", self.mean_baseline, "degC",
+            "temperature at x = 0, mean over the target voxel")
 
     @classmethod
     def read(cls, file) -> Outputs:
         group = file["outputs"]
         # Models from elsewhere need not name regions and constraints.
         further = {name: get_text(group[name]) for name in ("name", "region") if name in group}
-        further |= {name: group[name][:] for name in ("dose_limit", "soft") if name in group}
+        further |= {name: group[name][:] for name in ("dose_limit", "soft", "mean_baseline")
+                    if name in group}
         return cls(get_text(file["outputs/kind"]), *(file[f"outputs/{name}"][:] for name in (
             "position", "volume", "baseline", "limit")), **further)
 
@@ -391,6 +398,8 @@ class BioheatModel:
     C : (p, n) CSR [1].  dof_coordinates : (n, 3) [m].  baseline : (n,) [degC].
     outputs : what the p rows of C are.  foci : (n_foci, 3) [m].  voxels : see `Voxels`.
     cells : what K is made of, for a plant that departs from it; see `Cells`.
+    C_mean : (p, n) CSR [1], like C, but in the target the mean over each voxel, as an image shows
+        it; by default C.
     """
 
     E: sp.csr_array
@@ -403,12 +412,18 @@ class BioheatModel:
     foci: np.ndarray
     voxels: Voxels
     cells: Cells | None = None
+    C_mean: sp.csr_array | None = None
+
+    def __post_init__(self):
+        if self.C_mean is None:
+            self.C_mean = self.C
 
     def save(self, path, patient: str, config_sha256: str) -> None:
         with create(path, "bioheat_model", patient, config_sha256) as file:
             put_csr(file, "E", self.E, "J/K", "heat capacity matrix")
             put_csr(file, "K", self.K, "W/K", "conduction and perfusion matrix")
             put_csr(file, "C", self.C, "1", "output matrix")
+            put_csr(file, "C_mean", self.C_mean, "1", "output matrix, means over target voxels")
             put(file, "B", self.B, "W/W", "heating of each unknown per watt of acoustic power")
             put(file, "dof_coordinates", self.dof_coordinates, "m", "position of each unknown")
             put(file, "baseline", self.baseline, "degC", "temperature of each unknown at x = 0")
@@ -432,7 +447,8 @@ class BioheatModel:
                                 "index", "baseline", "target")), float(file["voxels/volume"][()]))
             return cls(get_csr(file, "E"), get_csr(file, "K"), file["B"][:], get_csr(file, "C"),
                        file["dof_coordinates"][:], file["baseline"][:], Outputs.read(file),
-                       file["foci"][:], voxels, Cells.read(file) if "cells" in file else None)
+                       file["foci"][:], voxels, Cells.read(file) if "cells" in file else None,
+                       get_csr(file, "C_mean") if "C_mean" in file else None)
 
 
 @dataclass
@@ -445,6 +461,7 @@ class ReducedModel:
     hsv : Hankel singular values, all that were computed, descending.
     error_bound : (len(hsv),) H-infinity error bound of the model truncated to order i + 1.
     method : how it was made.  outputs, foci : as in `BioheatModel`.
+    C_mean : (p, r), see `BioheatModel`; by default C.
     """
 
     A: np.ndarray
@@ -455,6 +472,11 @@ class ReducedModel:
     method: str
     outputs: Outputs
     foci: np.ndarray
+    C_mean: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.C_mean is None:
+            self.C_mean = self.C
 
     @property
     def order(self) -> int:
@@ -476,6 +498,7 @@ class ReducedModel:
             put(file, "A", self.A, "1/s", "state matrix")
             put(file, "B", self.B, "1", "input matrix")
             put(file, "C", self.C, "1", "output matrix")
+            put(file, "C_mean", self.C_mean, "1", "output matrix, means over target voxels")
             put(file, "hsv", self.hsv, "K/W", "Hankel singular values")
             put(file, "error_bound", self.error_bound, "K/W",
                 "H-infinity error bound of the truncation to each order")
@@ -486,7 +509,8 @@ class ReducedModel:
     def load(cls, path) -> ReducedModel:
         with open_artifact(path, "reduced_model") as file:
             return cls(*(file[name][:] for name in ("A", "B", "C", "hsv", "error_bound")),
-                       str(file.attrs["method"]), Outputs.read(file), file["foci"][:])
+                       str(file.attrs["method"]), Outputs.read(file), file["foci"][:],
+                       file["C_mean"][:] if "C_mean" in file else None)
 
 
 @dataclass

@@ -23,12 +23,14 @@ class Balanced:
     ----------
     A : (r, r) [1/s].  B : (r, m).  C : (p, r).
     hsv : (k,) Hankel singular values, descending; the first r are those of A, B, C themselves.
+    T : (k, r) from its states to those of the model that was balanced.
     """
 
     A: np.ndarray
     B: np.ndarray
     C: np.ndarray
     hsv: np.ndarray
+    T: np.ndarray | None = None
 
 
 def minimal_order(hsv: np.ndarray) -> int:
@@ -66,6 +68,7 @@ def balanced_truncation(a, inputs, outputs, order="auto", file=None) -> Balanced
     check_order(order, file)
     if not all(np.isfinite(part).all() for part in (a, inputs, outputs)):
         raise NumericalError("the model to balance holds values that are not finite")
+    basis = None
     if np.tril(a, -1).any():
         a, basis = la.schur(a)
         inputs, outputs = basis.T @ inputs, outputs @ basis
@@ -93,8 +96,9 @@ def balanced_truncation(a, inputs, outputs, order="auto", file=None) -> Balanced
     # T, SLICOT's truncated transformation, maps all outputs and not only their triangle.
     # Half of the rescaling goes to each side, so that both Gramians stay diag(hsv).
     middle = np.sqrt(unit_b * unit_c)
-    return Balanced(small_a, small_b * middle, outputs @ t * (unit_b / middle),
-                    hsv * unit_b * unit_c)
+    t *= unit_b / middle
+    return Balanced(small_a, small_b * middle, outputs @ t, hsv * unit_b * unit_c,
+                    t if basis is None else basis @ t)
 
 
 def check_stable(schur) -> None:

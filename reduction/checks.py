@@ -49,7 +49,7 @@ def check_model(model: BioheatModel, order, file=None) -> None:
     n = model.E.shape[0]
     m, p = len(model.foci), len(model.outputs.kind)
     check_matrices({"E": (model.E, (n, n)), "K": (model.K, (n, n)), "B": (model.B, (n, m)),
-                    "C": (model.C, (p, n))})
+                    "C": (model.C, (p, n)), "C_mean": (model.C_mean, (p, n))})
     for name, matrix in (("E", model.E), ("K", model.K)):
         skew = asymmetry(matrix)
         if skew > SYMMETRY:

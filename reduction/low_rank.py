@@ -37,18 +37,18 @@ class ReachableSpace:
     rest: np.ndarray
 
 
-def unit_capacity(capacity, stiffness, inputs, outputs):
+def unit_capacity(capacity, stiffness, inputs, *outputs):
     """Rescale the unknowns to x = D z with D = diag(E)^(-1/2), so that E has a unit diagonal.
 
     Returns
     -------
-    D E D, D K D, D B, C D : the same transfer function, well scaled.
+    D E D, D K D, D B, and C D for each C : the same transfer functions, well scaled.
     """
     scale = 1 / np.sqrt(capacity.diagonal())
     diagonal = sp.diags_array(scale)
     return (sp.csr_array(diagonal @ capacity @ diagonal),
             sp.csr_array(diagonal @ stiffness @ diagonal),
-            scale[:, None] * inputs, sp.csr_array(outputs @ diagonal))
+            scale[:, None] * inputs, *(sp.csr_array(rows @ diagonal) for rows in outputs))
 
 
 def most_states(inputs, interval, tolerance) -> int:

@@ -53,7 +53,7 @@ class Truncation:
 def truncated(balanced: Balanced, order: int) -> Balanced:
     """Its first states: truncations of a balanced realization are balanced."""
     return Balanced(balanced.A[:order, :order], balanced.B[:order], balanced.C[:, :order],
-                    balanced.hsv)
+                    balanced.hsv, balanced.T[:, :order])
 
 
 def smallest_order(balanced: Balanced, truth, powers, step: float, tolerance: float,

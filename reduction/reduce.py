@@ -66,7 +66,7 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
     found = Findings(model, config, clock=Clock())
     # One BLAS thread where nothing else is said: eigenvalue routines run slower on two.
     with threadpool_limits(limits=1):
-        full = unit_capacity(model.E, model.K, model.B, model.C)
+        *full, means = unit_capacity(model.E, model.K, model.B, model.C, model.C_mean)
         capacity, stiffness, inputs, outputs = full
         with found.clock("low_rank"), threadpool_limits(limits=threads):
             solver = shifted_solver(capacity, stiffness, config["solver"])
@@ -93,7 +93,8 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
     log.info("order %d: largest output error %s", len(reduced.A), ", ".join(
         f"{error:.1e} K ({kind})" for kind, error in record["max_output_error_k"].items()))
     return ReducedModel(reduced.A, reduced.B, reduced.C, found.truncation.hsv, error_bound(found),
-                        METHOD, model.outputs, model.foci), record
+                        METHOD, model.outputs, model.foci,
+                        (means @ modal.basis) @ (modal.vectors @ reduced.T)), record
 
 
 def residual_needed(config: dict, inputs, interval) -> float:

@@ -1,5 +1,6 @@
 import inspect
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,22 @@ def test_closed_loop_completes_within_the_limits(small_rom, small_patient, treat
     assert len({len(getattr(trajectory, name)) for name in
                 ("t", "power", "coverage", "target_dose", "measured_temperature")}) == 1
     assert trajectory.event[-1].startswith(("end", "all constraints", "constraint"))
+
+
+def test_images_show_means_over_voxels(small_rom, small_patient, treatment_config):
+    """In the patient and in the controller's model alike: here 0.8 of the value, from 36 degC."""
+    treatment_config["prescription"]["max_time_s"] = 60
+    treatment_config["thermometry"]["voxel_mm"] = [0.1, 0.1, 0.1]  # each holds one output
+    outputs = replace(small_patient.outputs, mean_baseline=np.full(small_patient.C.shape[0], 36.0))
+    rom = replace(small_rom, C_mean=0.8 * small_rom.C, outputs=outputs)
+    plant = replace(small_patient, C_mean=0.8 * small_patient.C, outputs=outputs)
+    trajectory, metrics = run_treatment(rom, plant, "paper", treatment_config)
+    truth = np.hstack([trajectory.constraint_temperature, trajectory.target_temperature])
+    order = np.argsort(np.linalg.norm(outputs.position[:, None] - trajectory.measured_position,
+                                      axis=2), axis=1)[:, 0]
+    np.testing.assert_allclose(trajectory.measured_temperature[:, order],
+                               36 + 0.8 * (truth - 37), atol=1e-9)
+    assert metrics["estimator_rmse_k"] < 0.05
 
 
 def test_same_seed_same_treatment(small_rom, small_patient, treatment_config):

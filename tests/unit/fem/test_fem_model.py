@@ -55,6 +55,18 @@ def test_outputs_and_voxels_see_the_same_field(model, anatomy):
     assert len(voxel) == anatomy.body_mask.sum()
 
 
+def test_means_are_those_of_the_targets_voxels(model):
+    """z (1 + x) has its mean over a voxel at the centre; z^2 is h^2 / 12 above, h = 2 mm."""
+    x, z = model.dof_coordinates[:, 0], model.dof_coordinates[:, 2]
+    target, position = model.outputs.target, model.outputs.position
+    assert abs(model.C_mean - model.C)[~target].nnz == 0
+    np.testing.assert_allclose(model.C_mean @ (z * (1 + x)), position[:, 2] * (1 + position[:, 0]),
+                               atol=1e-12)
+    np.testing.assert_allclose((model.C_mean @ z**2)[target],
+                               position[target, 2] ** 2 + 0.002**2 / 12, atol=1e-12)
+    np.testing.assert_array_equal(model.outputs.mean_baseline, 37.0)
+
+
 def test_steady_heating_gives_back_the_absorbed_power(model):
     """In steady state the power goes into perfusion and through the skin: x' K x = x' b."""
     x = spla.spsolve(model.K.tocsc(), model.B[:, 0])
@@ -90,10 +102,12 @@ def test_a_mesh_of_another_anatomy_is_refused(mesh_path, anatomy):
 
 
 def test_large_targets_are_grouped_without_losing_volume(anatomy):
-    alone, volume = target_blocks(anatomy, 1000)
+    alone, volume, _ = target_blocks(anatomy, 1000)
     assert len(alone) == anatomy.target_mask.sum()
-    grouped, volumes = target_blocks(anatomy, 50)
+    grouped, volumes, number = target_blocks(anatomy, 50)
     assert len(grouped) <= 50
+    np.testing.assert_allclose(np.bincount(number[number >= 0]) * anatomy.voxel_volume, volumes)
+    assert np.array_equal(number >= 0, anatomy.target_mask)
     assert volumes.sum() == pytest.approx(volume.sum())
     np.testing.assert_allclose(volumes @ grouped / volumes.sum(), alone.mean(axis=0))
     assert np.all(np.abs(grouped - 0.5 * BOX) < 0.5 * BOX)
@@ -109,7 +123,7 @@ def test_models_survive_storage_beside_dolfinx(model, tmp_path):
 def digest(model) -> str:
     """Hash of all numbers of a model."""
     parts = [model.B, model.dof_coordinates, model.baseline]
-    for matrix in (model.E, model.K, model.C, model.voxels.interpolation):
+    for matrix in (model.E, model.K, model.C, model.C_mean, model.voxels.interpolation):
         parts += [matrix.data, matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)]
     return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes()
                                    for part in parts)).hexdigest()

@@ -29,7 +29,7 @@ def test_bioheat_model_round_trip(model, tmp_path):
     path = tmp_path / "control.h5"
     model.save(path, "someone", "hash")
     again = BioheatModel.load(path)
-    for name in ("E", "K", "C"):
+    for name in ("E", "K", "C", "C_mean"):
         assert (getattr(again, name) != getattr(model, name)).nnz == 0
     np.testing.assert_array_equal(again.B, model.B)
     np.testing.assert_array_equal(again.outputs.kind, model.outputs.kind)

@@ -52,6 +52,16 @@ def test_certificate_holds_against_dense_transfer_functions(cube, order, tmp_pat
     assert ReducedModel.load(tmp_path / "rom.h5").order == reduced.order
 
 
+def test_means_over_voxels_are_reduced_like_the_outputs(cube):
+    plain, _ = reduce_model(cube, settings(30), threads=1)
+    np.testing.assert_allclose(plain.C_mean, plain.C, atol=1e-12 * np.abs(plain.C).max())
+    cube.C_mean = sp.csr_array(0.5 * cube.C + 0.5 * cube.C[::-1])
+    reduced, _ = reduce_model(cube, settings(30), threads=1)
+    np.testing.assert_array_equal(reduced.C, plain.C)
+    np.testing.assert_allclose(reduced.C_mean, 0.5 * plain.C + 0.5 * plain.C[::-1],
+                               atol=1e-12 * np.abs(plain.C).max())
+
+
 def test_repeated_runs_agree(cube):
     first, _ = reduce_model(cube, settings(20), threads=1)
     second, _ = reduce_model(cube, settings(20), threads=1)
