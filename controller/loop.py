@@ -16,6 +16,7 @@ from .estimator import KalmanFilter
 from .hyperthermia import HyperthermiaController
 from .metrics import time_to_limit, treatment_metrics
 from .mintime import MintimeController
+from .model_difference import model_difference
 from .paper import PaperController
 from .patient import simulated_patient
 from .plant import HeatedPatient
@@ -78,6 +79,7 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
         trajectory, prescription, status, end_time, trajectory.voxel_dose[~plant.voxels.target],
         plant.voxels.volume, np.array(loop.step_seconds), rom.order)
     metrics["first_focus_limit_s"] = time_to_limit(model, prescription)
+    metrics["model_difference"] = model_difference(model, trajectory, prescription)
     metrics.update(method.metrics(trajectory))
     log.info("%s after %.0f s, %.1f %% of the target treated", status, end_time,
              100 * metrics["coverage"])
