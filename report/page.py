@@ -19,6 +19,7 @@ from .facts import MISSING, compare_with_paper
 from .figures import Drawn, draw_all
 from .inputs import ReportInputs
 from .limits import limit_table, status_cell
+from .model_difference import model_differences, what_differs
 from .scene import build_scene
 
 DPI = 170
@@ -85,6 +86,7 @@ def _context(inputs: ReportInputs, figures: list[dict]) -> dict:
         "figures": figures,
         "meshes": mesh_table(inputs),
         "certificate": certificate_table(inputs.certificate),
+        "differences": model_differences(inputs), "what_differs": what_differs(inputs),
         "events": {name: _events(trajectory)
                    for name, (trajectory, _) in inputs.treatments.items()},
         "provenance": list(_flatten(inputs.provenance)),

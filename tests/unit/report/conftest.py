@@ -28,6 +28,11 @@ METRICS = {
     "step_time_p99_s": 0.0123, "n_foci": 9, "n_constraints": 24, "rom_order": 87,
     "status": "timeout", "first_focus_hold_s": 12.0, "first_focus_limit_s": 36.4,
     "full_power_s": 40.0,
+    "model_difference": {
+        "constraint": {"rms_k": 0.0123, "max_k": 0.087, "rms_fraction": 0.0041,
+                       "max_fraction": 0.0149},
+        "target": {"rms_k": 0.31, "max_k": 4.5, "rms_fraction": 0.034, "max_fraction": 0.15},
+        "time_to_t90_s": {"model": 812.0, "patient": None}, "t90_ratio": 1.083},
 }
 
 

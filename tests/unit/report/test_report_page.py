@@ -7,9 +7,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from hifuflow.config import load_patient
+from hifuflow.provenance import ROOT
 from report.facts import compare_with_paper
 from report.inputs import ReportInputs
 from report.limits import METRICS, limit_table
+from report.model_difference import deviations, model_differences, what_differs
 from report.page import certificate_table, mesh_table, write_report
 from report.table import comparison_markdown, run_table
 
@@ -172,6 +175,25 @@ def test_mesh_and_certificate_tables(plain_case):
     rows = dict(certificate_table(inputs.certificate))
     assert rows["Largest output error in a replayed treatment (K), constraint"] == "0.0123"
     assert rows["Stable"] == "yes"
+
+
+def test_difference_of_the_models_is_stated_and_named(plain_case, written):
+    inputs = make_inputs(plain_case)
+    rows = dict(model_differences(inputs)["paper"])
+    assert rows["Constrained points, root mean square"] == (
+        "0.012 K (0.4% of the root mean square rise)")
+    assert rows["Target, largest"] == "4.500 K (15.0% of the largest rise)"
+    assert rows["Dose that 90 % of the target got, model over patient"] == "1.08"
+    assert rows["Time until 90 % had the dose, model and patient"] == "812 s and never"
+    assert "4.500 K (15.0% of the largest rise)" in written[1]
+    assert "discretization error" in written[1] and "9,312 and 9,312 cells" in written[1]
+    plant = {"perfusion_factor": 1.5, "tissue": "responsive", "spread": {"absorption": 0.2},
+             "focal_shift_mm": [0, 0, 0]}
+    other = make_inputs(plain_case, config=dict(inputs.config, plant=plant))
+    assert "discretization error" not in what_differs(other)
+    assert what_differs(other).endswith("perfusion_factor, tissue, spread.")
+    default = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml").config["plant"]
+    assert deviations(default) == [] and deviations({**default, "regions": {"fat": {}}})
 
 
 def test_run_table_is_short_and_complete(plain_case):
