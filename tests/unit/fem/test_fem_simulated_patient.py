@@ -142,6 +142,8 @@ def test_drawn_factors_are_those_of_an_assembled_model(mesh_path, anatomy):
     assert abs(patient.K - assembled.K).max() < 1e-12 * abs(model.K).max()
     np.testing.assert_allclose(patient.baseline, assembled.baseline, atol=1e-9)
     np.testing.assert_allclose(patient.outputs.baseline, assembled.outputs.baseline, atol=1e-9)
+    np.testing.assert_allclose(patient.outputs.mean_baseline, assembled.outputs.mean_baseline,
+                               atol=1e-9)
     np.testing.assert_allclose(patient.voxels.baseline, assembled.voxels.baseline, atol=1e-9)
     assert abs(patient.baseline - model.baseline).max() > 0.1
     assert not np.allclose(patient.B, model.B)
