@@ -32,10 +32,10 @@ from .style import (
 from .view import Plane, View
 
 DECIBELS = 30  # range of the picture of the whole beam
-GAIN = DEPTH.reversed()
 SHARES = {"absorbed": "heat in the body", "transmitted": "leaves behind it",
           "sideways": "leaves sideways", "reflected": "reflected",
           "scattered": "lost otherwise"}
+DISCS = (44, 12)  # areas of the marks of the nearest and the furthest foci
 GAINS = (0.25, 0.5, 0.75, 0.9, 1.1)  # contours of the steering map
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 ENLARGED = 3  # half width of the enlarged focal plane, in widths of the focus
@@ -183,10 +183,13 @@ def focal_gain(path, apex, axis, view: View):
     with style():
         figure = new_figure(2.75)
         panels = figure.subplots(1, 3, width_ratios=[1.15, 1, 1.3])
-        order = np.argsort(gain)[::-1]  # of foci one above the other the weaker shows
+        along = np.round(away @ axis, 5)
+        order = np.argsort(along)  # of foci one behind the other all show, the further ones smaller
+        size = np.interp(along, np.unique(along)[[0, -1]], DISCS) if np.ptp(along) else DISCS[0]
         drawn = panels[0].scatter(*(foci[order] @ np.column_stack([first, second])).T * 1e3,
-                                  c=gain[order], cmap=GAIN, vmin=0.1 * np.floor(10 * gain.min()),
-                                  vmax=1, s=42, edgecolors=INK, linewidths=0.4, gid="gain")
+                                  c=gain[order], cmap=DEPTH, vmin=0.1 * np.floor(10 * gain.min()),
+                                  vmax=1, s=np.broadcast_to(size, len(foci))[order],
+                                  edgecolors=INK, linewidths=0.4, gid="gain")
         image_axes(panels[0])
         panels[0].margins(0.12)
         panels[0].set(xlabel=view.label(first), ylabel=view.label(second))

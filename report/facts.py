@@ -84,7 +84,7 @@ def compare_with_paper(inputs: ReportInputs) -> list[Compared]:
              MISSING if overshoot is None else
              f"exceeded by up to {overshoot:.2f} K" if round(overshoot, 2) > 0 else "kept"),
             ("Part left untreated", "nearest the skin, z < 2.1 cm",
-             left["where"] + (f" ({left['fraction']:.1%} of the target)"
+             left["where"] + (f" ({100 * left['fraction']:.1f} % of the target)"
                               if left["volume"] else "")),
         ]
     return [Compared(*row) for row in rows]
@@ -116,7 +116,7 @@ def _on_off(trajectory, metrics: dict, max_power: float) -> str:
     if not len(total):
         return "never off"
     extreme = np.mean((total < 0.001 * max_power) | (total > 0.999 * max_power))
-    return f"{extreme:.0%} of the samples at 0 or {max_power:g} W"
+    return f"{100 * extreme:.0f} % of the samples at 0 or {max_power:g} W"
 
 
 def _seconds(value) -> str:

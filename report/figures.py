@@ -77,7 +77,7 @@ def _plan_figures(inputs):
             f"(x, y, z) = ({at}) mm. (a, b) Two planes along the beam and (c) the focal plane, on "
             "one scale; (d–f) contours at 5, 10, 25, 50, 75 and 90 % of the highest value; (g–i) "
             "profiles through the focus. Dashed: the target's outline; grey: the body's surface. "
-            f"{float(heating.absorbed_fraction[0]):.0%} of the acoustic power is absorbed in the "
+            f"{100 * heating.absorbed_fraction[0]:.0f} % of the acoustic power is absorbed in the "
             f"body; focal pressure amplitude {heating.focal_pressure_pa[0] * power**0.5 / 1e6:.1f}"
             " MPa (linear acoustics).",
             heating_pattern(heating, anatomy, power, view))
@@ -88,9 +88,10 @@ def _plan_figures(inputs):
             "target's outline.", beam_over_anatomy(heating, anatomy, view))
         yield Drawn(
             "focal_gain", "plan", "Focal gain and power",
-            "(a) Intensity at each planned focus over that at the best one, at equal power. (b) "
-            "The same against the distance from the transducer's axis. (c) Where the radiated "
-            "power goes: mean over the foci, line: their range.",
+            "(a) Intensity at each planned focus over that at the best one, at equal power; of "
+            "foci behind each other the smaller mark is the further one. (b) The same against the "
+            "distance from the transducer's axis. (c) Where the radiated power goes: mean over the "
+            "foci, line: their range.",
             focal_gain(inputs.heating_path, inputs.plan.apex, inputs.plan.axis, view))
         steering = steering_gain(inputs.heating_path, inputs.plan, view)
         if steering is not None:
@@ -114,8 +115,8 @@ def _treatment_figures(inputs):
     for name, trajectory in trajectories.items():
         left = untreated(anatomy, trajectory, dose, view)
         words = ("The whole target is treated." if not left["volume"] else
-                 f"Left untreated: {left['volume'] * 1e6:.2f} ml, {left['fraction']:.1%} of the "
-                 f"target ({left['where']}).")
+                 f"Left untreated: {left['volume'] * 1e6:.2f} ml, "
+                 f"{100 * left['fraction']:.1f} % of the target ({left['where']}).")
         yield Drawn(
             f"lesion_{name}", "treatment", f"Thermal lesion, controller “{name}”",
             f"Where the final dose is at least {dose:g} CEM43 (filled), on slices across the beam "

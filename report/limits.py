@@ -82,7 +82,8 @@ METRICS = (
     Metric("max_overshoot_k", "Highest overshoot of a limit", 1, 2, " K", "overshoot",
            safety=True),
     Metric("overshoot_k_s", "Overshoot integrated over time", 1, 1, " K s"),
-    Metric("max_target_temperature_c", "Hottest place in the target", 1, 1, " °C"),
+    Metric("max_target_temperature_c", "Hottest place in the target", 1, 1, " °C",
+           "safety.max_target_c", safety=True),
     Metric("damaged_normal_volume_m3", "Tissue outside the target at 240 CEM43", 1e6, 2, " ml"),
     Metric("max_power_w", "Highest acoustic power", 1, 1, " W", "prescription.max_power_w",
            safety=True),
@@ -107,9 +108,33 @@ def limit_table(inputs: ReportInputs) -> list[Row]:
     for metric in METRICS:
         limit = _limit(metric, inputs)
         cells = tuple(verdict(metric, found.get(metric.key), limit) for found in metrics.values())
-        source = metric.limit if limit is not None and "." in metric.limit else ""
+        source = {"overshoot": "constraints"}.get(metric.limit, metric.limit)
         rows.append(Row(metric.key, metric.label,
-                        metric.show_limit(limit) if limit is not None else "", source, cells))
+                        metric.show_limit(limit) if limit is not None else "",
+                        source if limit is not None else "", cells))
+        if metric.key == "overshoot_k_s":
+            rows += _each_constraint([found.get("constraints", {}) for found in metrics.values()])
+    return rows
+
+
+def _each_constraint(found: list[dict]) -> list[Row]:
+    """Of several constraints each one's overshoot; of those with a limit of dose their dose.
+
+    `found` : `constraints` of each controller's `metrics.json`.
+    """
+    listed, rows = (found[0] if found and all(found) else {}), []
+    for name, one in listed.items():
+        note = ", soft" if one["soft"] else ""
+        limits = [("max_overshoot_k", "Highest overshoot", 2, " K",
+                   0.0 if len(listed) > 1 else None),
+                  ("max_dose_cem43_min", "Highest dose", 1, " CEM43", one["dose_limit_cem43_min"])]
+        for key, label, digits, unit, limit in limits:
+            if limit is not None:
+                metric = Metric(key, f"{label}, {name} ({one['n_points']} locations)", 1, digits,
+                                unit, safety=not one["soft"])
+                cells = tuple(verdict(metric, of[name][key], limit) for of in found)
+                rows.append(Row(f"{name}.{key}", metric.label, metric.show_limit(limit) + note,
+                                "constraints", cells))
     return rows
 
 

@@ -19,6 +19,7 @@ GREY = "#8a949e"  # readable on white and on black
 DASHED = {"color": GREY, "dash": "dash", "width": 1.2}
 LEGEND = {"orientation": "h", "y": 1, "yanchor": "bottom", "traceorder": "normal"}
 MEAN_OVER = 60.0  # s
+COLUMNS = 300  # in time, of the figure of the foci
 
 
 def course(trajectory, prescription: dict) -> go.Figure:
@@ -34,9 +35,13 @@ def course(trajectory, prescription: dict) -> go.Figure:
     figure.add_scatter(x=t, y=_short(mean), line={"color": VERMILION, "width": 1.8},
                        name=f"mean over {MEAN_OVER:g} s", showlegend=False,
                        row=1, col=1)
+    # No more columns than a small screen has pixels: single samples would vanish.
+    block = -(-len(t) // COLUMNS)
+    most = np.maximum.reduceat(trajectory.power, np.arange(0, len(t), block), axis=0)
     figure.add_heatmap(
-        x=t, y=np.arange(1, trajectory.power.shape[1] + 1),
-        z=np.where(trajectory.power > 0, trajectory.power, np.nan).T.astype(np.float32),
+        x=t[::block] + block * np.median(np.diff(t)) / 2,
+        y=np.arange(1, trajectory.power.shape[1] + 1),
+        z=np.where(most > 0, most, np.nan).T.astype(np.float32),
         zmin=0, zmax=float(total.max()) or 1.0, colorscale=[[0, "#9ed2e6"], [1, "#0072b2"]],
         showscale=False, hovertemplate="focus %{y}: %{z:.1f} W<extra></extra>", name="focus",
         row=2, col=1)
@@ -51,6 +56,7 @@ def course(trajectory, prescription: dict) -> go.Figure:
     figure.update_yaxes(tickformat=".0%", range=[0, 1.08], row=4, col=1)
     figure.update_xaxes(title_text="time (s)", row=4, col=1)
     figure.update_layout(height=760, hovermode="x unified", legend=LEGEND)
+    _letters(figure)
     # The cursor of the time slider is the last shape.
     figure.add_shape(type="line", visible=False, xref="x", yref="paper", x0=0, x1=0, y0=0, y1=1,
                      line={"color": ORANGE, "width": 1.5})
@@ -99,6 +105,7 @@ def compare(trajectories: dict, prescription: dict) -> go.Figure:
     figure.update_yaxes(title_text="hottest constraint<br>above its limit (K)", row=2, col=1)
     figure.update_xaxes(title_text="time (s)", row=2, col=1)
     figure.update_layout(height=520, hovermode="x unified", legend=LEGEND)
+    _letters(figure)
     return figure
 
 
@@ -156,6 +163,14 @@ def truncation(record: dict, order: int) -> go.Figure:
                         exponentformat="power")
     figure.update_layout(height=400, legend=LEGEND)
     return figure
+
+
+def _letters(figure) -> None:
+    """The captions' letters in the upper left of the panels, one below the other."""
+    for number, letter in enumerate("abcd"[:len(list(figure.select_yaxes()))]):
+        axis = "y" if number == 0 else f"y{number + 1}"
+        figure.add_annotation(text=f"<b>{letter}</b>", showarrow=False, xref="paper", x=0.004,
+                              yref=f"{axis} domain", y=1, yanchor="top", xanchor="left")
 
 
 def _order_line(figure, order: int) -> None:

@@ -206,6 +206,6 @@ def truncation_errors(record: dict, order: int):
             ax.loglog(record["order"], record[key], color=colour, marker=marker, ms=3.5,
                       label=label, gid=key)
         ax.axvline(order, color=LIMIT, lw=0.8, ls=":")
-        ax.set(xlabel="states", ylabel="largest error of any output [K]")
+        ax.set(xlabel="states", ylabel="largest error of any output (K)")
         ax.legend(loc="lower left")
         return figure

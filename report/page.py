@@ -25,6 +25,7 @@ from .scene import build_scene
 DPI = 170
 CSS_PIXELS_PER_INCH = 122  # on screen a figure of a journal's width fills the page's column
 MAX_EVENTS = 200
+SECTIONS = ("treatment", "plan", "models", "ensemble")  # with figures, as they follow on the page
 
 CERTIFICATE = {
     "order": "Order", "full_order": "Order of the full model",
@@ -48,9 +49,10 @@ def write_report(inputs: ReportInputs, out_dir) -> Path:
     of_models = 9 + ("error_against_order" in inputs.certificate)
     of_treatments = 2 * runs + 1 + (runs > 1) if runs else 0
     with Progress("report", total=of_models + of_treatments, unit="figures") as progress:
-        for number, drawn in enumerate(draw_all(inputs), start=1):
-            figures.append(_store(drawn, number, out_dir / "figures"))
+        for drawn in draw_all(inputs):
+            figures.append(_store(drawn, out_dir / "figures"))
             progress.advance(note=drawn.name)
+    figures.sort(key=lambda figure: SECTIONS.index(figure["section"]))
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
@@ -60,14 +62,14 @@ def write_report(inputs: ReportInputs, out_dir) -> Path:
     return out_dir / "index.html"
 
 
-def _store(drawn: Drawn, number: int, folder: Path) -> dict:
+def _store(drawn: Drawn, folder: Path) -> dict:
     """Write the figure as PNG; returns what the template shows of it."""
     buffer = io.BytesIO()
     drawn.figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     with atomic(folder / f"{drawn.name}.png") as temporary:
         temporary.write_bytes(buffer.getvalue())
     return {"name": drawn.name, "section": drawn.section, "title": drawn.title,
-            "caption": drawn.caption, "number": number,
+            "caption": drawn.caption,
             "wide": drawn.figure.get_size_inches()[0] > 6,
             "width": round(drawn.figure.get_size_inches()[0] * CSS_PIXELS_PER_INCH),
             "data": base64.b64encode(buffer.getvalue()).decode()}
@@ -142,18 +144,18 @@ def plan_table(inputs: ReportInputs) -> list[tuple[str, str]]:
         ("Regions", ", ".join(f"{name} ({region['tissue']})"
                               for name, region in anatomy.regions.items())),
         ("Prescribed dose", f"{prescription['dose_cem43_min']:g} CEM43 to "
-                            f"{prescription['coverage']:.0%} of the target"),
+                            f"{100 * prescription['coverage']:.0f} % of the target"),
         ("Highest power, longest time", f"{prescription['max_power_w']:g} W, "
                                         f"{prescription['max_time_s']:,.0f} s"),
         ("Foci", f"{len(plan.foci)}, {plan.spacing_m * 1e3:.3g} mm apart, on "
                  f"{view.name(view.upright)} = {', '.join(f'{h:g}' for h in heights)} mm"),
         ("Focus in water (-6 dB)", f"{plan.focal_width_m * 1e3:.1f} x "
                                    f"{plan.focal_length_m * 1e3:.1f} mm; the foci cover "
-                                   f"{plan.coverage:.0%} of the target, with the spread of heat "
-                                   f"{plan.spread_coverage:.0%}"),
+                                   f"{100 * plan.coverage:.0f} % of the target, with the "
+                                   f"spread of heat {100 * plan.spread_coverage:.0f} %"),
         ("Transducer's apex, direction", f"({apex}) mm, ({axis})"),
-        ("Constrained locations", f"{len(inputs.constraints['position_m'])}, "
-                                  f"{inputs.constraints['surface'].get('kind', '')}"),
+        ("Constrained locations", ", ".join(f"{surface['n_points']} on {surface['name']}"
+                                            for surface in inputs.constraints["surfaces"])),
         ("Thermometry", f"every {interval:g} s" if interval else MISSING),
     ]
     return rows + [("Warning", warning) for warning in plan.warnings]
@@ -175,7 +177,8 @@ def mesh_table(inputs: ReportInputs) -> dict:
             volume, voxels = region.get("volume_m3"), region.get("label_volume_m3")
             text = MISSING
             if volume is not None and voxels:
-                text = f"{volume * 1e6:,.2f} ml ({volume / voxels - 1:+.1%} against the label map)"
+                off = 100 * (volume / voxels - 1)
+                text = f"{volume * 1e6:,.2f} ml ({off:+.1f} % against the label map)"
             lumped = [part for part in region.get("lumped", []) if part != name]
             label = f"Volume of {name}" + (f", with {', '.join(lumped)}" if lumped else "")
             rows.append((label, text))

@@ -94,7 +94,7 @@ def view3d(inputs: ReportInputs, box) -> go.Figure:
         scene={"aspectmode": "manual", "aspectratio": _aspect(low, high),
                "camera": {"up": _vector(up), "eye": _vector(eye),
                           "projection": {"type": "orthographic"}},
-               **{f"{name}axis": {"title": {"text": label}, "range": [a, b]}
+               **{f"{name}axis": {"title": {"text": label}, "range": [a, b], "nticks": 5}
                   for name, label, a, b in zip(AXES, labels, low, high, strict=True)}})
     body = _millimetres(anatomy.position(np.argwhere(anatomy.body_mask)))
     figure.update_layout(meta={name: {

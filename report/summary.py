@@ -76,14 +76,23 @@ def _cells(one: Treatment, goals: dict) -> list[Cell]:
 
 
 def _write_table(treatments: list[Treatment], path) -> None:
-    """Every metric of every treatment, named as in `metrics.json`."""
-    keys = list(dict.fromkeys(key for one in treatments for key in one.metrics))
+    """Every metric of every treatment, named as in `metrics.json`; nested names have dots."""
+    rows = [dict(_flat(one.metrics)) for one in treatments]
+    keys = list(dict.fromkeys(key for row in rows for key in row))
     with atomic(path) as temporary, open(temporary, "w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["patient", "controller", *keys])
-        for one in treatments:
-            writer.writerow([one.patient, one.controller,
-                             *(one.metrics.get(key) for key in keys)])
+        for one, row in zip(treatments, rows, strict=True):
+            writer.writerow([one.patient, one.controller, *(row.get(key) for key in keys)])
+
+
+def _flat(metrics: dict, prefix: str = ""):
+    """Names and values; nested ones by their path: `constraints.skin.max_overshoot_k`."""
+    for key, value in metrics.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _figure(treatments: list[Treatment]) -> str:

@@ -48,6 +48,11 @@
     if (layout.margin === undefined)
       layout.margin = { l: narrow ? 48 : 70, r: 12, t: narrow ? 76 : 40, b: 44 };
     if (layout.scene) layout.height = Math.min(layout.height, 1.15 * place.clientWidth);
+    if (layout.scene && narrow) {  // room for the numbers at the axes
+      const chosen = Object.values(layout.meta).map((one) => one["scene.aspectratio"]);
+      for (const aspect of [layout.scene.aspectratio, ...chosen])
+        for (const axis of "xyz") aspect[axis] *= 0.85;
+    }
     layout.dragmode = layout.scene ? "orbit" : narrow ? false : "zoom";
     await Plotly.react(place, figure.data, layout, options);
     place.parentElement.classList.add("drawn");

@@ -11,11 +11,10 @@ with job("report", snakemake.log[0]):
     provenance = {
         "made by": created_by(),
         "git revision": revision(),
+        "patient file": config["file"],
         "configuration (sha256)": config_hash(config),
         "label map (sha256)": read_json(folder / "anatomy" / "regions.json")["source_sha256"],
         "seed of the thermometry's noise": config["patient"]["thermometry"]["seed"],
         "libraries": versions(),
-        "repeat": f"snakemake --cores all --config 'patients=[{name}]' "
-                  f"patients_dir=FOLDER (that of {config['file']})",
     }
     write_report(ReportInputs.from_folder(folder, name, config["patient"], provenance), page.parent)

@@ -77,10 +77,11 @@ def make_case(tmp_path, axis=(0, 0, 1)):
     turn = rng.normal(size=(24, 3))
     turn /= np.linalg.norm(turn, axis=1)[:, None]
     semi_axes = np.abs(np.column_stack([*across, axis])) @ np.array([0.016, 0.014, 0.011])
-    surface = {"kind": "ellipsoid", "centre_m": centre.tolist(), "semi_axes_m": semi_axes.tolist(),
+    surface = {"name": "ellipsoid", "kind": "ellipsoid", "n_points": 24,
+               "centre_m": centre.tolist(), "semi_axes_m": semi_axes.tolist(),
                "rotation": np.eye(3).tolist()}
     constraints = {"position_m": (centre + turn * semi_axes).tolist(), "limit_c": [LIMIT] * 24,
-                   "surface": surface}
+                   "surface": surface, "surfaces": [surface]}
 
     voxels = np.argwhere(anatomy.body_mask)
     points = anatomy.position(voxels)

@@ -132,6 +132,20 @@ def test_power_over_the_maximum_is_red(plain_case):
     assert [cell.level for cell in row.cells] == ["red", "red"]
 
 
+def test_each_constraint_is_held_against_its_own_limits(plain_case):
+    one = {"n_points": 24, "soft": False, "max_overshoot_k": 0.3, "max_dose_cem43_min": 4.0,
+           "dose_limit_cem43_min": None}
+    skin = {**one, "soft": True, "max_dose_cem43_min": 31.0, "dose_limit_cem43_min": 30}
+    metrics = dict(plain_case.metrics, constraints={"ellipsoid": one, "skin": skin})
+    inputs = make_inputs(plain_case, treatments={"paper": (plain_case.trajectory, metrics)})
+    rows = {row.key: row for row in limit_table(inputs)}
+    assert rows["ellipsoid.max_overshoot_k"].cells[0].level == "red"
+    assert rows["skin.max_overshoot_k"].cells[0].level == "amber"
+    assert rows["skin.max_dose_cem43_min"].limit == "at most 30 CEM43, soft"
+    assert rows["skin.max_dose_cem43_min"].cells[0].words == "exceeded"
+    assert "ellipsoid.max_dose_cem43_min" not in rows
+
+
 def test_missing_parts_do_not_break_the_page(plain_case, tmp_path):
     bare = ReportInputs("bare", plain_case.config, plain_case.anatomy, plain_case.plan,
                         plain_case.constraints)
@@ -171,7 +185,7 @@ def test_comparison_with_the_paper(plain_case):
 def test_mesh_and_certificate_tables(plain_case):
     inputs = make_inputs(plain_case)
     rows = dict(mesh_table(inputs)["control"])
-    assert rows["Volume of tumour, with cyst"] == "4.20 ml (+5.0% against the label map)"
+    assert rows["Volume of tumour, with cyst"] == "4.20 ml (+5.0 % against the label map)"
     rows = dict(certificate_table(inputs.certificate))
     assert rows["Largest output error in a replayed treatment (K), constraint"] == "0.0123"
     assert rows["Stable"] == "yes"

@@ -18,7 +18,7 @@ def results(plain_case, tmp_path):
             control = tmp_path / patient / "control" / name
             plain_case.trajectory.save(control / "trajectory.h5", patient, "0" * 64)
             metrics = dict(plain_case.metrics, treatment_time_s=1000.0 + number,
-                           time_to_t90_s=None)
+                           time_to_t90_s=None, constraints={"skin": {"violated": 3}})
             (control / "metrics.json").write_text(json.dumps(metrics))
     goals = {"anna": 0.99, "berta": 0.7}
     write_summary(tmp_path, CONTROLLERS, goals, tmp_path / "summary.html",
@@ -46,4 +46,5 @@ def test_summary_table(results, plain_case):
         ("anna", "paper"), ("anna", "mintime"), ("berta", "paper")]
     assert float(rows[2]["treatment_time_s"]) == 1001
     assert rows[0]["time_to_t90_s"] == ""
+    assert rows[0]["constraints.skin.violated"] == "3"
     assert set(plain_case.metrics) <= set(rows[0])
