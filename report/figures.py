@@ -125,7 +125,8 @@ def _treatment_figures(inputs):
             lesion(anatomy, trajectory, inputs.constraints, dose, view))
         yield Drawn(
             f"course_{name}", "treatment", f"Course of the treatment, controller “{name}”",
-            "(a) Acoustic power, dashed: its maximum. (b) Foci with power. (c) Temperatures of the "
+            "(a) Acoustic power and its mean over a minute, dashed: its maximum. (b) Foci with "
+            "power, pale where theirs is a small share of it. (c) Temperatures of the "
             "constrained locations: range of all, and the three that came closest to their limit "
             "or went furthest over it. (d) Fraction of the target's volume at the prescribed "
             "dose. All values are those of the simulated patient, not of the controller's model.",
@@ -153,12 +154,12 @@ def _model_figures(inputs):
         yield Drawn(
             "reduction", "models", "Model reduction",
             "Hankel singular values, and the bound on the H-infinity error of the model that is "
-            "cut after so many states; the dotted line is the order in use.",
+            "cut after so many states; the vertical line is the order in use.",
             hankel(inputs.hsv, inputs.error_bound, inputs.rom_order,
                    inputs.certificate.get("full_order")))
     if "error_against_order" in inputs.certificate:
         yield Drawn(
             "truncation", "models", "Error against order",
             "Largest difference of any output from the full control model in a replayed treatment, "
-            "for three ways to choose the states; the dotted line is the order in use.",
+            "for three ways to choose the states; the vertical line is the order in use.",
             truncation_errors(inputs.certificate["error_against_order"], inputs.rom_order))

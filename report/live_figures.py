@@ -123,8 +123,7 @@ def histogram(trajectories: dict, prescription: dict) -> go.Figure:
                            line={"color": colour, "shape": "vh", "dash": dash, "width": 2},
                            hovertemplate="%{y:.1%} has at least %{x:.3~s} CEM43")
     prescribed = prescription["dose_cem43_min"]
-    figure.add_vline(x=prescribed, line=DASHED, annotation={
-        "text": f"prescribed {prescribed:g}", "font": {"size": 11}})
+    _vertical(figure, prescribed, f"prescribed {prescribed:g}", at=np.log10(prescribed))
     figure.update_xaxes(type="log", title_text="final dose (CEM43 min)", range=[0, 6])
     figure.update_yaxes(title_text="target with at least this", tickformat=".0%", range=[0, 1.03])
     figure.update_layout(height=400, legend={"x": 0.02, "y": 0.05})
@@ -141,7 +140,7 @@ def hankel(hsv, error_bound, order: int) -> go.Figure:
                                          "dash")):
         figure.add_scatter(x=number, y=np.asarray(values) / hsv[0], name=label,
                            line={"color": colour, "dash": dash, "width": 1.8})
-    _order_line(figure, order)
+    _vertical(figure, order, f"order {order:,}", at=order)
     figure.update_xaxes(title_text="state number")
     figure.update_yaxes(type="log", title_text="relative to the largest", exponentformat="power")
     figure.update_layout(height=400, hovermode="x unified", legend=LEGEND)
@@ -157,7 +156,7 @@ def truncation(record: dict, order: int) -> go.Figure:
             ("modal_k", "modal truncation", ORANGE, "triangle-up")):
         figure.add_scatter(x=record["order"], y=record[key], name=label, mode="lines+markers",
                            line={"color": colour}, marker={"symbol": symbol, "size": 8})
-    _order_line(figure, order)
+    _vertical(figure, order, f"order {order:,}", at=np.log10(order))
     figure.update_xaxes(type="log", title_text="states")
     figure.update_yaxes(type="log", title_text="largest error of any output (K)",
                         exponentformat="power")
@@ -173,10 +172,12 @@ def _letters(figure) -> None:
                               yref=f"{axis} domain", y=1, yanchor="top", xanchor="left")
 
 
-def _order_line(figure, order: int) -> None:
-    figure.add_vline(x=order, line=DASHED, annotation={"text": f"order {order:,}",
-                                                       "font": {"size": 11}},
-                     annotation_position="bottom left")
+def _vertical(figure, x: float, text: str, at: float) -> None:
+    """A dashed line with its name; plotly wants an annotation's place on a logarithmic axis, `at`,
+    as a logarithm, and a line's not."""
+    figure.add_vline(x=x, line=DASHED)
+    figure.add_annotation(x=float(at), y=0, yref="paper", text=text, showarrow=False,
+                          xanchor="right", yanchor="bottom", font={"size": 11})
 
 
 def _short(values) -> np.ndarray:

@@ -124,3 +124,20 @@ def test_curves_are_the_trajectorys(plain_case):
     curve = live_figures.histogram({"paper": trajectory}, prescription).data[0]
     at = np.searchsorted(curve.x, prescription["dose_cem43_min"])
     assert curve.y[at] == pytest.approx(trajectory.coverage[-1], abs=1e-5)
+
+
+def test_lines_on_logarithmic_axes_are_named_where_they_stand(plain_case):
+    figure = live_figures.histogram({"paper": plain_case.trajectory},
+                                    plain_case.config["prescription"])
+    assert figure.layout.shapes[0].x0 == DOSE
+    assert figure.layout.annotations[0].x == pytest.approx(np.log10(DOSE))
+
+
+def test_no_focus_vanishes_between_the_columns_of_the_course(plain_case):
+    trajectory = plain_case.trajectory
+    figure = live_figures.course(trajectory, plain_case.config["prescription"])
+    drawn = next(trace for trace in figure.data if trace.type == "heatmap")
+    assert len(drawn.x) == np.shape(drawn.z)[1] <= live_figures.COLUMNS < len(trajectory.t)
+    np.testing.assert_allclose(np.nanmax(drawn.z, axis=1), trajectory.power.max(axis=0))
+    letters = [note.text for note in figure.layout.annotations if note.text.startswith("<b>")]
+    assert letters == [f"<b>{letter}</b>" for letter in "abcd"]
