@@ -17,7 +17,7 @@ HEAT_SCALE = [[0, "#ffffff"], [0.2, "#fde3b4"], [0.4, "#f6a95a"], [0.6, "#d9622b
               [0.8, "#9c2a28"], [1, "#4a1236"]]
 GREY = "#8a949e"  # readable on white and on black
 DASHED = {"color": GREY, "dash": "dash", "width": 1.2}
-LEGEND = {"orientation": "h", "y": 1, "yanchor": "bottom", "traceorder": "normal"}
+LEGEND = {"orientation": "h", "x": 0.05, "y": 1, "yanchor": "bottom", "traceorder": "normal"}
 MEAN_OVER = 60.0  # s
 COLUMNS = 300  # in time, of the figure of the foci
 
@@ -81,7 +81,7 @@ def _constraints(figure, trajectory, t) -> None:
     for limit in np.unique(limits[np.isfinite(limits)]):
         figure.add_hline(y=float(limit), line=DASHED, row=3, col=1,
                          annotation={"text": f"limit {limit:g} °C", "font": {"size": 11}},
-                         annotation_position="top left")
+                         annotation_position="top right")
 
 
 def compare(trajectories: dict, prescription: dict) -> go.Figure:
@@ -165,11 +165,11 @@ def truncation(record: dict, order: int) -> go.Figure:
 
 
 def _letters(figure) -> None:
-    """The captions' letters in the upper left of the panels, one below the other."""
+    """The captions' letters above the panels, which stand one below the other."""
     for number, letter in enumerate("abcd"[:len(list(figure.select_yaxes()))]):
         axis = "y" if number == 0 else f"y{number + 1}"
-        figure.add_annotation(text=f"<b>{letter}</b>", showarrow=False, xref="paper", x=0.004,
-                              yref=f"{axis} domain", y=1, yanchor="top", xanchor="left")
+        figure.add_annotation(text=f"<b>{letter}</b>", showarrow=False, xref="paper", x=0,
+                              yref=f"{axis} domain", y=1, yanchor="bottom", xanchor="left")
 
 
 def _vertical(figure, x: float, text: str, at: float) -> None:
