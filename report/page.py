@@ -46,7 +46,7 @@ def write_report(inputs: ReportInputs, out_dir) -> Path:
     out_dir = Path(out_dir)
     figures = []
     runs = len(inputs.treatments)
-    of_models = 9 + ("error_against_order" in inputs.certificate)
+    of_models = 9 + ("error_against_order" in inputs.certificate) + bool(inputs.ensembles)
     of_treatments = 2 * runs + 1 + (runs > 1) if runs else 0
     with Progress("report", total=of_models + of_treatments, unit="figures") as progress:
         for drawn in draw_all(inputs):
