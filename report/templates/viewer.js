@@ -27,6 +27,7 @@
       linecolor: value("--muted"), automargin: true };
     const patch = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: value("--ink"), family: "system-ui, DejaVu Sans, sans-serif", size: 12 },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: value("--muted"), activecolor: value("--ink") },
       hoverlabel: { bgcolor: value("--shade"), font: { color: value("--ink") } } };
     const result = { ...layout, ...patch };
     for (const key of Object.keys(layout))
