@@ -74,18 +74,22 @@ class Image:
 
         Raises
         ------
-        InputError : the voxels cannot be read, or their file is missing.
+        InputError : the voxels cannot be read, are colours or complex, or their file is missing.
         """
         missing = [file.name for file in side_files(self.file) if not os.path.isfile(file)]
         if missing and self.file.suffix.lower() in DETACHED:
             raise InputError(f"the file with its voxels is missing: {missing[0]}", file=self.file,
                              key=self.key, allowed="the header together with its data")
         try:
-            return self.read()
+            layers = self.read()
         except InputError:
             raise
         except (OSError, EOFError, ValueError, RuntimeError, MemoryError, zlib.error) as error:
             raise unreadable(error, self.file, self.key) from error
+        if layers[0].dtype.kind not in "iubf":
+            raise InputError(f"voxels of type {layers[0].dtype}", file=self.file, key=self.key,
+                             allowed="one real number a voxel")
+        return layers
 
     def labels(self) -> list[np.ndarray]:
         """All layers as int32 labels, whatever number type they were stored in.
@@ -185,9 +189,6 @@ def _integers(data, path, key):
     """The voxels' whole numbers in the number type of the file."""
     if data.dtype.kind in "iub":
         return data
-    if data.dtype.kind != "f":
-        raise InputError(f"voxels of type {data.dtype}", file=path, key=key,
-                         allowed="whole numbers")
     finite = np.where(np.isfinite(data), data, np.inf)
     with np.errstate(invalid="ignore"):
         wrong = ~(np.abs(finite - np.rint(finite)) <= ROUNDING)

@@ -27,14 +27,16 @@ def label_table(image, layers):
     """
     try:
         maps = image.labels()
-    except InputError:
-        maps = None
-    counts = [np.unique(layer[layer != 0], return_counts=True) for layer in maps or ()]
-    if maps is None or sum(len(labels) for labels, _ in counts) > MOST_LABELS:
+    except InputError as error:
+        maps, why = [], error.problem
+    counts = [np.unique(layer[layer != 0], return_counts=True) for layer in maps]
+    held = sum(len(labels) for labels, _ in counts)
+    if not maps or held > MOST_LABELS:
+        why = f"{held} different values" if maps else why
         values = layers[0][np.isfinite(layers[0])]
-        yield "  a scan, not a label map; intensities: " + ", ".join(
-            f"{p} %: {value:.5g}" for p, value in zip(PERCENTILES, np.percentile(
-                values, PERCENTILES), strict=True))
+        levels = np.percentile(values, PERCENTILES) if values.size else [np.nan] * len(PERCENTILES)
+        yield f"  a scan, not a label map ({why}); intensities: " + ", ".join(
+            f"{p} %: {value:.5g}" for p, value in zip(PERCENTILES, levels, strict=True))
         return
     rows = []
     for index, (layer, held) in enumerate(zip(maps, counts, strict=True)):
@@ -101,5 +103,7 @@ def _regions(rows, layered):
             name += "_"
         used.add(name)
         tissue = next((word for word in words if word in tissues), "FILL_IN")
-        label = json.dumps(row["name"], ensure_ascii=False) if layered else row["label"]
+        label = row["label"]
+        if layered and row["name"]:  # the value may be that of other layers' segments, too
+            label = json.dumps(row["name"], ensure_ascii=False)
         yield f"  {name}: {{labels: [{label}], tissue: {tissue}}}"

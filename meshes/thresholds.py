@@ -36,9 +36,9 @@ def classified(section: dict, base: LabelMap | None, file) -> LabelMap:
     """
     image = open_image(section["image"], KEY)
     layers = image.layers()
-    if len(layers) != 1 or layers[0].dtype.kind not in "iuf":
-        raise InputError(f"{len(layers)} values a voxel, of type {layers[0].dtype}",
-                         file=image.file, key=KEY, allowed="an image of one number a voxel")
+    if len(layers) != 1:
+        raise InputError(f"{len(layers)} values a voxel", file=image.file, key=KEY,
+                         allowed="an image of one number a voxel")
     (values,), affine = aligned(image, layers, order=1)
     if base is None:
         base = LabelMap([], affine, "", record={"format": image.format})

@@ -70,6 +70,23 @@ def test_scan(tmp_path):
     assert "regions:" not in text
 
 
+@pytest.mark.parametrize("value, words", [
+    (np.nan, "1 voxels are not whole numbers"), (70000, "labels from 0 to 70000"), (0, "empty"),
+])
+def test_what_keeps_a_map_from_being_one_is_said(tmp_path, value, words):
+    values = np.zeros((6, 6, 6), np.float32)
+    values[1, 2, 3] = value
+    nib.save(nib.Nifti1Image(values, AFFINE), tmp_path / "m.nii")
+    assert words in describe(tmp_path / "m.nii", quality_table)
+
+
+@pytest.mark.parametrize("kind", ["complex64", [("R", "u1"), ("G", "u1"), ("B", "u1")]])
+def test_colours_and_complex_numbers_are_refused(tmp_path, kind):
+    nib.save(nib.Nifti1Image(np.zeros((6, 6, 6), kind), AFFINE), tmp_path / "m.nii")
+    with pytest.raises(InputError, match=r"voxels of type .*one real number"):
+        describe(tmp_path / "m.nii", quality_table)
+
+
 def test_mesh(tmp_path):
     points = np.array([[0, 0, 0], [9, 0, 0], [0, 8, 0], [0, 0, 7], [9, 9, 9.0]])
     meshio.Mesh(points, [("tetra", [[0, 1, 2, 3], [1, 2, 3, 4]])],
