@@ -85,10 +85,9 @@ class Compartments:
             if number == TARGET and not (self.index == TARGET).any():
                 raise InputError(
                     f"the target is too small: {int(anatomy.target_mask.sum())} voxels, the "
-                    f"largest piece has {int(voxels.max())}", file=config["file"],
-                    key="target.region", value=anatomy.target[0],
-                    allowed=f"a piece of at least {LEAST_VOXELS} voxels; a finer map, a larger "
-                            "region or target.margin_mm")
+                    f"largest piece has {int(voxels.max())}", file=config["file"], key="target",
+                    allowed=f"a piece of at least {LEAST_VOXELS} voxels: a finer map, a larger "
+                            "target, or target.margin_mm")
 
     def _note(self, name, pieces, lost):
         volume = float(lost.sum() * np.prod(self.spacing))

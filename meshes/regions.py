@@ -46,7 +46,8 @@ def named_regions(source: LabelMap, config: dict):
         faults.append(InputError(
             f"no region names the labels {unclaimed}", file=config["file"], key="regions",
             allowed="every label of the map but 0 in a region, or in anatomy.outside if it is not "
-                    "body"))
+                    "body" + ("; a scan goes into anatomy.image, with thresholds"
+                              if len(free) > MOST_LISTED else "")))
     raise_faults(faults)
     labels = _painted(source.layers, number)
     _check_covered(labels, content, number, regions, config["file"])
@@ -91,6 +92,8 @@ class _Content:
             kind = "label" if isinstance(item, int) else "name"
             if held:
                 problem = f"{len(held)} segments have this {kind}"
+                if not any(where in self.names for where in held):
+                    problem += ", and the header gives them no names to tell them apart"
             elif item in self.empty:
                 problem = "the segment of this name has no voxel"
             else:

@@ -98,8 +98,9 @@ def check_cells(anatomy: Anatomy, plan, config: dict):
     voxels = int(anatomy.target_mask.sum())
     if voxels < LEAST_VOXELS:
         raise InputError(f"the target is too small: {voxels} voxels", file=config["file"],
-                         key="target.region", value=anatomy.target[0],
-                         allowed=f"at least {LEAST_VOXELS} voxels")
+                         key="target", value=", ".join(anatomy.target),
+                         allowed=f"at least {LEAST_VOXELS} voxels: a finer map, a larger target, "
+                                 "or target.margin_mm")
     sizes = SizeField(anatomy, np.empty((0, 3)) if plan is None else plan.foci)
     least = int(np.ceil(sizes.cells(COARSEST * sizes.radius)))
     most = int(min(sizes.cells(FINEST * anatomy.spacing.min()), MOST_CELLS))

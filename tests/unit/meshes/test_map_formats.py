@@ -20,6 +20,7 @@ from patient_maps import (
 
 from hifuflow.errors import InputError
 from hifuflow.images import open_image
+from hifuflow.inspect_labels import label_table
 from meshes.anatomy import build_anatomy
 
 
@@ -82,6 +83,16 @@ def test_overlapping_segments_in_layers(tmp_path, straight, caplog):
     config["regions"]["fat"]["labels"] = [1]
     with pytest.raises(InputError, match="2 segments have this label"):
         build_anatomy(config)
+
+
+def test_nameless_layers_are_no_riddle(tmp_path):
+    body, wall, tumour = overlapping()
+    path = tmp_path / "map.nrrd"
+    write_layers(path, [body * 1, wall * 7 + tumour * 1], AFFINE, [])
+    with pytest.raises(InputError, match="2 segments have this label, and the header gives"):
+        build_anatomy(section(path))
+    image = open_image(path)
+    assert "  label_7: {labels: [7], tissue: FILL_IN}" in label_table(image, image.layers())
 
 
 def test_overlapping_segments_of_dicom(tmp_path, straight):

@@ -148,7 +148,7 @@ def test_impossible_counts_are_refused(cells, tmp_path):
 def test_target_of_a_few_voxels_is_refused():
     anatomy = nested_balls(inner=0)
     assert anatomy.target_mask.sum() == 1
-    with pytest.raises(InputError, match=r"target\.region.*the target is too small: 1 voxels"):
+    with pytest.raises(InputError, match=r"target = '.*': the target is too small: 1 voxels"):
         check_cells(anatomy, None, wanted(5000))
 
 
