@@ -14,7 +14,7 @@ from hifuflow.provenance import config_hash
 from .labelmap import LabelMap, read_label_map
 from .phantom import breast_phantom
 from .regions import named_regions
-from .roi import behind, coupling_mask, crop_box, cropped
+from .roi import behind, coupling_mask, crop_box, cropped, scan_edge
 from .target import split_regions, target_key, target_mask, with_margin
 from .thresholds import classified
 from .voxelise import read_mesh_map
@@ -25,7 +25,8 @@ def build_anatomy(config: dict) -> Anatomy:
     """Segmented body in RAS+ with its regions, target and coupling water.
 
     In this order: read; name the regions; find the target and the beam's way to it; crop around
-    both; remove the cut regions and all that lies behind them along the axis; drop what is not
+    both; remove the cut regions and all that lies behind them along the axis, and end the model
+    where the scan ends, aligned with the patient's axes or not; drop what is not
     connected with the target; add the target's margin, splitting the regions it reaches into;
     find the outside voxels that hold coupling water.
 
@@ -49,17 +50,18 @@ def build_anatomy(config: dict) -> Anatomy:
     """
     source = _source(config["anatomy"], config["file"])
     labels, regions = named_regions(source, config)
-    core = target_mask(labels, regions, source.affine, config)
-    spacing, wall = np.diag(source.affine)[:3], source.wall
+    edge = scan_edge(labels > 0, source.beyond)
+    core = target_mask(labels, regions, source.affine, edge, config)
+    spacing = np.diag(source.affine)[:3]
+    wall = np.zeros_like(edge) if source.wall is None else source.wall
     cut = np.isin(labels, [regions[region]["label"] for region in config["cut_regions"]])
-    axis, beam = _beam(labels, source.affine, core, regions, cut if wall is None else cut | wall,
-                       config)
+    axis, beam = _beam(labels, source.affine, core, regions, cut | wall | edge, config)
     box = (slice(None),) * 3
     if "phantom" not in config["anatomy"]:
-        shadow = behind(cut, spacing, axis)
-        wall = shadow if wall is None else wall | shadow
+        wall = wall | behind(cut, spacing, axis)
         box = crop_box(labels > 0, core, wall, spacing, axis,
                        config["anatomy"]["crop_margin_mm"] * 1e-3, cone_angle(config["device"]))
+        wall |= edge
     coupling = coupling_mask(labels > 0, wall, spacing, axis, box)
     counts = [_counts(labels, regions)]
     labels, affine = cropped(labels, source.affine, box)

@@ -30,6 +30,7 @@ class LabelMap:
     segments : named label values.
     record : how it came about, for `regions.json`.
     wall : (nx, ny, nz) bool, where the model ends, or None: to be found from the cut regions.
+    beyond : (nx, ny, nz) bool, voxels that the image does not reach, or None: it reaches all.
     """
 
     layers: list
@@ -38,6 +39,7 @@ class LabelMap:
     segments: tuple[Segment, ...] = ()
     record: dict = field(default_factory=dict)
     wall: np.ndarray | None = None
+    beyond: np.ndarray | None = None
 
 
 def read_label_map(path, key="anatomy.labels") -> LabelMap:
@@ -53,13 +55,15 @@ def read_label_map(path, key="anatomy.labels") -> LabelMap:
     image = open_image(path, key)
     stored = image.labels()
     layers, affine = aligned(image, stored, order=0)
-    record = {"format": image.format, "resampled": not is_aligned(image)}
+    record, beyond = {"format": image.format, "resampled": not is_aligned(image)}, None
     if record["resampled"]:
+        (reached,), _ = aligned(image, [np.ones(image.shape, np.uint8)], order=0)
+        beyond = reached == 0
         record["largest_volume_change"] = _check_volumes(image, stored, layers, affine)
         log.info("%s is oblique: resampled onto an aligned grid %s, volumes of labels change by "
                  "up to %.2f %%", image.file.name, layers[0].shape,
                  100 * record["largest_volume_change"])
-    return LabelMap(layers, affine, source_sha256(path), image.segments, record)
+    return LabelMap(layers, affine, source_sha256(path), image.segments, record, beyond=beyond)
 
 
 def is_aligned(image: Image) -> bool:

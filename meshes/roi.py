@@ -98,6 +98,19 @@ def behind(mask, spacing, axis):
     return np.moveaxis(shadow, 0, main)
 
 
+def scan_edge(body, beyond):
+    """Voxels beside the body that the scan does not reach: the model ends there, (nx, ny, nz) bool.
+
+    Parameters
+    ----------
+    body : (nx, ny, nz) bool.
+    beyond : (nx, ny, nz) bool, voxels that the scan does not reach, or None: it reaches all.
+    """
+    if beyond is None:
+        return np.zeros_like(body)
+    return beyond & ~body & ndimage.binary_dilation(body, np.ones((3, 3, 3)))
+
+
 def coupling_mask(body, wall, spacing, axis, box):
     """Outside voxels that hold coupling water: reached from the transducer's side.
 

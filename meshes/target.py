@@ -19,12 +19,13 @@ def target_key(target: dict) -> str:
                             if key in target)
 
 
-def target_mask(labels, regions, affine, config) -> np.ndarray:
+def target_mask(labels, regions, affine, edge, config) -> np.ndarray:
     """Voxels of the target without its margin, (nx, ny, nz) bool.
 
     Parameters
     ----------
     labels, regions, affine : the whole map.
+    edge : (nx, ny, nz) bool, voxels beside the body that the scan does not reach.
     config : ``target``: ``region`` with ``at_mm`` (its component at that point) or
         ``largest_component``; ``at_mm`` alone (the component of whichever region is there);
         ``sphere`` {centre_mm, radius_mm} or ``ellipsoid`` {centre_mm, semi_axes_mm, first_axis,
@@ -40,8 +41,10 @@ def target_mask(labels, regions, affine, config) -> np.ndarray:
         mask = _drawn(labels, affine, shape, config)
     else:
         mask = _of_region(labels, regions, affine, config)
-    if any(s.start == 0 or s.stop == n
-           for s, n in zip(bounding_box(mask), mask.shape, strict=True)):
+    box = bounding_box(mask)
+    around = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
+    if any(s.start == 0 or s.stop == n for s, n in zip(box, mask.shape, strict=True)) or (
+            edge[around] & ndimage.binary_dilation(mask[around], np.ones((3, 3, 3)))).any():
         key = target_key(target)
         raise InputError(f"the target of {int(mask.sum())} voxels touches the edge of the label "
                          "map", file=config["file"], key=key, value=target[key.split(".")[1]],

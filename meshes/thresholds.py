@@ -11,7 +11,7 @@ from hifuflow.job import log
 from hifuflow.provenance import config_hash
 from hifuflow.side_files import source_sha256
 
-from .labelmap import LabelMap, aligned, onto
+from .labelmap import LabelMap, aligned, is_aligned, onto
 
 KEY = "anatomy.image"
 
@@ -42,10 +42,20 @@ def classified(section: dict, base: LabelMap | None, file) -> LabelMap:
     (values,), affine = aligned(image, layers, order=1)
     if base is None:
         base = LabelMap([], affine, "", record={"format": image.format})
-    elif values.shape != base.layers[0].shape or not np.allclose(affine, base.affine, atol=1e-6):
-        shape = base.layers[0].shape
-        values = onto(values, np.linalg.inv(affine) @ base.affine, shape, order=1)
+    shape = base.layers[0].shape if base.layers else values.shape
+    back = np.linalg.inv(affine) @ base.affine
+    moved = values.shape != shape or not np.allclose(affine, base.affine, atol=1e-6)
+    beyond = None
+    if moved or not is_aligned(image):
+        (reached,), _ = aligned(image, [np.ones(image.shape, np.float32)], order=1)
+        beyond = np.isnan(onto(reached, back, shape, order=1) if moved else reached)
+    if moved:
+        values = onto(values, back, shape, order=1)
         log.info("the image is interpolated onto the label map's grid %s", shape)
+    if not np.isfinite(values).any():
+        raise InputError("holds no number" if beyond is None or not beyond.all() else
+                         "lies wholly beside the label map", file=image.file, key=KEY,
+                         allowed="an image of the body that is treated")
     classes = np.zeros(values.shape, np.int32)
     free = np.ones(values.shape, bool)
     for layer in base.layers:
@@ -68,7 +78,8 @@ def classified(section: dict, base: LabelMap | None, file) -> LabelMap:
     parts = {"labels": base.sha256, "image": source_sha256(image.file),
              "thresholds": section["thresholds"]}
     return LabelMap([*base.layers, classes], base.affine, config_hash(parts),
-                    (*base.segments, *names), {**base.record, "thresholds": section["thresholds"]})
+                    (*base.segments, *names), {**base.record, "thresholds": section["thresholds"]},
+                    beyond=beyond)
 
 
 def _class(values, options, voxel):

@@ -17,6 +17,7 @@ from patient_maps import (
     write_layers,
     write_nifti,
 )
+from scipy import ndimage
 
 from hifuflow.errors import InputError
 from hifuflow.images import open_image
@@ -131,6 +132,32 @@ def test_oblique_maps_agree_between_formats(tmp_path, name):
         assert anatomy.regions[region]["volume_m3"] == pytest.approx(entry["volume_m3"], rel=2e-3)
     voxels = (labels == 3).sum() * 3e-9
     assert anatomy.regions["lump"]["volume_m3"] == pytest.approx(voxels, rel=0.02)
+
+
+def tilted_slab(path, angle, lump=slice(16, 24)):
+    """A slab that fills a tilted scan sideways: its sides are where the scan ends, not skin."""
+    labels = np.zeros((40, 40, 30), np.int16)
+    labels[..., 5:28] = 1
+    labels[lump, 16:24, 10:16] = 3
+    c, s = np.cos(angle), np.sin(angle)
+    affine = np.array([[c, 0, -s, 0], [0, 1, 0, 0], [s, 0, c, 0], [0, 0, 0, 1]]) @ np.diag(
+        [2.0, 2, 2, 1])
+    write_nifti(path, labels, affine)
+    config = section(path, cut_regions=[])
+    del config["regions"]["muscle"]
+    return config, affine
+
+
+@pytest.mark.parametrize("angle", [0.35, -0.2])
+def test_where_a_tilted_scan_ends_is_no_skin(tmp_path, angle):
+    config, affine = tilted_slab(tmp_path / "m.nii", angle)
+    anatomy = build_anatomy(config)
+    beside = ndimage.binary_dilation(anatomy.body_mask) & ~anatomy.body_mask
+    water = anatomy.position(np.argwhere(beside & anatomy.coupling)) * 1e3
+    index = nib.affines.apply_affine(np.linalg.inv(affine), water)
+    assert len(index) > 1000 and index[:, 2].max() < 5  # of the scan: only the front is coupled
+    with pytest.raises(InputError, match="touches the edge of the label map"):
+        build_anatomy(tilted_slab(tmp_path / "e.nii", angle, slice(0, 8))[0])
 
 
 def test_thin_voxels_survive_a_steep_tilt(tmp_path):

@@ -131,6 +131,34 @@ def test_unusable_scans_and_classes_are_refused(tmp_path):
     assert caught.value.key == "anatomy.image"
 
 
+def test_labels_and_scan_must_meet(tmp_path):
+    """Beside the scan nobody knows what is body: no water there, no crash without a voxel."""
+    write_nifti(tmp_path / "s.nii", scan(), AFFINE)
+    organs = np.where(block() == 3, 3, 0).astype(np.int16)
+    write_nifti(tmp_path / "m.nii", organs, AFFINE)
+    classes = {name: CLASSES[name] for name in ("wall", "fat")}
+
+    def built(file):
+        base = config(tmp_path / file, classes, tmp_path / "m.nii")
+        base["regions"]["lump"]["labels"] = [3]
+        return build_anatomy(base)
+
+    away = AFFINE.copy()
+    away[0, 3] += 1000
+    write_nifti(tmp_path / "away.nii", scan(), away)
+    with pytest.raises(InputError, match="wholly beside the label map"):
+        built("away.nii")
+    write_nifti(tmp_path / "nan.nii", scan() * np.float32(np.nan), AFFINE)
+    with pytest.raises(InputError, match="holds no number"):
+        built("nan.nii")
+    write_nifti(tmp_path / "half.nii", scan()[:, 6:], AFFINE @ [[1, 0, 0, 0], [0, 1, 0, 6],
+                                                                [0, 0, 1, 0], [0, 0, 0, 1]])
+    whole, half = built("s.nii"), built("half.nii")
+    ends = np.argwhere(half.body_mask)[:, 1].min()
+    beside = half.coupling[:, ends - 1] & half.body_mask[:, ends]
+    assert half.body_mask.sum() < whole.body_mask.sum() and not beside.any()
+
+
 def test_voxels_that_are_not_finite_are_in_no_class(tmp_path, from_labels):
     values = scan().astype(np.float32)
     values[0] = np.nan
