@@ -20,6 +20,7 @@ from . import constraint_surfaces as surfaces
 DIRECTIONS = 200  # of the balls put around the target's corners
 SAMPLES_PER_POINT = 100
 RELAXATIONS = 60
+OTHER = "another constraints.surface (near_field, skin, region)"  # for targets near the skin
 
 
 def place_constraints(anatomy: Anatomy, config: dict) -> dict:
@@ -225,9 +226,10 @@ def _check_inside(anatomy, positions, constraint, file):
     if (ndimage.binary_dilation(target, np.ones((3, 3, 3))) & ~body).any():
         raise InputError(f"{points} body: the target touches the body's surface, so that no "
                          "clearance fits", **fault,
-                         allowed="a target with tissue all around it")
+                         allowed=f"a target with tissue all around it, or {OTHER}")
     depth = ndimage.distance_transform_edt(body, sampling=anatomy.spacing)[target].min()
     also = " and anatomy.crop_margin_mm wide enough for it" if beyond_crop.any() else ""
     raise InputError(f"{points} body", **fault,
-                     allowed=f"a clearance that keeps the ellipsoid inside the body{also}; the "
-                             f"target comes within {depth * 1e3:.1f} mm of the body's surface")
+                     allowed=f"a clearance that keeps the ellipsoid inside the body{also}, or "
+                             f"{OTHER}; the target comes within {depth * 1e3:.1f} mm of the body's "
+                             "surface")
