@@ -33,7 +33,7 @@ def open_itk(path, key) -> Image:
     shape, affine = _geometry(reader)
     kind = "NRRD" if path.name.lower().endswith(NRRD) else "MetaImage"
     return Image(path, kind, shape, affine, lambda: _layers(reader.Execute(), shape, count),
-                 _names(reader, count), key=key)
+                 _names(reader, count, path, key), key=key)
 
 
 def open_series(path, key) -> Image:
@@ -110,23 +110,31 @@ def _header_text(path) -> str:
     return head.decode("latin-1").replace("\r\n", "\n")
 
 
-def _names(reader, layers) -> tuple:
+def _names(reader, layers, path, key) -> tuple:
     """Segments as 3D Slicer writes them; older versions give each a layer and no label value."""
     found = []
-    for key in reader.GetMetaDataKeys():
-        match = re.fullmatch(r"Segment(\d+)_Name", key)
+    for entry in reader.GetMetaDataKeys():
+        match = re.fullmatch(r"Segment(\d+)_Name", entry)
         if match:
             number = int(match[1])
-
-            def value(field, default, number=number):
-                name = f"Segment{number}_{field}"
-                return int(reader.GetMetaData(name)) if reader.HasMetaDataKey(name) else default
-
-            layer = value("Layer", number if layers > 1 else 0)
-            label = value("LabelValue", 1 if layers > 1 else number + 1)
-            name = _utf8(reader.GetMetaData(key)).strip()
+            segment, fault = f"Segment{number}", {"file": path, "key": key}
+            layer = _whole(reader, f"{segment}_Layer", number if layers > 1 else 0, fault)
+            label = _whole(reader, f"{segment}_LabelValue", 1 if layers > 1 else number + 1, fault)
+            name = _utf8(reader.GetMetaData(entry)).strip()
             found.append((number, Segment(label, name, layer)))
     return tuple(segment for _, segment in sorted(found, key=lambda pair: pair[0]))
+
+
+def _whole(reader, field, default, fault) -> int:
+    """Whole number in a field of the header, or the default if there is no such field."""
+    if not reader.HasMetaDataKey(field):
+        return default
+    text = reader.GetMetaData(field)
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InputError(f"the header's {field} is '{text}'", **fault,
+                         allowed="a whole number") from error
 
 
 def _utf8(text: str) -> str:

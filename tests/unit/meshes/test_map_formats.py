@@ -86,6 +86,13 @@ def test_overlapping_segments_in_layers(tmp_path, straight, caplog):
         build_anatomy(config)
 
 
+def test_a_segment_whose_label_is_no_number_is_named(tmp_path):
+    path = tmp_path / "map.seg.nrrd"
+    write_layers(path, [block()], AFFINE, [("Body", 0, 1), ("Tumour", 0, "three")])
+    with pytest.raises(InputError, match=r"Segment1_LabelValue is 'three'.*whole number"):
+        build_anatomy(section(path))
+
+
 def test_nameless_layers_are_no_riddle(tmp_path):
     body, wall, tumour = overlapping()
     path = tmp_path / "map.nrrd"
