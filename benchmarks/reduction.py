@@ -4,6 +4,7 @@
     python benchmarks/reduction.py compare              this, SLICOT alone and pyMOR, small sizes
     python benchmarks/reduction.py crossover CELLS      one shift by factors and by iteration
     python benchmarks/reduction.py size CELLS [KIND]    one size: (2 CELLS - 1)^3 unknowns
+    python benchmarks/reduction.py model METHOD FILE    a patient's fem/control.h5 to 1000 states
     python benchmarks/reduction.py picture              reduction.png of all that was measured
 
 CELLS 19 are 50,653 unknowns, 30 205,379, 40 493,039 and 50 970,299. KIND is auto, direct or
@@ -18,6 +19,7 @@ import csv
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +33,19 @@ TABLE, PICTURE = HERE / "reduction.csv", HERE / "reduction.png"
 HEAD = ("method", "unknowns", "order", "wall_s", "cpu_s", "peak_gb", "note")
 ORDER = 400
 SMALL = {"slicot": (4, 5), "pymor": (4, 5, 7), "hifuflow": (4, 5, 7, 8, 12)}
+
+
+# CPU seconds after which another program's attempt is stopped; its row then says so.
+LIMIT = 900
+
+
+def model_of(which: str):
+    """The heated box with so many cells along a side, or the model in a file."""
+    if str(which).isdigit():
+        from heated_box import heated_box
+        return heated_box(int(which))
+    from hifuflow.artifacts import BioheatModel
+    return BioheatModel.load(which)
 
 
 def settings(order, solver="auto", residual=1e-12) -> dict:
@@ -86,12 +101,10 @@ def crossover(cells: int) -> None:
                   f"{prepared[1] - start[1]:.1f} + {done[1] - prepared[1]:.1f} CPU s", flush=True)
 
 
-def hifuflow(cells: int, order: int, kind: str = "auto") -> dict:
-    from heated_box import heated_box
-
+def hifuflow(which: str, order: int, kind: str = "auto") -> dict:
     from reduction.reduce import reduce_model
 
-    model = heated_box(cells)
+    model = model_of(which)
     start = clock()
     reduced, certificate = reduce_model(model, settings(order, kind), 1)
     print(json.dumps(certificate, indent=1), flush=True)
@@ -99,13 +112,12 @@ def hifuflow(cells: int, order: int, kind: str = "auto") -> dict:
     return row("hifuflow", model, reduced.order, start, f"{worst:.1e} K with certificate")
 
 
-def slicot(cells: int, order: int, kind: str = "") -> dict:
+def slicot(which: str, order: int, kind: str = "") -> dict:
     """SLICOT's AB09AD on the model with E inverted, as a user would call it."""
     import scipy.linalg as la
-    from heated_box import heated_box
     from slycot import ab09ad
 
-    model = heated_box(cells)
+    model = model_of(which)
     start = clock()
     lower = la.cholesky(model.E.toarray(), lower=True)
     a = -la.solve_triangular(lower, la.solve_triangular(
@@ -117,30 +129,49 @@ def slicot(cells: int, order: int, kind: str = "") -> dict:
     return row("slicot", model, found[0], start, "")
 
 
-def pymor(cells: int, order: int, kind: str = "") -> dict:
+def pymor(which: str, order: int, kind: str = "") -> dict:
     """pyMOR's BTReductor with low-rank ADI and its Wachspress shifts.
 
-    With the 209 constraint points as its only outputs: it solves for the observability Gramian
-    with as many right-hand sides as there are outputs, and with all 938 it did not finish 343
+    With the constraint points as its only outputs: it solves for the observability Gramian with
+    as many right-hand sides as there are outputs, and with all 938 it did not finish 343
     unknowns in 70 CPU seconds and took 4 GB.
     """
+    import numpy as np
     import scipy.sparse as sp
-    from heated_box import POINTS, heated_box
     from pymor.core.logger import set_log_levels
     from pymor.models.iosys import LTIModel
     from pymor.reductors.bt import BTReductor
     from pymor.solvers.matrix_equations.adi import ADILyapunovSolver
     from pymor.solvers.matrix_equations.default import MatrixEquationSolvers
 
+    from reduction.balance import Balanced
+
     set_log_levels({"pymor": "ERROR"})
-    model = heated_box(cells)
+    model = model_of(which)
+    seen = sp.csr_array(model.C)[model.outputs.kind == "constraint"]
     start = clock()
     adi = ADILyapunovSolver(adi_shifts="wachspress_shifts", adi_tol=1e-12)
     full = LTIModel.from_matrices(
-        sp.csc_matrix(-model.K), model.B, model.C[:POINTS].toarray(), E=sp.csc_matrix(model.E),
+        sp.csc_matrix(-model.K), model.B, seen.toarray(), E=sp.csc_matrix(model.E),
         matrix_equation_solvers=MatrixEquationSolvers(lyapunov_lr=adi))
     reduced = BTReductor(full).reduce(order, projection="sr")
-    return row("pymor", model, reduced.order, start, "209 of the 938 outputs")
+    found = row("pymor", model, reduced.order, start, "")
+    a, b, c, _, e = reduced.to_matrices()
+    if e is not None:
+        a, b = np.linalg.solve(e, a), np.linalg.solve(e, b)
+    error = replayed_error(model, seen, Balanced(a, b, c, None))
+    return {**found, "note": f"{error:.1e} K, {seen.shape[0]} of the {model.C.shape[0]} outputs"}
+
+
+def replayed_error(model, seen, reduced) -> float:
+    """Largest error [K] in the treatment that the certificate replays."""
+    from hifuflow.cholesky import ShiftedSolver
+    from reduction.reduce import SAMPLE, SAMPLES
+    from reduction.replay import FullStepper, replay_error, replayed, switching_treatment
+
+    powers = switching_treatment(model.B.shape[1], settings(1)["max_power_w"], SAMPLES)
+    full = FullStepper(model.E, ShiftedSolver(model.E, model.K), model.B, SAMPLE)
+    return float(replay_error(replayed(full, seen, powers), reduced, powers, SAMPLE).max())
 
 
 def clock() -> tuple:
@@ -157,20 +188,27 @@ def row(method, model, order, start, note) -> dict:
                     strict=True))
 
 
-def measure(method: str, cells: int, kind: str = "auto") -> None:
+def measure(method: str, which: str, kind: str = "auto") -> None:
     """One measurement in a process of its own, added to the table."""
-    order = min(ORDER, (2 * cells - 1) ** 3 // 4) if cells < 19 else 1000
-    done = subprocess.run([sys.executable, __file__, "one", method, str(cells), str(order), kind],
+    small = which.isdigit() and int(which) < 19
+    order = min(ORDER, (2 * int(which) - 1) ** 3 // 4) if small else 1000
+    done = subprocess.run([sys.executable, __file__, "one", method, which, str(order), kind],
                           capture_output=True, text=True)
     print(done.stdout + done.stderr[-2000:], flush=True)
-    if done.returncode == 0:
+    if done.returncode == -signal.SIGXCPU:
+        found = dict.fromkeys(HEAD, "") | {
+            "method": method, "unknowns": len(model_of(which).baseline), "order": order,
+            "note": f"not finished after {LIMIT} CPU s"}
+    elif done.returncode == 0:
         found = json.loads(done.stdout.splitlines()[-1])
-        new = not TABLE.exists()
-        with TABLE.open("a", newline="") as file:
-            writer = csv.DictWriter(file, HEAD)
-            if new:
-                writer.writeheader()
-            writer.writerow(found)
+    else:
+        sys.exit(done.returncode)
+    new = not TABLE.exists()
+    with TABLE.open("a", newline="") as file:
+        writer = csv.DictWriter(file, HEAD)
+        if new:
+            writer.writeheader()
+        writer.writerow(found)
 
 
 def picture() -> None:
@@ -187,7 +225,7 @@ def picture() -> None:
                               ("CPU seconds", "peak memory [GB]"), strict=True):
         for method, (name, colour, marker) in names.items():
             points = sorted((int(r["unknowns"]), float(r[key])) for r in rows
-                            if r["method"] == method)
+                            if r["method"] == method and r[key])
             if points:
                 ax.loglog(*zip(*points, strict=True), color=colour, marker=marker, ms=4,
                           label=name)
@@ -208,13 +246,17 @@ def main(arguments) -> None:
         case ["compare"]:
             for method, sizes in SMALL.items():
                 for cells in sizes:
-                    measure(method, cells)
+                    measure(method, str(cells))
             picture()
         case ["size", cells, *kind]:
-            measure("hifuflow", int(cells), *kind)
-        case ["one", method, cells, order, kind]:
+            measure("hifuflow", cells, *kind)
+        case ["model", method, file]:
+            measure(method, file)
+        case ["one", method, which, order, kind]:
+            if method != "hifuflow":
+                resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT + 5))
             function = {"hifuflow": hifuflow, "slicot": slicot, "pymor": pymor}[method]
-            print(json.dumps(function(int(cells), int(order), kind)))
+            print(json.dumps(function(which, int(order), kind)))
         case ["picture"]:
             picture()
         case _:

@@ -1,4 +1,4 @@
-"""Balanced truncation of a stable model by SLICOT's AB09AX, with its traps closed."""
+"""Balanced truncation of a stable model from SLICOT's factors of its Gramians."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hifuflow.isolated import run_isolated
 from hifuflow.job import log
 
 from .checks import check_order
-from .slicot import ab09ax
+from .slicot import gramian_factors
 
 
 @dataclass
@@ -48,7 +48,13 @@ def rounding_level(hsv: np.ndarray) -> float:
 
 
 def balanced_truncation(a, inputs, outputs, order="auto", file=None) -> Balanced:
-    """Truncate x' = A x + B u, y = C x.
+    """Truncate x' = A x + B u, y = C x, by the square-root method.
+
+    With the Gramians' factors P = S S' and Q = R' R, and R S = U diag(hsv) W',
+
+        T = S W diag(hsv)^(-1/2),   T^-1 = diag(hsv)^(-1/2) U' R,
+
+    and the truncated model is T^-1 A T, T^-1 B, C T with the leading columns of U and W.
 
     Parameters
     ----------
@@ -60,10 +66,10 @@ def balanced_truncation(a, inputs, outputs, order="auto", file=None) -> Balanced
     Raises
     ------
     InputError : the order is not a whole number from 1 to the numerically minimal order.
-    NumericalError : not finite or not stable, SLICOT failed, or it returned another order.
+    NumericalError : not finite or not stable, or SLICOT failed.
 
     Source: M. S. Tombs, I. Postlethwaite, "Truncated balanced realization of a stable
-    non-minimal state-space system", Int. J. Control 46 (1987) 1319-1330; SLICOT AB09AX.
+    non-minimal state-space system", Int. J. Control 46 (1987) 1319-1330, as in SLICOT AB09AX.
     """
     check_order(order, file)
     if not all(np.isfinite(part).all() for part in (a, inputs, outputs)):
@@ -84,21 +90,22 @@ def balanced_truncation(a, inputs, outputs, order="auto", file=None) -> Balanced
         raise InputError("no input reaches any output", key="B" if unit_b == 0 else "C")
     log.info("balancing %d states, %d inputs, %d outputs...", states, inputs.shape[1],
              len(outputs))
-    found, small_a, small_b, hsv, t = run_isolated(
-        ab09ax, a, inputs / unit_b, seen / unit_c, None if order == "auto" else min(order, states))
-    if order != "auto" and found != order:
-        available = minimal_order(hsv)
+    reach, see = run_isolated(gramian_factors, a, inputs / unit_b, seen / unit_c)
+    left, hsv, right = np.linalg.svd(see @ reach)
+    available = minimal_order(hsv)
+    if order != "auto" and order > available:
         raise InputError(f"only {available} states can be told from rounding in this model",
                          file=file, key="reduction.order", value=order,
                          allowed=f"auto or 1 to {available}")
-    if not 1 <= found <= states:
-        raise NumericalError(f"SLICOT AB09AX returned {found} states of {states}")
-    # T, SLICOT's truncated transformation, maps all outputs and not only their triangle.
+    kept = available if order == "auto" else order
+    root = np.sqrt(hsv[:kept])
+    into = (left[:, :kept] / root).T @ see
+    out = reach @ (right[:kept].T / root)
     # Half of the rescaling goes to each side, so that both Gramians stay diag(hsv).
-    middle = np.sqrt(unit_b * unit_c)
-    t *= unit_b / middle
-    return Balanced(small_a, small_b * middle, outputs @ t, hsv * unit_b * unit_c,
-                    t if basis is None else basis @ t)
+    size = np.sqrt(unit_b * unit_c)
+    t = out * (size / unit_c)
+    return Balanced(into @ a @ out, into @ inputs * (size / unit_b), outputs @ t,
+                    hsv * unit_b * unit_c, t if basis is None else basis @ t)
 
 
 def check_stable(schur) -> None:

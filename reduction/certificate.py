@@ -45,7 +45,6 @@ class Findings:
     interval : ends of the spectrum [1/s].  space, modal, truncation, sweep : see there.
     projection : `frequency.projection_bound` [K/W].
     comparison : `comparison.error_against_order`.
-    slowest : largest real part of the reduced model's eigenvalues [1/s].
     """
 
     model: BioheatModel
@@ -58,7 +57,6 @@ class Findings:
     projection: float = field(init=False)
     comparison: dict = field(init=False)
     sweep: Sweep = field(init=False)
-    slowest: float = field(init=False)
 
     @property
     def reduced(self) -> Balanced:
@@ -88,9 +86,9 @@ def certificate(found: Findings) -> dict:
     NumericalError : the reduced model is not stable.
     """
     order, gain = len(found.reduced.A), float(found.sweep.gain.max())
-    if not found.slowest < 0:
+    if not found.sweep.slowest < 0:
         raise NumericalError(f"the reduced model of order {order} is not stable: an eigenvalue "
-                             f"has the real part {found.slowest:.3e} 1/s")
+                             f"has the real part {found.sweep.slowest:.3e} 1/s")
     kind = found.model.outputs.kind
     return {
         "order": order,
@@ -113,7 +111,7 @@ def certificate(found: Findings) -> dict:
         "smallest_output_weight": float(found.truncation.weights.min()),
         "replay_power_w": float(found.config["max_power_w"]),
         "stable": True,
-        "slowest_rate_per_s": -found.slowest,
+        "slowest_rate_per_s": -found.sweep.slowest,
         "seconds": {**found.clock.seconds, "total": found.clock.total()},
         "peak_memory_bytes": 1024 * max(
             resource.getrusage(who).ru_maxrss

@@ -94,7 +94,8 @@ def reduce_dense(model: BioheatModel, order="auto", file=None) -> tuple[ReducedM
     r = len(reduced.A)
     slowest = float(np.linalg.eigvals(reduced.A).real.max())
     return (ReducedModel(reduced.A, reduced.B, reduced.C, reduced.hsv, bound,
-                         "balanced truncation by SLICOT AB09AX", model.outputs, model.foci),
+                         "balanced truncation from Gramian factors by SLICOT SB03OD",
+                         model.outputs, model.foci),
             {"order": r, "full_order": n, "minimal_order": minimal_order(reduced.hsv),
              "hinf_bound": float(bound[r - 1]), "stable": slowest < 0,
              "slowest_rate_per_s": -slowest})

@@ -95,6 +95,18 @@ def largest_eigenvalue(apply, n: int) -> float:
                               return_eigenvectors=False)[0].real)
 
 
+def projection_errors(capacity, stiffness, solver, inputs, outputs, modal,
+                      frequencies) -> np.ndarray:
+    """(f,) `projection_error` at each frequency [rad/s]."""
+    found = []
+    with Progress("projection errors", total=len(frequencies), unit="frequencies") as progress:
+        for frequency in frequencies:
+            found.append(projection_error(capacity, stiffness, solver, inputs, outputs, modal,
+                                          frequency))
+            progress.advance()
+    return np.array(found)
+
+
 @dataclass
 class Sweep:
     """Largest singular values at sampled frequencies [output per input].
@@ -104,28 +116,31 @@ class Sweep:
     gain : (f,) of the full model.  error : (f,) of its difference from the reduced one.
     projection : (f,) bound on the projection's part (`projection_error`), contained in the
         other two, which are thus not below the true values at these frequencies.
+    slowest : largest real part of the reduced model's eigenvalues [1/s].
     """
 
     gain: np.ndarray
     error: np.ndarray
     projection: np.ndarray
+    slowest: float
 
 
-def frequency_sweep(capacity, stiffness, solver, inputs, outputs, modal, reduced,
-                    frequencies) -> Sweep:
-    """Compare the full model with a reduced one (A, B, C of the same outputs)."""
+def frequency_sweep(modal, reduced, frequencies, projection) -> Sweep:
+    """Compare the full model with a reduced one (A, B, C of the same outputs).
+
+    Parameters
+    ----------
+    projection : (f,) `projection_errors` of the modal model.
+    """
     rates, vectors = np.linalg.eig(reduced.A)
     into, out = np.linalg.solve(vectors, reduced.B.astype(complex)), reduced.C @ vectors
-    found = np.empty((3, len(frequencies)))
-    with Progress("frequency sweep", total=len(frequencies), unit="frequencies") as progress:
-        for k, frequency in enumerate(frequencies):
-            projected = real_times(modal.outputs, modal_response(modal, frequency))
-            truncated = out @ (into / (1j * frequency - rates)[:, None])
-            lost = projection_error(capacity, stiffness, solver, inputs, outputs, modal, frequency)
-            found[:, k] = (largest_singular_value(projected) + lost,
-                           largest_singular_value(projected - truncated) + lost, lost)
-            progress.advance()
-    return Sweep(*found)
+    gain, error = np.empty(len(frequencies)), np.empty(len(frequencies))
+    for k, frequency in enumerate(frequencies):
+        projected = real_times(modal.outputs, modal_response(modal, frequency))
+        truncated = out @ (into / (1j * frequency - rates)[:, None])
+        gain[k] = largest_singular_value(projected)
+        error[k] = largest_singular_value(projected - truncated)
+    return Sweep(gain + projection, error + projection, projection, float(rates.real.max()))
 
 
 def largest_singular_value(matrix) -> float:

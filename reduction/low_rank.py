@@ -122,9 +122,9 @@ def orthonormal_part(block, basis, capacity, cut: float) -> np.ndarray:
     second pass works on normalized directions, so that the small ones become orthogonal too.
     """
     block = block - basis @ (basis.T @ (capacity @ block))
-    frame, triangle = la.qr(block, mode="economic")
-    left, size, _ = la.svd(triangle)
-    frame = frame @ left[:, size > cut]
+    _, size, right = la.svd(la.qr(block, mode="r")[0][: block.shape[1]])
+    kept = size > cut
+    frame = block @ (right[kept].T / size[kept])
     frame -= basis @ (basis.T @ (capacity @ frame))
     gram = frame.T @ (capacity @ frame)
     return la.solve_triangular(la.cholesky(gram, lower=True), frame.T, lower=True).T
@@ -166,9 +166,9 @@ def project(stiffness, inputs, outputs, basis) -> ModalModel:
     k = basis.shape[1]
     projected = np.empty((k, k))
     for start in range(0, k, PANEL):  # K V by panels: at 500,000 unknowns all of it is 5 GB
-        part = slice(start, start + PANEL)
-        projected[:, part] = basis.T @ (stiffness @ basis[:, part])
-    rates, vectors = np.linalg.eigh((projected + projected.T) / 2)
+        stop = min(start + PANEL, k)
+        projected[:stop, start:stop] = basis[:, :stop].T @ (stiffness @ basis[:, start:stop])
+    rates, vectors = np.linalg.eigh(projected, UPLO="U")
     if not rates[0] > 0:
         raise NumericalError(f"the projected model has the decay rate {rates[0]:.3e} 1/s: K is "
                              "not positive definite")

@@ -11,11 +11,16 @@ from hifuflow.artifacts import BioheatModel, ReducedModel
 from hifuflow.errors import InputError
 from hifuflow.job import log
 
-from .balance import balanced_truncation
+from .balance import Balanced, balanced_truncation
 from .certificate import Clock, Findings, certificate, error_bound
 from .checks import check_memory, check_model, check_order
 from .comparison import error_against_order
-from .frequency import frequency_sweep, projection_bound, sweep_frequencies
+from .frequency import (
+    frequency_sweep,
+    projection_bound,
+    projection_errors,
+    sweep_frequencies,
+)
 from .low_rank import most_states, project, reachable_space, unit_capacity
 from .order import Truncation, equalized, smallest_order
 from .replay import FullStepper, replay_error, replayed, switching_treatment
@@ -33,7 +38,7 @@ RESIDUAL_PER_KELVIN = 0.1
 SAMPLE, SAMPLES = 2.0, 300
 FREQUENCIES = 12
 METHOD = ("low-rank ADI with Wachspress shifts, Galerkin projection in the E inner product, "
-          "balanced truncation by SLICOT AB09AX")
+          "balanced truncation from Gramian factors by SLICOT SB03OD")
 
 
 def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[ReducedModel, dict]:
@@ -81,14 +86,13 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
                  len(inputs), modal.rates[0], modal.rates[-1])
         check_reachable(config, len(modal.rates))
         powers = switching_treatment(inputs.shape[1], config["max_power_w"], SAMPLES)
-        found.truncation = truncate(found, full, solver, powers, threads)
+        frequencies = sweep_frequencies(found.interval, FREQUENCIES)
+        balanced, (truth, lost) = side_by_side(
+            threads, lambda: balance(found), lambda: ask_full_model(found, full, solver, powers,
+                                                                    frequencies))
+        side_by_side(threads, lambda: compare(found, balanced, truth, powers),
+                     lambda: choose(found, balanced, truth, powers, frequencies, lost))
         reduced = found.reduced
-        with found.clock("stability"):
-            found.slowest = float(np.linalg.eigvals(found.reduced.A).real.max())
-        with found.clock("frequency_sweep"), threadpool_limits(limits=threads):
-            found.projection = projection_bound(solver, outputs, found.space.rest)
-            found.sweep = frequency_sweep(capacity, stiffness, solver, inputs, outputs, modal,
-                                          reduced, sweep_frequencies(found.interval, FREQUENCIES))
     record = certificate(found)
     log.info("order %d: largest output error %s", len(reduced.A), ", ".join(
         f"{error:.1e} K ({kind})" for kind, error in record["max_output_error_k"].items()))
@@ -117,31 +121,58 @@ def check_reachable(config: dict, reachable: int) -> None:
                          allowed=f"auto or 1 to {reachable}")
 
 
-def truncate(found: Findings, full, solver, powers, threads: int) -> Truncation:
-    """Balance, and choose the states; the full model is replayed while SLICOT runs."""
-    capacity, _, inputs, outputs = full
-    modal, config = found.modal, found.config
-
-    def balance():
-        with found.clock("balancing"):
-            order = config["order"] if config["tolerance_k"] is None else "auto"
-            return balanced_truncation(np.diag(-modal.rates), modal.inputs, modal.outputs, order,
-                                       config["file"])
-
+def side_by_side(threads: int, first, second) -> tuple:
+    """Results of two functions: called at the same time, unless there is one thread only."""
     with ThreadPoolExecutor(max_workers=1) as worker:
-        waiting = worker.submit(balance)
+        waiting = worker.submit(first)
         if threads == 1:
             waiting.result()
-        with found.clock("replay"):
-            truth = replayed(FullStepper(capacity, solver, inputs, SAMPLE), outputs, powers)
-        balanced = waiting.result()
-    with found.clock("comparison"), threadpool_limits(limits=threads):
-        found.comparison = error_against_order(modal, balanced, truth, powers, SAMPLE)
+        other = second()
+        return waiting.result(), other
+
+
+def balance(found: Findings) -> Balanced:
+    """The projected model balanced, with the order asked for or all that can be told apart."""
+    with found.clock("balancing"):
+        modal, config = found.modal, found.config
+        order = config["order"] if config["tolerance_k"] is None else "auto"
+        return balanced_truncation(np.diag(-modal.rates), modal.inputs, modal.outputs, order,
+                                   config["file"])
+
+
+def ask_full_model(found: Findings, full, solver, powers, frequencies) -> tuple:
+    """What the certificate needs of the full model.
+
+    Returns
+    -------
+    (samples, p) temperatures of the replayed treatment, (f,) errors of the projection.
+    """
+    capacity, stiffness, inputs, outputs = full
+    with found.clock("replay"):
+        truth = replayed(FullStepper(capacity, solver, inputs, SAMPLE), outputs, powers)
+    with found.clock("projection_error"):
+        found.projection = projection_bound(solver, outputs, found.space.rest)
+        return truth, projection_errors(capacity, stiffness, solver, inputs, outputs, found.modal,
+                                        frequencies)
+
+
+def compare(found: Findings, balanced: Balanced, truth, powers) -> None:
+    """Other reductions of the same orders over the same treatment."""
+    with found.clock("comparison"):
+        found.comparison = error_against_order(found.modal, balanced, truth, powers, SAMPLE)
+
+
+def choose(found: Findings, balanced: Balanced, truth, powers, frequencies, lost) -> None:
+    """The states to keep, and their transfer function beside the full model's."""
+    config = found.config
     with found.clock("order"):
-        if config["tolerance_k"] is not None:
-            balanced = smallest_order(balanced, truth, powers, SAMPLE, config["tolerance_k"],
-                                      config["file"])
-        elif config["order"] != "auto":
-            return equalized(modal, balanced, truth, powers, SAMPLE)
-        return Truncation(balanced, balanced.hsv, np.ones(len(balanced.C)),
-                          replay_error(truth, balanced, powers, SAMPLE))
+        if config["tolerance_k"] is None and config["order"] != "auto":
+            found.truncation = equalized(found.modal, balanced, truth, powers, SAMPLE)
+        else:
+            if config["tolerance_k"] is not None:
+                balanced = smallest_order(balanced, truth, powers, SAMPLE, config["tolerance_k"],
+                                          config["file"])
+            found.truncation = Truncation(balanced, balanced.hsv, np.ones(len(balanced.C)),
+                                          replay_error(truth, balanced, powers, SAMPLE))
+    with found.clock("frequency_sweep"):
+        found.sweep = frequency_sweep(found.modal, found.reduced, frequencies, lost)

@@ -11,6 +11,7 @@ from reduction.frequency import (
     largest_eigenvalue,
     projection_bound,
     projection_error,
+    projection_errors,
 )
 from reduction.low_rank import (
     ModalModel,
@@ -60,7 +61,9 @@ def test_sweep_adds_both_errors_up(parts):
     reduced = balanced_truncation(np.diag(-modal.rates), modal.inputs, modal.outputs,
                                   6)
     frequencies = np.array([0.0, 0.003, 0.05])
-    sweep = frequency_sweep(e, k, solver, b, c, modal, reduced, frequencies)
+    lost = projection_errors(e, k, solver, b, c, modal, frequencies)
+    sweep = frequency_sweep(modal, reduced, frequencies, lost)
+    assert sweep.slowest == pytest.approx(la.eigvals(reduced.A).real.max(), rel=1e-12)
     full = [transfer(e, k, b, c, w) for w in frequencies]
     small = [reduced.C @ np.linalg.solve(1j * w * np.eye(6) - reduced.A, reduced.B)
              for w in frequencies]
@@ -98,7 +101,7 @@ def test_both_steppers_are_one_method(parts):
     truth = replayed(full, c, powers)
     np.testing.assert_allclose(replayed(dense, c @ modes, powers), truth,
                                atol=1e-10 * np.abs(truth).max())
-    reduced = Balanced(np.diag(-rates), modes.T @ b, c @ modes, np.ones(1))
+    reduced = Balanced(np.diag(-rates), modes.T @ b, c @ modes, np.ones(1))  # a diagonal stepper
     assert replay_error(truth, reduced, powers, 0.5).max() < 1e-10 * np.abs(truth).max()
     off = Balanced(reduced.A, reduced.B, 1.01 * reduced.C, np.ones(1))
     np.testing.assert_allclose(replay_error(truth, off, powers, 0.5),
