@@ -12,7 +12,9 @@ from cvxopt import cholmod
 
 from .errors import NumericalError
 
-CHOLMOD_A, CHOLMOD_REAL, COMMON_BYTES = 0, 1, 16384  # common is 2.7 kB in CHOLMOD 3.0
+# Systems of cholmod_solve: A x = b, L x = b, x = P b, where P A P' = L L'.
+CHOLMOD_A, CHOLMOD_L, CHOLMOD_P = 0, 4, 7
+CHOLMOD_REAL, COMMON_BYTES = 1, 16384  # common is 2.7 kB in CHOLMOD 3.0
 
 
 class _Dense(ctypes.Structure):
@@ -41,12 +43,12 @@ class _BlockSolve:
         self._common = ctypes.create_string_buffer(COMMON_BYTES)
         self._library.cholmod_l_start(self._common)
 
-    def __call__(self, factor, right) -> np.ndarray:
+    def __call__(self, factor, right, system=CHOLMOD_A) -> np.ndarray:
         right = np.asfortranarray(right, dtype=float)
         n, m = right.shape
         given = _Dense(n, m, n * m, n, right.ctypes.data, None, CHOLMOD_REAL, 0)
         found = self._library.cholmod_l_solve(
-            CHOLMOD_A, self._pointer(factor, b"CHOLMOD FACTOR D L"), ctypes.byref(given),
+            system, self._pointer(factor, b"CHOLMOD FACTOR D L"), ctypes.byref(given),
             self._common)
         if not found:
             raise NumericalError(f"CHOLMOD could not solve for {m} columns of {n} unknowns: out "
@@ -112,6 +114,15 @@ class ShiftedSolver:
             raise ValueError(f"{right.shape[0]} rows for {self._matrix.size[0]} unknowns")
         columns = right if right.ndim == 2 else right[:, None]
         return self._block_solve(self._factor, columns).reshape(right.shape)
+
+    def gram(self, right: np.ndarray) -> np.ndarray:
+        """right' A^-1 right (m, m) for `right` (n, m) and A of the last factor.
+
+        With one of the two triangular solves: it is the Gram matrix of L^-1 P right.
+        """
+        ordered = self._block_solve(self._factor, right, CHOLMOD_P)
+        half = self._block_solve(self._factor, ordered, CHOLMOD_L)
+        return half.T @ half
 
 
 def nested_dissection(pattern) -> np.ndarray:

@@ -123,6 +123,10 @@ class MultigridSolver:
                              f"{MOST_ITERATIONS} iterations above a relative residual of "
                              f"{ACCURACY:.0e}")
 
+    def gram(self, right: np.ndarray) -> np.ndarray:
+        """right' A^-1 right (m, m) for `right` (n, m)."""
+        return right.T @ self.solve(right)
+
     def _preconditioned(self, rest: np.ndarray, size: np.ndarray) -> np.ndarray:
         """A V-cycle in single precision, without values that would be denormal there."""
         scaled = np.divide(rest, size)

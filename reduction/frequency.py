@@ -49,7 +49,7 @@ def projection_bound(solver, outputs, residual) -> float:
     """
     solver.factor(1.0, 0.0)
     left = largest_eigenvalue(lambda y: outputs @ solver.solve(outputs.T @ y), outputs.shape[0])
-    right = np.linalg.eigvalsh(residual.T @ solver.solve(residual))[-1]
+    right = np.linalg.eigvalsh(solver.gram(residual))[-1]
     return float(2 * np.sqrt(left * right))
 
 
@@ -75,7 +75,7 @@ def projection_error(capacity, stiffness, solver, inputs, outputs, modal,
     states = modal.states(np.hstack([response.real, response.imag]))
     moved, stored = stiffness @ states, frequency * (capacity @ states)
     residual = np.hstack([inputs - moved[:, :m] + stored[:, m:], -moved[:, m:] - stored[:, :m]])
-    gram = residual.T @ solver.solve(residual)
+    gram = solver.gram(residual)
     gram = gram[:m, :m] + gram[m:, m:] + 1j * (gram[:m, m:] - gram[m:, :m])
     right = np.linalg.eigvalsh((gram + gram.conj().T) / 2)[-1]
     left = largest_eigenvalue(lambda y: outputs @ solver.solve(outputs.T @ y), outputs.shape[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,8 @@ def most_states(inputs, interval, tolerance) -> int:
     return min(n, m * REPEATS * len(wachspress_shifts(*interval, tolerance, REPEATS)))
 
 
-def reachable_space(capacity, solver, inputs, interval, tolerance) -> ReachableSpace:
+def reachable_space(capacity, solver, inputs, interval, tolerance,
+                    threads: int = 1) -> ReachableSpace:
     """E-orthonormal basis of the states reachable in E x' = -K x + B u, by low-rank ADI.
 
     The factor Z of the reachability Gramian P = Z Z', K P E + E P K = B B', grows by one block
@@ -73,6 +75,7 @@ def reachable_space(capacity, solver, inputs, interval, tolerance) -> ReachableS
     capacity : (n, n) sparse E; solver : `ShiftedSolver` of E and K; inputs : (n, m) B.
     interval : ends of the spectrum [1/s].
     tolerance : relative residual at which to stop.
+    threads : with more than one, blocks are made orthonormal while the next are solved for.
 
     Raises
     ------
@@ -83,12 +86,13 @@ def reachable_space(capacity, solver, inputs, interval, tolerance) -> ReachableS
     """
     shifts = interleaved(wachspress_shifts(*interval, tolerance, REPEATS))
     m = inputs.shape[1]
-    basis = np.empty((len(inputs), most_states(inputs, interval, tolerance)), order="F")
-    size, largest, waiting = 0, 0.0, []
+    basis = _Basis(capacity, np.empty((len(inputs), most_states(inputs, interval, tolerance)),
+                                      order="F"), DIRECTION_CUT * np.sqrt(tolerance))
+    waiting, adding = [], None
     rest, residual, used = inputs, [], []
     scale = squared_norm(inputs)
-    cut = DIRECTION_CUT * np.sqrt(tolerance)
-    with Progress("reachable space", total=len(shifts), unit="shifts") as progress:
+    with (Progress("reachable space", total=len(shifts), unit="shifts") as progress,
+          ThreadPoolExecutor(max_workers=1) as worker):
         for shift in shifts:
             solver.factor(1.0, shift)
             for _ in range(REPEATS):
@@ -99,20 +103,40 @@ def reachable_space(capacity, solver, inputs, interval, tolerance) -> ReachableS
             residual.append(squared_norm(rest) / scale)
             done = residual[-1] <= tolerance or len(used) == len(shifts)
             if done or m * len(waiting) >= PANEL:
-                panel, waiting = np.hstack(waiting), []
-                largest = max(largest, np.sqrt(squared_norm(panel)))
-                new = orthonormal_part(panel, basis[:, :size], capacity, cut * largest)
-                new = new[:, : basis.shape[1] - size]
-                basis[:, size : size + new.shape[1]] = new
-                size += new.shape[1]
-            progress.advance(1, f"{size} states, residual {residual[-1]:.1e}")
+                if adding:
+                    adding.result()  # one panel waits at most
+                adding, waiting = worker.submit(basis.add, np.hstack(waiting)), []
+                if done or threads == 1:
+                    adding.result()
+            progress.advance(1, f"{basis.size} states, residual {residual[-1]:.1e}")
             if done:
                 break
     if not residual[-1] <= 10 * tolerance:
         raise NumericalError(f"low-rank ADI stopped at a relative residual of {residual[-1]:.2e} "
                              f"after {len(shifts)} shifts on [{interval[0]:.3g}, "
                              f"{interval[1]:.3g}] 1/s; {tolerance:.0e} was asked for")
-    return ReachableSpace(basis[:, :size], np.array(residual), np.array(used), rest)
+    return ReachableSpace(basis.columns[:, : basis.size], np.array(residual), np.array(used), rest)
+
+
+@dataclass
+class _Basis:
+    """An E-orthonormal basis that grows: `columns` (n, most), of which `size` are filled."""
+
+    capacity: sp.csr_array
+    columns: np.ndarray
+    cut: float
+    size: int = 0
+    largest: float = 0.0
+
+    def add(self, panel) -> None:
+        """Take up what the columns of `panel` add; directions below `cut` times the largest
+        are dropped."""
+        self.largest = max(self.largest, np.sqrt(squared_norm(panel)))
+        new = orthonormal_part(panel, self.columns[:, : self.size], self.capacity,
+                               self.cut * self.largest)
+        stop = min(self.size + new.shape[1], self.columns.shape[1])
+        self.columns[:, self.size : stop] = new[:, : stop - self.size]
+        self.size = stop
 
 
 def orthonormal_part(block, basis, capacity, cut: float) -> np.ndarray:

@@ -73,12 +73,13 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
     with threadpool_limits(limits=1):
         *full, means = unit_capacity(model.E, model.K, model.B, model.C, model.C_mean)
         capacity, stiffness, inputs, outputs = full
-        with found.clock("low_rank"), threadpool_limits(limits=threads):
+        with found.clock("low_rank"):
             solver = shifted_solver(capacity, stiffness, config["solver"])
             found.interval = spectral_interval(capacity, stiffness, solver)
             tolerance = residual_needed(config, inputs, found.interval)
             check_reachable(config, most_states(inputs, found.interval, tolerance))
-            found.space = reachable_space(capacity, solver, inputs, found.interval, tolerance)
+            found.space = reachable_space(capacity, solver, inputs, found.interval, tolerance,
+                                          threads)
         with found.clock("projection"), threadpool_limits(limits=threads):
             found.modal = project(stiffness, inputs, outputs, found.space.basis)
         modal = found.modal

@@ -36,6 +36,12 @@ def test_factors_solve_real_and_complex_systems(cube):
                                        atol=1e-12 * abs(expected).max())
 
 
+def test_gram_matrix_takes_half_a_solve(cube):
+    solver = ShiftedSolver(cube.E, cube.K).factor(1.0, 0.3)
+    right = np.random.default_rng(1).standard_normal((cube.K.shape[0], 4))
+    np.testing.assert_allclose(solver.gram(right), right.T @ solver.solve(right), rtol=1e-10)
+
+
 def test_indefinite_matrix_is_refused_with_the_shift(cube):
     solver = ShiftedSolver(cube.E, cube.K)
     with pytest.raises(NumericalError, match=r"1 K \+ -50 E is not positive definite"):
