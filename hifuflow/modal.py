@@ -118,6 +118,11 @@ class HeldModel:
 
     def __call__(self, state, power) -> np.ndarray:
         """(r,) state after one interval of `power` (m,) [W]."""
-        on = np.flatnonzero(power)  # mostly one focus: the others' rows are not read
-        return (self.decay * state + self.turn * state.take(self.partner)
-                + power[on] @ self.load[on])
+        following = self.decay * state
+        following += self.turn * state.take(self.partner)
+        on = power.nonzero()[0]
+        if len(on) == 1:  # mostly one focus: its row is read where it lies
+            following += power[on[0]] * self.load[on[0]]
+        else:
+            following += power[on] @ self.load[on]
+        return following

@@ -42,6 +42,15 @@ def test_basis_is_orthonormal_and_holds_the_gramian(cube):
     assert np.linalg.norm(outside, 2) < 1e-10 * np.linalg.norm(gramian, 2)
 
 
+def test_threads_do_not_change_the_basis(cube):
+    e, k, b, _ = unit_capacity(cube.E, cube.K, cube.B, cube.C)
+    solver = ShiftedSolver(e, k)
+    interval = spectral_interval(e, k, solver)
+    one, two = (reachable_space(e, solver, b, interval, 1e-8, threads).basis
+                for threads in (1, 2))
+    np.testing.assert_array_equal(one, two)
+
+
 def test_residual_is_the_lyapunov_residual(cube):
     (e, k, b, _), space = reach(cube, tolerance=1e-4)
     e, k = e.toarray(), k.toarray()
