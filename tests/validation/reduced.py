@@ -42,7 +42,7 @@ def _whole_model() -> list[Check]:
     large = np.flatnonzero(whole > LEVEL * whole[0])
     return [at_most(f"{len(rates)} unknowns: relative error of {len(large)} Hankel values above "
                     f"{LEVEL:g}", np.abs(found[large] / whole[large] - 1).max(), 1e-6,
-                    "SLICOT AB09AX on the whole model")]
+                    "SLICOT on the whole model")]
 
 
 def _reference_patient() -> list[Check]:
