@@ -10,6 +10,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from hifuflow.job import Progress
 
 LANCZOS_VECTORS = 8
+TOGETHER = 3  # frequencies that share a factorization and the outputs' norm
 
 
 def modal_response(modal, frequency: float) -> np.ndarray:
@@ -53,23 +54,39 @@ def projection_bound(solver, outputs, residual) -> float:
     return float(2 * np.sqrt(left * right))
 
 
-def projection_error(capacity, stiffness, solver, inputs, outputs, modal,
-                     frequency: float) -> float:
-    """Bound, at one frequency, on what the projection changes in the transfer function (2-norm).
+def projection_errors(capacity, stiffness, solver, inputs, outputs, modal,
+                     frequencies) -> np.ndarray:
+    """Bounds, at single frequencies, on what the projection changes in the transfer function.
 
     The projected states X leave the residual R = B - (K + iwE) V X in the full model, so the
-    error is C (K + iwE)^-1 R. With P = K + wE, |1 / (k + iw)| <= sqrt(2) / (k + w) for every
-    decay rate k, and therefore
+    error is C (K + iwE)^-1 R. With P = K + vE, 0 <= v <= w, every decay rate k has
+    (k + v) / |k + iw| <= sqrt(1 + (v / w)^2) by Cauchy and Schwarz, and therefore, in the 2-norm,
 
-        ||C (K + iwE)^-1 R|| <= sqrt(2 ||C P^-1 C'|| ||R* P^-1 R||),
+        ||C (K + iwE)^-1 R|| <= sqrt((1 + (v / w)^2) ||C P^-1 C'|| ||R* P^-1 R||),
 
-    without the factor 2 at w = 0.
+    without v / w at w = 0. TOGETHER frequencies share the lowest of them as v.
 
     Parameters
     ----------
-    frequency : angular frequency w >= 0 [rad/s].
+    frequencies : (f,) angular frequencies w >= 0 [rad/s], ascending.
     """
-    solver.factor(1.0, frequency)
+    found = []
+    with Progress("projection errors", total=len(frequencies), unit="frequencies") as progress:
+        for start in range(0, len(frequencies), TOGETHER):
+            shift = frequencies[start]
+            solver.factor(1.0, shift)
+            left = largest_eigenvalue(lambda y: outputs @ solver.solve(outputs.T @ y),
+                                      outputs.shape[0])
+            for frequency in frequencies[start : start + TOGETHER]:
+                right = residual_energy(capacity, stiffness, solver, inputs, modal, frequency)
+                excess = 1 + (shift / frequency) ** 2 if shift else 1.0
+                found.append(np.sqrt(excess * left * right))
+                progress.advance()
+    return np.array(found)
+
+
+def residual_energy(capacity, stiffness, solver, inputs, modal, frequency: float) -> float:
+    """||R* P^-1 R|| of `projection_errors`, with P the matrix that `solver` has factored."""
     response = modal_response(modal, frequency)
     m = response.shape[1]
     states = modal.states(np.hstack([response.real, response.imag]))
@@ -77,9 +94,7 @@ def projection_error(capacity, stiffness, solver, inputs, outputs, modal,
     residual = np.hstack([inputs - moved[:, :m] + stored[:, m:], -moved[:, m:] - stored[:, :m]])
     gram = solver.gram(residual)
     gram = gram[:m, :m] + gram[m:, m:] + 1j * (gram[:m, m:] - gram[m:, :m])
-    right = np.linalg.eigvalsh((gram + gram.conj().T) / 2)[-1]
-    left = largest_eigenvalue(lambda y: outputs @ solver.solve(outputs.T @ y), outputs.shape[0])
-    return float(np.sqrt((2 if frequency else 1) * left * max(right, 0.0)))
+    return max(float(np.linalg.eigvalsh((gram + gram.conj().T) / 2)[-1]), 0.0)
 
 
 def largest_eigenvalue(apply, n: int) -> float:
@@ -95,18 +110,6 @@ def largest_eigenvalue(apply, n: int) -> float:
                               return_eigenvectors=False)[0].real)
 
 
-def projection_errors(capacity, stiffness, solver, inputs, outputs, modal,
-                      frequencies) -> np.ndarray:
-    """(f,) `projection_error` at each frequency [rad/s]."""
-    found = []
-    with Progress("projection errors", total=len(frequencies), unit="frequencies") as progress:
-        for frequency in frequencies:
-            found.append(projection_error(capacity, stiffness, solver, inputs, outputs, modal,
-                                          frequency))
-            progress.advance()
-    return np.array(found)
-
-
 @dataclass
 class Sweep:
     """Largest singular values at sampled frequencies [output per input].
@@ -114,7 +117,7 @@ class Sweep:
     Attributes
     ----------
     gain : (f,) of the full model.  error : (f,) of its difference from the reduced one.
-    projection : (f,) bound on the projection's part (`projection_error`), contained in the
+    projection : (f,) bound on the projection's part (`projection_errors`), contained in the
         other two, which are thus not below the true values at these frequencies.
     slowest : largest real part of the reduced model's eigenvalues [1/s].
     """
