@@ -230,7 +230,7 @@ def measure(method: str, which: str, kind: str = "auto") -> None:
         sys.exit(done.returncode)
     new = not TABLE.exists()
     with TABLE.open("a", newline="") as file:
-        writer = csv.DictWriter(file, HEAD)
+        writer = csv.DictWriter(file, HEAD, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(found)
