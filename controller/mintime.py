@@ -22,14 +22,13 @@ from .lbfgs import lbfgs
 from .limits import LIMIT_ERROR, SPEND_S, Limits
 from .planning import PLAN_ERROR, SHARPEST, Goal, PlanProblem
 from .prediction import DiscreteModel, ModalModel
-from .preparation import first_plan, lasting_power, lengthened, stretched, uneven
+from .preparation import NEGLIGIBLE, first_plan, lasting_power, lengthened, stretched, uneven
 from .record import covered
 from .settings import Prescription
 
 CYCLE = 5  # blocks
 SHORTEST = 8  # blocks
 LATER = 3  # blocks that a plan gets in a cycle when it falls short
-NEGLIGIBLE = 1e-3  # of full power
 
 
 class MintimeController(Controller):

@@ -17,6 +17,7 @@ FIRST_GUESS_S, LEAST = 800.0, 2  # length of a first plan, and its least number 
 UNEVEN = 1.5  # standard deviation of the logarithm of the powers that a plan begins with
 REST_S = 400.0  # what a plan begins with for the rest of the target
 ROUND = 300  # evaluations
+NEGLIGIBLE = 1e-3  # of full power
 
 
 def first_plan(model: DiscreteModel, samples: int, goal: Goal, fractions: tuple[float, float],
@@ -62,7 +63,9 @@ def first_plan(model: DiscreteModel, samples: int, goal: Goal, fractions: tuple[
             share, max(0, min(rest, longest - len(theta)))))
         reached, theta, multiplier = desk.improve(theta, multiplier, first, milestone)
         rest //= 2
-    return theta, multiplier, milestone
+    # Before anything is heated nothing changes: a plan that waits comes out the same without it.
+    waits = int(np.argmax((theta ** 2).sum(axis=1) > NEGLIGIBLE * goal.max_power))
+    return theta[waits:], multiplier[:, waits:], max(1, milestone - waits)
 
 
 class _Desk:
