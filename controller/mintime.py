@@ -29,6 +29,7 @@ from .settings import Prescription
 CYCLE = 5  # blocks
 SHORTEST = 8  # blocks
 LATER = 3  # blocks that a plan gets in a cycle when it falls short
+SHORT_S = 800.0  # least length of a plan that falls short
 
 
 class MintimeController(Controller):
@@ -109,7 +110,9 @@ class MintimeController(Controller):
                                 multiplier)
         doses = problem.doses(theta ** 2, max(self._milestone, 0))
         early, late = (problem.coverage(dose) for dose in doses)
-        length = len(theta) + (-1 if late >= self.prescription.coverage else LATER)
+        length = len(theta) - 1
+        if late < self.prescription.coverage:
+            length = max(len(theta) + LATER, int(SHORT_S / self._blocks.interval))
         if self._milestone > 0:
             self._milestone += -1 if early >= self.options["first_coverage"] else LATER
         length = min(self._longest, max(SHORTEST, length))
