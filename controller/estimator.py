@@ -1,22 +1,26 @@
 """What a controller knows about the patient: Kalman filter, disturbances, dose bookkeeping.
 
 Model        x(k+1) = A x(k) + B (diag(g) u(k) + e(k)) + w(k)
-             y(k) = W (baseline + C x(k) + b(k)) + v(k),   W: averaging by the thermometry,
-                    C and baseline: means over the target's voxels
+             y(k) = W (baseline + (1 + f(k)) C x(k) + b(k)) + v(k),   W: averaging by the
+                    thermometry, C and baseline: means over the target's voxels
 g  gain of each focus (absorption, attenuation on the way): a random walk that starts from 1
 e ~ N(0, (input_error * full power)^2) per focus, w ~ N(0, q^2 I), q such that the outputs' rms
    over one sample is `model_noise`
-b  error of the model at each output (perfusion, conductivity, focal shift: what no state of the
-   reduced model can stand for)
+f, b  what no state of the reduced model can stand for (absorption, perfusion and conductivity of
+   other tissues, focal shift): f, by which fraction a constraint point heats more than the model
+   says, a random walk from 0; b, the error of the model at each voxel of the target, where it
+   changes with the focus
 v ~ N(0, noise^2 + measurement_floor^2), independent from voxel to voxel.
 
 The state's gain L is the stationary one; its Riccati equation is solved by the structure-preserving
 doubling algorithm (Chu, Fan, Lin and Wang, Int. J. Control 77, 2004). The gains of the foci follow
 from the innovations i by a second stage (Friedland, IEEE Trans. Automatic Control 14, 1969), cut
 to one sample: an innovation shows i = H B diag(u) (g - g_estimated), with the covariance S of the
-filter's own innovations. b follows the residuals by exponential smoothing, each value shrunk by
-b^2 / (b^2 + s^2), with s two standard deviations of the noise that passes through: where the model
-is right, next to nothing of it is left.
+filter's own innovations. f follows from what the state's update leaves of them, by a Kalman filter
+of one state at each constraint point: the variance of f is part of that of its temperature, small
+where little is heated and where much has been seen. b follows the same residuals in the target by
+exponential smoothing, each value shrunk by b^2 / (b^2 + s^2), with s two standard deviations of the
+noise that passes through: where the model is right, next to nothing of it is left.
 """
 
 from __future__ import annotations
@@ -35,8 +39,7 @@ from .prediction import DiscreteModel
 from .settings import EstimatorSettings
 from .thermometry import Thermometry
 
-LEAST_GAIN = 0.05
-STILL_WRONG = 0.3  # share of a found error of the model that may have changed since (assumed)
+LEAST_GAIN = 0.05  # least factor by which a focus, or a constraint point, heats
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,15 @@ class Estimate:
     time : [s].
     state : (r,) of the reduced model.
     constraint_temperature, target_temperature : (n_c,), (n_v,) [degC]; they hold what the state
-        stands for and the error of the model at each output.
+        stands for and the errors of the model, f and b.
     target_dose : (n_v,) thermal dose of the target voxels by the estimated temperatures
         [CEM43 min].
     constraint_deviation : (n_c,) standard deviation of the error of `constraint_temperature` by
-        the filter's own covariance and what was found of the model's error [K]; it grows while
-        images are missing, and is a fraction of the heating where nothing is measured.
+        the covariances of the state and of f [K]; it grows while images are missing, and is a
+        fraction of the heating where nothing is measured.
     constraint_dose : (n_c,) thermal dose of the constraint points [CEM43 min].
     gain : (n_foci,) by which factor each focus heats more than the model says.
+    constraint_gain : (n_c,) 1 + f, by which each constraint point is heated more than that.
     valid : whether the image of this time was used.
     """
 
@@ -67,6 +71,7 @@ class Estimate:
     constraint_deviation: np.ndarray
     constraint_dose: np.ndarray | None = None
     gain: np.ndarray | None = None
+    constraint_gain: np.ndarray | float = 1.0
     valid: bool = True
 
 
@@ -107,13 +112,12 @@ class KalmanFilter:
         # Single precision halves the memory traffic of a step and costs some 1e-5 K.
         self.gain, self._rows = gain.astype(np.float32), rows.astype(np.float32)
         self._all_rows = model.C.astype(np.float32)
-        self._averaging, self._spread = averaging, (averaging > 0).astype(float).T.tocsr()
-        self._blind = np.asarray(self._spread.sum(axis=1)).ravel() == 0
+        self._averaging = averaging
+        self._spread = (averaging[:, np.flatnonzero(self._target)] > 0).astype(float).T.tocsr()
         self._measured_baseline = averaging @ model.outputs.mean_baseline
-        self._error = np.zeros(len(rows))
-        self._smoothing = np.where(np.isnan(thermometry.limit), settings.target_error_smoothing,
-                                   settings.error_smoothing)
-        self._passing = variance * self._smoothing / (2 - self._smoothing)
+        self._heating = HeatingError(averaging, self._constraint, variance, settings)
+        smoothing = settings.target_error_smoothing
+        self._error, self._passing = np.zeros(len(rows)), variance * smoothing / (2 - smoothing)
         self._powers: deque = deque()
         self._last_power = np.zeros(model.B.shape[1])
         self.state = np.zeros(len(model.A))
@@ -122,12 +126,13 @@ class KalmanFilter:
 
     def update(self, time: float, measured: np.ndarray) -> Estimate:
         """Take in the image (n_m,) [degC] that arrives at this sampling time [s]."""
-        innovation = measured - self._measured_baseline - self._rows @ self.state.astype(np.float32)
+        expected = self._rows @ self.state.astype(np.float32)
+        innovation = measured - self._measured_baseline - expected
         seen = np.isfinite(innovation)
         valid = bool(2 * np.count_nonzero(seen) >= len(seen) and
                      np.median(np.abs(innovation[seen])) <= self._settings.max_innovation)
         if valid:
-            self._take_in(np.where(seen, innovation, 0.0), seen)
+            self._take_in(expected, np.where(seen, innovation, 0.0), seen)
         self._missed = max(0, self._missed - 1) if valid else self._missed + 1
         behind = self._temperatures(self.state)
         if time > self._delay * self.model.interval:
@@ -142,13 +147,17 @@ class KalmanFilter:
             self._last_power = self._powers.popleft()
             self.state = self._led_on(self.state, self._last_power)
 
-    def _take_in(self, innovation: np.ndarray, seen: np.ndarray) -> None:
-        self.state = self.state + self.gain @ innovation.astype(np.float32)
+    def _take_in(self, expected: np.ndarray, innovation: np.ndarray, seen: np.ndarray) -> None:
+        change = self.gain @ innovation.astype(np.float32)
+        self.state = self.state + change
         if not self._missed:  # otherwise the heat of several samples shows at once
-            change = self._gains.update(self._last_power, innovation)
-            self.state = self.state + self._learned @ (self._last_power * change)
-        residual = innovation - self._rows @ (self.gain @ innovation.astype(np.float32))
-        self._error += np.where(seen, self._smoothing * (residual - self._error), 0.0)
+            more = self._gains.update(self._last_power, innovation)
+            self.state = self.state + self._learned @ (self._last_power * more)
+        seen_change = self._rows @ change
+        residual = innovation - seen_change
+        self._heating.update(expected + seen_change, residual, seen)
+        self._error += np.where(seen, self._settings.target_error_smoothing
+                                * (residual - self._error), 0.0)
 
     def _estimate(self, time: float, valid: bool) -> Estimate:
         """The present, from the state that is `delay` samples behind."""
@@ -157,27 +166,63 @@ class KalmanFilter:
             state, before = self._led_on(state, power), temperature
             temperature = self._temperatures(state)
             dose = dose + cem43(before, temperature, self.model.interval)
-        trust = self._trust()
-        unsure = self._spread @ (trust ** 2 * (self._passing + (STILL_WRONG * self._error) ** 2))
-        unsure += self._blind * (self._settings.unmeasured_error
-                                 * (temperature - self.model.outputs.baseline)) ** 2
         c, v = self._constraint, self._target
         late = min(self._missed + len(self._powers), len(self._variance) - 1)
-        variance = self._variance[late] + unsure[c]
+        rise = (temperature - self.model.outputs.baseline)[c] / self._heating.factor
+        variance = self._variance[late] + self._heating.variance * rise ** 2
         return Estimate(time, state, temperature[c], temperature[v], dose[v], np.sqrt(variance),
-                        dose[c], self._gains.value, valid)
+                        dose[c], self._gains.value, self._heating.factor.copy(), valid)
 
     def _led_on(self, state: np.ndarray, power: np.ndarray) -> np.ndarray:
         return self.model.A @ state + self.model.B @ (self._gains.value * power)
 
     def _temperatures(self, state: np.ndarray) -> np.ndarray:
-        return (self._all_rows @ state.astype(np.float32) + self.model.outputs.baseline
-                + self._spread @ (self._trust() * self._error))
+        rise = self._all_rows @ state.astype(np.float32)
+        rise[self._constraint] *= self._heating.factor
+        rise[self._target] += self._spread @ (self._trust() * self._error)
+        return rise + self.model.outputs.baseline
 
     def _trust(self) -> np.ndarray:
-        """(n_m,) share of the smoothed residuals that counts as an error of the model."""
+        """(n_m,) share of the smoothed residuals that counts as an error of the model, b."""
         square = self._error ** 2
         return square / (square + 4 * self._passing + 1e-12)
+
+
+class HeatingError:
+    """By which factor each constraint point heats more than the model says.
+
+    Its measurement y - baseline = (1 + f) r + v, with r the rise that the state stands for.
+
+    Parameters
+    ----------
+    averaging : (n_m, p) W.  constraint : (p,) bool.
+    variance : R [K2].
+
+    Attributes
+    ----------
+    factor : (n_c,) 1 + f.  variance : (n_c,) of f; as before the treatment where nothing is
+        measured.
+    """
+
+    def __init__(self, averaging: sp.csr_array, constraint: np.ndarray, variance: float,
+                 settings: EstimatorSettings):
+        points = np.flatnonzero(constraint)
+        # A constraint point is measured as it is: its row of W has this one entry.
+        self._measured, self._point = averaging[:, points].nonzero()
+        self._noise = variance
+        self._most, self._walk = settings.heating_error ** 2, settings.heating_error_walk ** 2
+        self.factor, self.variance = np.ones(len(points)), np.full(len(points), self._most)
+
+    def update(self, rise: np.ndarray, residual: np.ndarray, seen: np.ndarray) -> None:
+        """Take in what an image shows beyond the rises (n_m,) by the state; both (n_m,) [K]."""
+        at = self._point[seen[self._measured]]
+        rise, residual = (values[self._measured[seen[self._measured]]]
+                          for values in (rise, residual))
+        self.variance = np.minimum(self.variance + self._walk, self._most)
+        gain = self.variance[at] * rise / (self.variance[at] * rise ** 2 + self._noise)
+        change = gain * (residual - (self.factor[at] - 1) * rise)
+        self.variance[at] *= 1 - gain * rise
+        self.factor[at] = np.maximum(self.factor[at] + change, LEAST_GAIN)
 
 
 class FocusGains:

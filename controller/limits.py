@@ -126,13 +126,14 @@ class Limits:
         return highest
 
     def _rooms(self, estimate: Estimate, margin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What is left with the power off: of every (time, point), and of every voxel [K]."""
+        """What is left with the power off, by the model's heating: of every (time, point), and of
+        every voxel [K]."""
         state = self._modal.modal(estimate.state)
         after = (self._modal.rate * state)[:, None]
         now = self._points.outputs(state[:, None])[:, 0]
         free = self._points.outputs(after * self._decay)
         rest = (self.temperature(estimate.constraint_dose) - margin
-                - estimate.constraint_temperature + now)
+                - estimate.constraint_temperature) / estimate.constraint_gain + now
         change = self._voxels.outputs(after - state[:, None])[:, 0]
         cold = self._cap - estimate.target_temperature - change
         return (rest[:, None] - free).T.ravel(), np.maximum(cold, SLACK)

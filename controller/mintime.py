@@ -103,8 +103,9 @@ class MintimeController(Controller):
         multiplier = self._problem_ahead.multiplier
         # What the limits will be judged with.
         length = max(SPEND_S, len(theta) * self._blocks.interval)
-        self._goal = replace(self._goal, room=self._room(estimate.constraint_dose, length)
-                             - self._limits.margin(self, estimate))
+        self._goal = replace(self._goal, room=(
+            self._room(estimate.constraint_dose, length)
+            - self._limits.margin(self, estimate)) / estimate.constraint_gain)
         self._heated = self._blocks.amplified(estimate.gain)
         problem = self._problem(self._blocks.modal(estimate.state), estimate.target_dose,
                                 multiplier)

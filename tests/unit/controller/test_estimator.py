@@ -150,7 +150,7 @@ def test_gains_are_those_of_the_full_second_stage():
     np.testing.assert_allclose(gains.update(u, innovation), expected, atol=1e-9)
 
 
-GAINS = EstimatorSettings(0.05, 0.02, 0.1, 0.3, 0.15, 1e-3, 0.05, 0.2, 0.2, 5.0)
+GAINS = EstimatorSettings(0.05, 0.02, 0.1, 0.3, 0.15, 1e-3, 0.2, 0.003, 0.2, 5.0)
 
 
 def test_ten_seconds_without_images_are_survived(altered_patient, model, settings, thermometry):
