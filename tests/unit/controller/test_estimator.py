@@ -1,11 +1,14 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.linalg as la
+import scipy.sparse as sp
 
 from controller.estimator import (
     FocusGains,
+    HeatingError,
     KalmanFilter,
     noise_covariances,
     predicted_variances,
@@ -151,6 +154,35 @@ def test_gains_are_those_of_the_full_second_stage():
 
 
 GAINS = EstimatorSettings(0.05, 0.02, 0.1, 0.3, 0.15, 1e-3, 0.2, 0.003, 0.2, 5.0)
+
+
+def test_heating_error_is_bayesian_regression():
+    """f of (n,) residuals f r + v with v ~ N(0, R), from f ~ N(0, s^2): both in closed form."""
+    rng = np.random.default_rng(0)
+    rise, residual = 3 * rng.random((20, 4)), rng.standard_normal((20, 4))
+    seen = rng.random((20, 4)) < 0.8
+    seen[:, 3] = False
+    W = sp.csr_array(np.eye(6)[[0, 1, 2, 5]])
+    error = HeatingError(W, np.arange(6) < 3, 0.3, replace(GAINS, heating_error_walk=0.0))
+    for image in zip(rise, residual, seen, strict=True):
+        error.update(*image)
+    information = (seen * rise ** 2).sum(axis=0)[:3] / 0.3 + 1 / 0.2 ** 2
+    np.testing.assert_allclose(error.variance, 1 / information)
+    np.testing.assert_allclose(
+        error.factor, 1 + (seen * rise * residual).sum(axis=0)[:3] / 0.3 / information)
+
+
+def test_more_heat_beside_the_target_is_found(altered_patient, model, settings, thermometry):
+    """Tissue around the target that absorbs 1.5 times as much as in the model."""
+    patient = altered_patient()
+    beside = ~patient.voxels.target
+    patient.B = np.where(beside[:, None], 1.5, 1.0) * patient.B
+    images, c = thermometry(0.5, seed=3), model.outputs.constraint
+    (filtered, alone), estimates = _heat(patient, model,
+                                         KalmanFilter(model, settings, images, 15.0), images)
+    deviation = np.array([estimate.constraint_deviation for estimate in estimates])
+    assert (np.abs(filtered[:, c]) < 2 * deviation + 0.05).mean() > 0.85
+    assert _rms(filtered[40:, c]) < 0.25 * _rms(alone[40:, c])
 
 
 def test_ten_seconds_without_images_are_survived(altered_patient, model, settings, thermometry):
