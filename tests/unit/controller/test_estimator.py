@@ -7,14 +7,13 @@ import scipy.linalg as la
 import scipy.sparse as sp
 
 from controller.estimator import (
-    FocusGains,
-    HeatingError,
     KalmanFilter,
     noise_covariances,
     predicted_variances,
     solve_riccati,
     stationary_gain,
 )
+from controller.heating_errors import FocusGains, HeatingError
 from controller.plant import Plant
 from controller.prediction import DiscreteModel
 from controller.settings import EstimatorSettings, ThermometrySettings
