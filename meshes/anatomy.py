@@ -139,7 +139,7 @@ def _one_piece(labels, core, config, affine):
                  "a target within one piece of body", config)
     if n > 1:
         lost = int((labels > 0).sum() - keep.sum())
-        log.info("dropped %d islands of body: %d voxels (%.3f ml)", n - 1, lost,
+        log.info("dropped %d island(s) of body: %d voxel(s) (%.3f ml)", n - 1, lost,
                  lost * np.prod(np.diag(affine)[:3]) * 1e6)
     return np.where(keep, labels, 0)
 

@@ -92,7 +92,7 @@ class Compartments:
     def _note(self, name, pieces, lost):
         volume = float(lost.sum() * np.prod(self.spacing))
         self.dropped.append({"compartment": name, "pieces": pieces, "volume_m3": volume})
-        log.info("%d islands of %s (%.3f ml in all) get no surface of their own", pieces, name,
+        log.info("%d island(s) of %s (%.3f ml in all) without a surface of their own", pieces, name,
                  volume * 1e6)
 
     def give_up(self, name) -> None:

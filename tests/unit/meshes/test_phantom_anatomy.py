@@ -164,7 +164,7 @@ def test_islands_are_dropped_and_said(tmp_path, caplog):
     data[1, 1, 8] = 1
     with caplog.at_level("INFO", logger="hifuflow"):
         result = build_anatomy(map_config(write(tmp_path / "a.nii.gz", data, np.eye(4))))
-    assert "dropped 1 islands of body: 1 voxels" in caplog.text
+    assert "dropped 1 island(s) of body: 1 voxel(s)" in caplog.text
     assert result.body_mask.sum() == 22 * 24 * 19
 
 
