@@ -25,7 +25,7 @@ from .style import (
     new_figure,
     style,
 )
-from .view import Plane, View, target_heights
+from .view import Plane, View, ellipsoids, target_heights
 
 SKIN = "#dfc6a6"
 
@@ -48,17 +48,14 @@ def geometry(anatomy, constraints: dict, view: View):
         _glass(figure, left, view, body[0], *body, SKIN, 0.42)
         ax.text2D(0.06, 0.94, "$\\bf{a}$  Body and target", transform=ax.transAxes, fontsize=8)
 
-        ellipsoid = constraints["surface"].get("kind") == "ellipsoid"
-        shell = ellipsoid_mesh(constraints["surface"]) if ellipsoid else None
-        if ellipsoid:
-            shown.append(shell[0])
-        shown = np.vstack(shown)
+        shells = [ellipsoid_mesh(surface) for surface in ellipsoids(constraints)]
+        shown = np.vstack(shown + [vertices for vertices, _ in shells])
         ax = _axes(figure, right, view, shown)
         _draw(ax, view, *target, TARGET)
         dots = {"ls": "", "marker": "o", "ms": 2.6, "mfc": BLUE, "mec": "white", "mew": 0.4}
         front = _in_front(ax, points, view)
         ax.plot(*_coordinates(points[~front], view).T, **dots, gid="constraints behind")
-        if ellipsoid:
+        for shell in shells:
             _glass(figure, right, view, shown, *shell, SKY, 0.38)
         above = _axes(figure, right, view, shown)
         above.set_axis_off()
@@ -67,7 +64,7 @@ def geometry(anatomy, constraints: dict, view: View):
                   transform=ax.transAxes, fontsize=8)
         figure.legend(handles=[Patch(fc=SKIN, label="body"), Patch(fc=TARGET, label="target"),
                                *([Patch(fc=SKY, alpha=0.5, label="constraint surface")]
-                                 if ellipsoid else []),
+                                 if shells else []),
                                Line2D([], [], ls="", marker="o", ms=4, color=BLUE,
                                       label="constrained point")],
                       loc="lower center", ncols=4)

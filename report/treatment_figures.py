@@ -25,9 +25,19 @@ from .style import (
     panel,
     style,
 )
-from .view import View, ellipsoid_value, target_heights, volume_of
+from .view import (
+    View,
+    ellipsoid_value,
+    ellipsoids,
+    scattered_points,
+    target_heights,
+    volume_of,
+)
 
 MAX_SLICES = 16
+NEAR = 1.5e-3  # m: constrained points at most so far from a slice are shown in it
+DOTS = {"ls": "", "marker": "o", "ms": 2.2, "mfc": BLUE, "mec": "white", "mew": 0.3,
+        "gid": "constrained points"}
 LOWEST_DOSE = 1e-3  # CEM43 min; doses are drawn and interpolated as logarithms above it
 WORST = 3
 
@@ -59,8 +69,9 @@ def treated_by_slice(anatomy, trajectory, dose: float, view: View):
 def lesion(anatomy, trajectory, constraints: dict, dose: float, view: View):
     """Figure 6: where the final dose reaches `dose` [CEM43 min], slice by slice.
 
-    With the target's outline, the parts of it left untreated, and the cross-section of the
-    constraint ellipsoid. At most `MAX_SLICES` slices, evenly spread over the target.
+    With the target's outline, the parts of it left untreated, the cross-sections of constraint
+    ellipsoids, and the points of other constraints that are nearer than `NEAR`. At most
+    `MAX_SLICES` slices, evenly spread over the target.
     """
     heights, treated, _ = treated_by_slice(anatomy, trajectory, dose, view)
     chosen = np.unique(np.linspace(0, len(heights) - 1, min(len(heights), MAX_SLICES)).astype(int))
@@ -79,7 +90,7 @@ def lesion(anatomy, trajectory, constraints: dict, dose: float, view: View):
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for ax, number in zip(panels.flat, chosen, strict=False):
             plane = slice_plane(anatomy, view, centroid, heights[number], margin)
-            _lesion_slice(ax, anatomy, plane, volume, dose, constraints["surface"])
+            _lesion_slice(ax, anatomy, plane, volume, dose, constraints)
             title = f"{view.name(view.upright)} = {heights[number] * 1e3:.1f} mm"
             share = treated[number]
             # Never round an incomplete slice up to 100 %.
@@ -100,7 +111,7 @@ def lesion(anatomy, trajectory, constraints: dict, dose: float, view: View):
         return figure
 
 
-def _lesion_slice(ax, anatomy, plane, log_dose, dose, surface):
+def _lesion_slice(ax, anatomy, plane, log_dose, dose, constraints):
     u, v = plane.us * 1e3, plane.vs * 1e3
     amount = plane.sample(log_dose, anatomy.affine, outside=np.log2(LOWEST_DOSE))
     target = plane.sample(anatomy.target_mask.astype(np.float32), anatomy.affine)
@@ -119,10 +130,15 @@ def _lesion_slice(ax, anatomy, plane, log_dose, dose, surface):
     body = plane.sample(anatomy.body_mask.astype(np.float32), anatomy.affine)
     if body.min() < 0.5 <= body.max():
         ax.contour(u, v, body, [0.5], colors=[MUTED], linewidths=0.8)
-    if surface.get("kind") == "ellipsoid":
+    for surface in ellipsoids(constraints):
         value = ellipsoid_value(plane.points, surface)
         if value.min() < 1 < value.max():
             ax.contour(u, v, value, [1], colors=[BLUE], linewidths=0.9, linestyles="-.")
+    points = scattered_points(constraints)
+    near = points[np.abs(points @ plane.w - plane.height) < NEAR]
+    near = near[(np.abs(near @ plane.u - plane.us.mean()) <= np.ptp(plane.us) / 2)
+                & (np.abs(near @ plane.v - plane.vs.mean()) <= np.ptp(plane.vs) / 2)]
+    ax.plot(near @ plane.u * 1e3, near @ plane.v * 1e3, **DOTS)
 
 
 def constraint_margin(anatomy, constraints, view, centroid) -> float:
@@ -139,8 +155,10 @@ def _lesion_legend(dose, constraints):
                Patch(fc=UNTREATED, alpha=0.55, hatch="////", ec=INK, lw=0,
                      label="target left untreated"),
                Line2D([], [], color=TARGET, ls="--", label="target's outline")]
-    if constraints["surface"].get("kind") == "ellipsoid":
+    if ellipsoids(constraints):
         entries.append(Line2D([], [], color=BLUE, ls="-.", label="constraint surface"))
+    if len(scattered_points(constraints)):
+        entries.append(Line2D([], [], **DOTS, label="constrained point"))
     return entries
 
 

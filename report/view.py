@@ -139,6 +139,18 @@ def target_heights(anatomy, view: View) -> np.ndarray:
     return start + step * np.unique(np.round((points - start) / step).astype(int))
 
 
+def ellipsoids(constraints: dict) -> list[dict]:
+    """The constraint surfaces that are ellipsoids."""
+    return [surface for surface in constraints["surfaces"] if surface["kind"] == "ellipsoid"]
+
+
+def scattered_points(constraints: dict) -> np.ndarray:
+    """(n, 3) points [m] of the other constraints, which have no surface to draw."""
+    drawn = {surface["name"] for surface in ellipsoids(constraints)}
+    points = np.asarray(constraints["position_m"], dtype=float).reshape(-1, 3)
+    return points[[name not in drawn for name in constraints["name"]]]
+
+
 def ellipsoid_value(points, surface: dict) -> np.ndarray:
     """|R^T (p - centre) / semi-axes|^2: below 1 inside the ellipsoid, 1 on it.
 

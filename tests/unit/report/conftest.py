@@ -81,6 +81,7 @@ def make_case(tmp_path, axis=(0, 0, 1)):
                "centre_m": centre.tolist(), "semi_axes_m": semi_axes.tolist(),
                "rotation": np.eye(3).tolist()}
     constraints = {"position_m": (centre + turn * semi_axes).tolist(), "limit_c": [LIMIT] * 24,
+                   "name": ["ellipsoid"] * 24,
                    "surface": surface, "surfaces": [surface]}
 
     voxels = np.argwhere(anatomy.body_mask)

@@ -169,6 +169,22 @@ def test_lesion_marks_the_untreated_part(case):
     assert shares[0] == "0 %" and shares[-1] == "100 %"
 
 
+def test_lesion_shows_constrained_points_without_a_surface(case):
+    surface = {"name": "skin", "kind": "skin", "n_points": 24}
+    constraints = {**case.constraints, "name": ["skin"] * 24, "surface": surface,
+                   "surfaces": [surface]}
+    view = View.of(case.anatomy.axis)
+    figure = lesion(case.anatomy, case.trajectory, constraints, 240, view)
+    points = np.asarray(constraints["position_m"]) * 1e3
+    shown = [xy for ax in figure.axes for line in ax.lines
+             if line.get_gid() == "constrained points" for xy in line.get_xydata()]
+    assert len(shown) > 3
+    across = points @ np.column_stack(view.across)
+    for xy in shown:
+        assert np.linalg.norm(across - xy, axis=1).min() < 1e-6
+    assert not any(line.get_linestyle() == "-." for ax in figure.axes for line in ax.lines)
+
+
 def test_course_shows_power_limit_and_coverage(case):
     trajectory = case.trajectory
     figure = treatment_course(trajectory, case.config["prescription"])
