@@ -1,26 +1,28 @@
 """What a controller knows about the patient: Kalman filter, disturbances, dose bookkeeping.
 
 Model        x(k+1) = A x(k) + B (diag(g) u(k) + e(k)) + w(k)
-             y(k) = W (baseline + (1 + f(k)) C x(k) + b(k)) + v(k),   W: averaging by the
-                    thermometry, C and baseline: means over the target's voxels
+             y(k) = W (baseline + (1 + f(k)) C x(k) + a(k) d(k) + b(k)) + v(k),   W: averaging
+                    by the thermometry, C and baseline: means over the target's voxels
 g  gain of each focus (absorption, attenuation on the way): a random walk that starts from 1
 e ~ N(0, (input_error * full power)^2) per focus, w ~ N(0, q^2 I), q such that the outputs' rms
    over one sample is `model_noise`
-f, b  what no state of the reduced model can stand for (absorption, perfusion and conductivity of
-   other tissues, focal shift): f, by which fraction a constraint point heats more than the model
-   says, a random walk from 0; b, the error of the model at each voxel of the target, where it
-   changes with the focus
+a, f, b  what no state of the reduced model can stand for: a, by which fraction a tissue beside the
+   target absorbs more than the foci's gains say, of the heat d that a constraint point absorbed
+   lately; f, by which fraction each constraint point heats more for other reasons (perfusion,
+   conductivity); both random walks from 0; b, the error of the model at each voxel of the target,
+   where it changes with the focus
 v ~ N(0, noise^2 + measurement_floor^2), independent from voxel to voxel.
 
 The state's gain L is the stationary one; its Riccati equation is solved by the structure-preserving
 doubling algorithm (Chu, Fan, Lin and Wang, Int. J. Control 77, 2004). The gains of the foci follow
 from the innovations i by a second stage (Friedland, IEEE Trans. Automatic Control 14, 1969), cut
 to one sample: an innovation shows i = H B diag(u) (g - g_estimated), with the covariance S of the
-filter's own innovations. f follows from what the state's update leaves of them, by a Kalman filter
-of one state at each constraint point: the variance of f is part of that of its temperature, small
-where little is heated and where much has been seen. b follows the same residuals in the target by
-exponential smoothing, each value shrunk by b^2 / (b^2 + s^2), with s two standard deviations of the
-noise that passes through: where the model is right, next to nothing of it is left.
+filter's own innovations. a and f follow from what the state's update leaves of them, by Kalman
+filters of one state for each tissue and each constraint point: their variances are part of that of
+the point's temperature, small where little is heated and where much has been seen. b follows the
+same residuals in the target by exponential smoothing, each value shrunk by b^2 / (b^2 + s^2), with
+s two standard deviations of the noise that passes through: where the model is right, next to
+nothing of it is left.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from hifuflow.errors import NumericalError
 from hifuflow.job import log
 
 from .dose import cem43
-from .heating_errors import FocusGains, HeatingError
+from .heating_errors import FocusGains, HeatingErrors
 from .prediction import DiscreteModel
 from .settings import EstimatorSettings
 from .thermometry import Thermometry
@@ -59,6 +61,7 @@ class Estimate:
     constraint_dose : (n_c,) thermal dose of the constraint points [CEM43 min].
     gain : (n_foci,) by which factor each focus heats more than the model says.
     constraint_gain : (n_c,) 1 + f, by which each constraint point is heated more than that.
+    absorption_gain : (n_c,) 1 + f + a, the same for the heat of a sample's own power.
     valid : whether the image of this time was used.
     """
 
@@ -71,6 +74,7 @@ class Estimate:
     constraint_dose: np.ndarray | None = None
     gain: np.ndarray | None = None
     constraint_gain: np.ndarray | float = 1.0
+    absorption_gain: np.ndarray | float = 1.0
     valid: bool = True
 
 
@@ -114,7 +118,8 @@ class KalmanFilter:
         self._averaging = averaging
         self._spread = (averaging[:, np.flatnonzero(self._target)] > 0).astype(float).T.tocsr()
         self._measured_baseline = averaging @ model.outputs.mean_baseline
-        self._heating = HeatingError(averaging, self._constraint, variance, settings)
+        self._heating = HeatingErrors(model.outputs, averaging, model.C[self._constraint] @ model.B,
+                                      model.interval, variance, settings)
         smoothing = settings.target_error_smoothing
         self._error, self._passing = np.zeros(len(rows)), variance * smoothing / (2 - smoothing)
         self._powers: deque = deque()
@@ -133,7 +138,7 @@ class KalmanFilter:
         if valid:
             self._take_in(expected, np.where(seen, innovation, 0.0), seen)
         self._missed = max(0, self._missed - 1) if valid else self._missed + 1
-        behind = self._temperatures(self.state)
+        behind = self._temperatures(self.state, self._heating.fresh)
         if time > self._delay * self.model.interval:
             self._dose = self._dose + cem43(self._temperature, behind, self.model.interval)
         self._temperature = behind
@@ -144,6 +149,8 @@ class KalmanFilter:
         self._powers.append(np.array(power, dtype=float))
         if len(self._powers) > self._delay:
             self._last_power = self._powers.popleft()
+            self._heating.fresh = self._heating.later(self._heating.fresh,
+                                                      self._gains.value * self._last_power)
             self.state = self._led_on(self.state, self._last_power)
 
     def _take_in(self, expected: np.ndarray, innovation: np.ndarray, seen: np.ndarray) -> None:
@@ -161,23 +168,25 @@ class KalmanFilter:
     def _estimate(self, time: float, valid: bool) -> Estimate:
         """The present, from the state that is `delay` samples behind."""
         state, temperature, dose = self.state, self._temperature, self._dose
+        heating, fresh = self._heating, self._heating.fresh
         for power in self._powers:
             state, before = self._led_on(state, power), temperature
-            temperature = self._temperatures(state)
+            fresh = heating.later(fresh, self._gains.value * power)
+            temperature = self._temperatures(state, fresh)
             dose = dose + cem43(before, temperature, self.model.interval)
         c, v = self._constraint, self._target
         late = min(self._missed + len(self._powers), len(self._variance) - 1)
-        rise = (temperature - self.model.outputs.baseline)[c] / self._heating.factor
-        variance = self._variance[late] + self._heating.variance * rise ** 2
-        return Estimate(time, state, temperature[c], temperature[v], dose[v], np.sqrt(variance),
-                        dose[c], self._gains.value, self._heating.factor.copy(), valid)
+        rise = (temperature - self.model.outputs.baseline)[c]
+        deviation = np.sqrt(self._variance[late] + heating.variance(rise, fresh))
+        return Estimate(time, state, temperature[c], temperature[v], dose[v], deviation, dose[c],
+                        self._gains.value, heating.factor, heating.absorption, valid)
 
     def _led_on(self, state: np.ndarray, power: np.ndarray) -> np.ndarray:
         return self.model.A @ state + self.model.B @ (self._gains.value * power)
 
-    def _temperatures(self, state: np.ndarray) -> np.ndarray:
+    def _temperatures(self, state: np.ndarray, fresh: np.ndarray) -> np.ndarray:
         rise = self._all_rows @ state.astype(np.float32)
-        rise[self._constraint] *= self._heating.factor
+        rise[self._constraint] = self._heating.temperature(rise[self._constraint], fresh)
         rise[self._target] += self._spread @ (self._trust() * self._error)
         return rise + self.model.outputs.baseline
 

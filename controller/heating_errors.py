@@ -1,4 +1,4 @@
-"""By which factors foci and constraint points heat more than the model says; see `estimator`."""
+"""By which factors foci, tissues and points heat more than the model says; see `estimator`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
 
+from hifuflow.artifacts import Outputs
+
 from .settings import EstimatorSettings
 
 LEAST_GAIN = 0.05  # least factor by which a focus, or a constraint point, heats
+FRESH_S = 60.0  # time constant with which heat that was absorbed at a point spreads (assumed)
 
 
 class FocusGains:
@@ -54,38 +57,79 @@ class FocusGains:
         return self.value - before
 
 
-class HeatingError:
-    """By which factor each constraint point heats more than the model says.
+class HeatingErrors:
+    """What the constraint points are heated more than the model says.
 
-    Its measurement y - baseline = (1 + f) r + v, with r the rise that the state stands for.
+    A measurement is y - baseline = (1 + f) r + a d + v, with r the rise that the state stands for,
+    and d what was absorbed at the point lately: d(k+1) = exp(-h / FRESH_S) d(k) + C B u(k). a, one
+    for each tissue, is the error of its absorption; f, one for each point, that of everything else.
 
     Parameters
     ----------
-    averaging : (n_m, p) W.  constraint : (p,) bool.
+    outputs : of the model.  averaging : (n_m, p) W.
+    heating : (n_c, n_foci) C B at the constraint points [K/W].  interval : h [s].
     variance : R [K2].
 
     Attributes
     ----------
-    factor : (n_c,) 1 + f.  variance : (n_c,) of f; as before the treatment where nothing is
-        measured.
+    fresh : (n_c,) d [K].
     """
 
-    def __init__(self, averaging: sp.csr_array, constraint: np.ndarray, variance: float,
-                 settings: EstimatorSettings):
-        points = np.flatnonzero(constraint)
+    def __init__(self, outputs: Outputs, averaging: sp.csr_array, heating: np.ndarray,
+                 interval: float, variance: float, settings: EstimatorSettings):
+        points = np.flatnonzero(outputs.constraint)
         # A constraint point is measured as it is: its row of W has this one entry.
-        self._measured, self._point = averaging[:, points].nonzero()
-        self._noise = variance
-        self._most, self._walk = settings.heating_error ** 2, settings.heating_error_walk ** 2
-        self.factor, self.variance = np.ones(len(points)), np.full(len(points), self._most)
+        self._row, self._point = averaging[:, points].nonzero()
+        regions, self._region = np.unique(np.asarray(outputs.region)[points].astype(str),
+                                          return_inverse=True)
+        self._noise, self._heating = variance, heating
+        self._left = np.exp(-interval / FRESH_S)
+        self._most = settings.heating_error ** 2, settings.absorption_error ** 2
+        self._walk = settings.heating_error_walk ** 2
+        self.fresh = np.zeros(len(points))
+        self._f, self._f_variance = np.zeros(len(points)), np.full(len(points), self._most[0])
+        self._a, self._a_variance = np.zeros(len(regions)), np.full(len(regions), self._most[1])
+
+    def later(self, fresh: np.ndarray, power: np.ndarray) -> np.ndarray:
+        """d (n_c,) one sample with a power (n_foci,) later [K]."""
+        return self._left * fresh + self._heating @ power
 
     def update(self, rise: np.ndarray, residual: np.ndarray, seen: np.ndarray) -> None:
-        """Take in what an image shows beyond the rises (n_m,) by the state; both (n_m,) [K]."""
-        at = self._point[seen[self._measured]]
-        rise, residual = (values[self._measured[seen[self._measured]]]
-                          for values in (rise, residual))
-        self.variance = np.minimum(self.variance + self._walk, self._most)
-        gain = self.variance[at] * rise / (self.variance[at] * rise ** 2 + self._noise)
-        change = gain * (residual - (self.factor[at] - 1) * rise)
-        self.variance[at] *= 1 - gain * rise
-        self.factor[at] = np.maximum(self.factor[at] + change, LEAST_GAIN)
+        """Take in what an image shows beyond the rises by the state; all (n_m,), [K].
+
+        First the tissues' errors, from all their points together, and then the points' own.
+        """
+        row = self._row[seen[self._row]]
+        at = self._point[seen[self._row]]
+        rise, residual, fresh = rise[row], residual[row], self.fresh[at]
+        self._f_variance = np.minimum(self._f_variance + self._walk, self._most[0])
+        self._a_variance = np.minimum(self._a_variance + self._walk, self._most[1])
+
+        noise = self._noise + self._f_variance[at] * rise ** 2
+        region, n = self._region[at], len(self._a)
+        left = residual - self._f[at] * rise - self._a[region] * fresh
+        self._a_variance = 1 / (1 / np.maximum(self._a_variance, 1e-12)
+                                + np.bincount(region, fresh ** 2 / noise, n))
+        self._a += self._a_variance * np.bincount(region, fresh * left / noise, n)
+
+        gain = self._f_variance[at] * rise / (self._f_variance[at] * rise ** 2 + self._noise)
+        self._f[at] += gain * (residual - self._f[at] * rise - self._a[region] * fresh)
+        self._f_variance[at] *= 1 - gain * rise
+
+    @property
+    def factor(self) -> np.ndarray:
+        """(n_c,) 1 + f."""
+        return np.maximum(1 + self._f, LEAST_GAIN)
+
+    @property
+    def absorption(self) -> np.ndarray:
+        """(n_c,) 1 + f + a, by which a sample's power heats the points more."""
+        return np.maximum(1 + self._f + self._a[self._region], LEAST_GAIN)
+
+    def temperature(self, rise: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+        """(n_c,) rises [K] with the errors, from those by the state."""
+        return self.factor * rise + self._a[self._region] * fresh
+
+    def variance(self, rise: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+        """(n_c,) of `temperature` [K2]."""
+        return self._f_variance * rise ** 2 + self._a_variance[self._region] * fresh ** 2

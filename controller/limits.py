@@ -88,6 +88,8 @@ class Limits:
         power = planned[used] * min(1.0, self._max_power / max(planned.sum(), 1e-12))
         response, heating = (rows[:, used] * gain[used].astype(rows.dtype)
                              for rows in (self._response, self._heating))
+        local = estimate.absorption_gain / estimate.constraint_gain * np.ones(len(self._limit))
+        response *= np.tile(local.astype(response.dtype), len(self.samples))[:, None]
         rows, rooms = _violated(response, room, power, MOST_ROWS)
         hot_rows, hot_rooms = _violated(heating, cold, power, MOST_ROWS)
         if len(rows) or len(hot_rows):

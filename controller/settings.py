@@ -84,8 +84,9 @@ class EstimatorSettings:
     measurement_floor : error of a measurement beside its noise (interpolation, reduction) [K].
     gain_error, focus_gain_error : standard deviation of the foci's gains before the treatment,
         common to all and of each by itself.  gain_walk : what is added in one sample.
-    heating_error : standard deviation of the factor by which a constraint point heats more than
-        the model says, before it is measured.  heating_error_walk : what is added in one sample.
+    heating_error, absorption_error : standard deviations of the fraction by which a constraint
+        point heats more than the model says, and of that by which a tissue beside the target
+        absorbs more, before they are measured.  heating_error_walk : what is added in one sample.
     target_error_smoothing : weight of a new residual in the model's error in the target.
     max_innovation : median innovation above which an image is not believed [K].
     """
@@ -97,6 +98,7 @@ class EstimatorSettings:
     focus_gain_error: float
     gain_walk: float
     heating_error: float
+    absorption_error: float
     heating_error_walk: float
     target_error_smoothing: float
     max_innovation: float
@@ -106,7 +108,8 @@ class EstimatorSettings:
         return cls(float(section["input_error_fraction"]), float(section["model_noise_k"]),
                    float(section["measurement_floor_k"]), float(section["gain_error"]),
                    float(section["focus_gain_error"]), float(section["gain_walk"]),
-                   float(section["heating_error"]), float(section["heating_error_walk"]),
+                   float(section["heating_error"]), float(section["absorption_error"]),
+                   float(section["heating_error_walk"]),
                    float(section["target_error_smoothing"]),
                    float(section["max_innovation_k"]))
 

@@ -13,11 +13,12 @@ from controller.estimator import (
     solve_riccati,
     stationary_gain,
 )
-from controller.heating_errors import FocusGains, HeatingError
+from controller.heating_errors import FocusGains, HeatingErrors
 from controller.plant import Plant
 from controller.prediction import DiscreteModel
 from controller.settings import EstimatorSettings, ThermometrySettings
 from controller.thermometry import Thermometry
+from hifuflow.artifacts import Outputs
 from hifuflow.job import log
 
 
@@ -152,23 +153,50 @@ def test_gains_are_those_of_the_full_second_stage():
     np.testing.assert_allclose(gains.update(u, innovation), expected, atol=1e-9)
 
 
-GAINS = EstimatorSettings(0.05, 0.02, 0.1, 0.3, 0.15, 1e-3, 0.2, 0.003, 0.2, 5.0)
+GAINS = EstimatorSettings(0.05, 0.02, 0.1, 0.3, 0.15, 1e-3, 0.2, 0.3, 0.003, 0.2, 5.0)
 
 
-def test_heating_error_is_bayesian_regression():
-    """f of (n,) residuals f r + v with v ~ N(0, R), from f ~ N(0, s^2): both in closed form."""
+def _errors(settings=GAINS):
+    """Four constraint points in two tissues, the last one never measured, and two foci."""
+    outputs = Outputs(np.array(["constraint"] * 4 + ["target"]), np.zeros((5, 3)), np.zeros(5),
+                      np.full(5, 37.0), np.array([43.0] * 4 + [np.nan]),
+                      region=np.array(["fat", "fat", "skin", "skin", "tumour"]))
+    heating = np.random.default_rng(1).random((4, 2))
+    return HeatingErrors(outputs, sp.csr_array(np.eye(5)[[0, 1, 2, 4]]), heating, 2.0, 0.3,
+                         replace(settings, heating_error_walk=0.0)), heating
+
+
+def test_point_errors_are_bayesian_regression():
+    """f of residuals f r + v with v ~ N(0, R), from f ~ N(0, s^2): both in closed form."""
     rng = np.random.default_rng(0)
     rise, residual = 3 * rng.random((20, 4)), rng.standard_normal((20, 4))
     seen = rng.random((20, 4)) < 0.8
-    seen[:, 3] = False
-    W = sp.csr_array(np.eye(6)[[0, 1, 2, 5]])
-    error = HeatingError(W, np.arange(6) < 3, 0.3, replace(GAINS, heating_error_walk=0.0))
+    errors, _ = _errors()
     for image in zip(rise, residual, seen, strict=True):
-        error.update(*image)
-    information = (seen * rise ** 2).sum(axis=0)[:3] / 0.3 + 1 / 0.2 ** 2
-    np.testing.assert_allclose(error.variance, 1 / information)
-    np.testing.assert_allclose(
-        error.factor, 1 + (seen * rise * residual).sum(axis=0)[:3] / 0.3 / information)
+        errors.update(*image)
+    squares, product = ((seen * rise * other).sum(axis=0)[:3] / 0.3 for other in (rise, residual))
+    information = squares + 1 / 0.2 ** 2
+    np.testing.assert_allclose(errors.factor[:3], 1 + product / information)
+    np.testing.assert_allclose(errors.variance(np.ones(4), np.zeros(4))[:3], 1 / information)
+    assert errors.factor[3] == 1 and errors.variance(np.ones(4), 0.0)[3] == pytest.approx(0.04)
+
+
+def test_tissue_errors_are_bayesian_regression():
+    """a of what two points of a tissue absorbed lately, d, which fades by exp(-t / 60 s)."""
+    rng = np.random.default_rng(0)
+    errors, heating = _errors(replace(GAINS, heating_error=0.0))
+    d, information, product = np.zeros(4), np.zeros(2), np.zeros(2)
+    for power in 10 * rng.random((15, 2)):
+        d = np.exp(-2 / 60) * d + heating @ power
+        errors.fresh = errors.later(errors.fresh, power)
+        residual = 0.4 * d + 0.5 * rng.standard_normal(4)
+        errors.update(np.zeros(4), residual, np.ones(4, dtype=bool))
+        information += [d[:2] @ d[:2] / 0.3, d[2] ** 2 / 0.3]
+        product += [residual[:2] @ d[:2] / 0.3, residual[2] * d[2] / 0.3]
+    expected = product / (information + 1 / 0.3 ** 2)
+    np.testing.assert_allclose(errors.absorption, 1 + expected[[0, 0, 1, 1]])
+    np.testing.assert_allclose(errors.temperature(np.ones(4), d), 1 + expected[[0, 0, 1, 1]] * d)
+    assert expected == pytest.approx(0.4, abs=0.02)
 
 
 def test_more_heat_beside_the_target_is_found(altered_patient, model, settings, thermometry):
