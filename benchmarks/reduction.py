@@ -103,9 +103,15 @@ def crossover(cells: int) -> None:
 
 
 def hifuflow(which: str, order: int, kind: str = "auto") -> dict:
+    import logging
+
+    from hifuflow.job import log
     from reduction.reduce import reduce_model
 
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    log.setLevel(logging.DEBUG)  # every step with its seconds
     model = model_of(which)
+    log.info("%d unknowns", len(model.baseline))
     start = clock()
     reduced, certificate = reduce_model(model, settings(order, kind), 1)
     print(json.dumps(certificate, indent=1), flush=True)
@@ -218,8 +224,8 @@ def measure(method: str, which: str, kind: str = "auto") -> None:
     small = which.isdigit() and int(which) < 19
     order = min(ORDER, (2 * int(which) - 1) ** 3 // 4) if small else 1000
     done = subprocess.run([sys.executable, __file__, "one", method, which, str(order), kind],
-                          capture_output=True, text=True)
-    print(done.stdout + done.stderr[-2000:], flush=True)
+                          stdout=subprocess.PIPE, text=True)
+    print(done.stdout, flush=True)
     if done.returncode == -signal.SIGXCPU:
         found = dict.fromkeys(HEAD, "") | {
             "method": method, "unknowns": len(model_of(which).baseline), "order": order,

@@ -11,6 +11,7 @@ import numpy as np
 
 from hifuflow.artifacts import BioheatModel
 from hifuflow.errors import NumericalError
+from hifuflow.job import log
 
 from .balance import Balanced, minimal_order
 from .frequency import Sweep
@@ -30,6 +31,7 @@ class Clock:
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
+        log.debug("%s: %.2f s", name, self.seconds[name])
 
     def total(self) -> float:
         """Since the clock was made; less than the sum of steps that ran side by side."""

@@ -146,7 +146,8 @@ def orthonormal_part(block, basis, capacity, cut: float) -> np.ndarray:
     second pass works on normalized directions, so that the small ones become orthogonal too.
     """
     block = block - basis @ (basis.T @ (capacity @ block))
-    _, size, right = la.svd(la.qr(block, mode="r")[0][: block.shape[1]])
+    # "raw" gives the small triangle; "r" would copy all of the tall block once more.
+    _, size, right = la.svd(la.qr(block, mode="raw")[1])
     kept = size > cut
     frame = block @ (right[kept].T / size[kept])
     frame -= basis @ (basis.T @ (capacity @ frame))
@@ -181,6 +182,12 @@ class ModalModel:
         return self.basis @ (self.vectors @ coordinates)
 
 
+def rows_times(rows, basis) -> np.ndarray:
+    """A sparse `rows` (p, n) times the basis, by panels: SciPy copies what it multiplies."""
+    return np.hstack([rows @ basis[:, start : start + PANEL]
+                      for start in range(0, basis.shape[1], PANEL)])
+
+
 def project(stiffness, inputs, outputs, basis) -> ModalModel:
     """Galerkin projection onto an E-orthonormal basis, in eigenvectors of the projected K.
 
@@ -196,5 +203,5 @@ def project(stiffness, inputs, outputs, basis) -> ModalModel:
     if not rates[0] > 0:
         raise NumericalError(f"the projected model has the decay rate {rates[0]:.3e} 1/s: K is "
                              "not positive definite")
-    return ModalModel(rates, vectors.T @ (basis.T @ inputs), (outputs @ basis) @ vectors,
-                      basis, vectors)
+    return ModalModel(rates, vectors.T @ (basis.T @ inputs),
+                      rows_times(outputs, basis) @ vectors, basis, vectors)

@@ -21,7 +21,7 @@ from .frequency import (
     projection_errors,
     sweep_frequencies,
 )
-from .low_rank import most_states, project, reachable_space, unit_capacity
+from .low_rank import most_states, project, reachable_space, rows_times, unit_capacity
 from .order import Truncation, equalized, smallest_order
 from .replay import FullStepper, replay_error, replayed, switching_treatment
 from .shifts import spectral_interval, tolerance_of_blocks
@@ -99,7 +99,7 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
         f"{error:.1e} K ({kind})" for kind, error in record["max_output_error_k"].items()))
     return ReducedModel(reduced.A, reduced.B, reduced.C, found.truncation.hsv, error_bound(found),
                         METHOD, model.outputs, model.foci,
-                        (means @ modal.basis) @ (modal.vectors @ reduced.T)), record
+                        rows_times(means, modal.basis) @ (modal.vectors @ reduced.T)), record
 
 
 def residual_needed(config: dict, inputs, interval) -> float:
