@@ -174,10 +174,10 @@ def replayed_error(model, seen, reduced) -> float:
     """Largest error [K] in the treatment that the certificate replays."""
     from hifuflow.cholesky import ShiftedSolver
     from reduction.reduce import SAMPLE, SAMPLES
-    from reduction.replay import FullStepper, replay_error, replayed, switching_treatment
+    from reduction.replay import full_stepper, replay_error, replayed, switching_treatment
 
     powers = switching_treatment(model.B.shape[1], settings(1)["max_power_w"], SAMPLES)
-    full = FullStepper(model.E, ShiftedSolver(model.E, model.K), model.B, SAMPLE)
+    full = full_stepper(model.E, ShiftedSolver(model.E, model.K), model.B, SAMPLE)
     return float(replay_error(replayed(full, seen, powers), reduced, powers, SAMPLE).max())
 
 

@@ -35,7 +35,6 @@ from controller.thermometry import Thermometry  # noqa: E402
 from hifuflow.artifacts import BioheatModel, ReducedModel  # noqa: E402
 from hifuflow.cholesky import ShiftedSolver  # noqa: E402
 from hifuflow.config import load_patient  # noqa: E402
-from reduction.replay import FullStepper  # noqa: E402
 
 PATIENT = "breast_reference"
 SAMPLE, FOCI = 2.0, 4
@@ -99,7 +98,14 @@ def plant_rows(model) -> list[tuple]:
         return states
 
     def stepper(step):
-        one = FullStepper(model.E, ShiftedSolver(model.E, model.K), loads.T, step)
+        part = (1 - np.sqrt(0.5)) * step  # Alexander's two stages share one matrix
+        solver = ShiftedSolver(model.E, model.K).factor(part, 1.0)
+
+        def one(x, power):
+            load = part * (loads.T @ power)
+            stage = solver.solve(model.E @ x + load)
+            ahead = x + np.sqrt(0.5) / (1 - np.sqrt(0.5)) * (stage - x)
+            return solver.solve(model.E @ ahead + load)
 
         def run(samples=20):
             states, state = [], warm

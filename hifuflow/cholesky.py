@@ -84,6 +84,7 @@ class ShiftedSolver:
         order = cvxopt.matrix(nested_dissection(pattern))
         self._factor = cholmod.symbolic(self._matrix, p=order)
         self._block_solve = _BlockSolve()
+        self._factored = None
 
     def factor(self, stiffness: float, capacity: float) -> ShiftedSolver:
         """Factor `stiffness` K + `capacity` E; `solve` then uses this factor.
@@ -92,6 +93,9 @@ class ShiftedSolver:
         ------
         NumericalError : the matrix is not positive definite.
         """
+        if self._factored == (stiffness, capacity):
+            return self
+        self._factored = None
         values = stiffness * self._stiffness + capacity * self._capacity
         self._matrix.V = cvxopt.matrix(values)
         try:
@@ -101,6 +105,7 @@ class ShiftedSolver:
                 f"{stiffness:g} K + {capacity:g} E is not positive definite: its Cholesky "
                 f"factorization stops at column {error.args[0]} of {self._matrix.size[0]}"
             ) from error
+        self._factored = stiffness, capacity
         return self
 
     def solve(self, right: np.ndarray) -> np.ndarray:

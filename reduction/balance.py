@@ -9,10 +9,10 @@ import scipy.linalg as la
 
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.isolated import run_isolated
-from hifuflow.job import log
+from hifuflow.job import log, side_by_side
 
 from .checks import check_order
-from .slicot import gramian_factors
+from .slicot import observability_factor, reachability_factor
 
 
 @dataclass
@@ -47,7 +47,7 @@ def rounding_level(hsv: np.ndarray) -> float:
     return len(hsv) * np.finfo(float).epsneg * float(hsv[0])
 
 
-def balanced_truncation(a, inputs, outputs, order="auto", file=None) -> Balanced:
+def balanced_truncation(a, inputs, outputs, order="auto", file=None, threads: int = 1) -> Balanced:
     """Truncate x' = A x + B u, y = C x, by the square-root method.
 
     With the Gramians' factors P = S S' and Q = R' R, and R S = U diag(hsv) W',
@@ -62,6 +62,7 @@ def balanced_truncation(a, inputs, outputs, order="auto", file=None) -> Balanced
     inputs : (k, m) B.  outputs : (p, k) C.
     order : number of states, or "auto" for the numerically minimal realization.
     file : where the order was set, for the messages.
+    threads : with more than one, both Gramians' factors are computed at the same time.
 
     Raises
     ------
@@ -90,7 +91,9 @@ def balanced_truncation(a, inputs, outputs, order="auto", file=None) -> Balanced
         raise InputError("no input reaches any output", key="B" if unit_b == 0 else "C")
     log.info("balancing %d states, %d inputs, %d outputs...", states, inputs.shape[1],
              len(outputs))
-    reach, see = run_isolated(gramian_factors, a, inputs / unit_b, seen / unit_c)
+    reach, see = side_by_side(
+        threads, lambda: run_isolated(reachability_factor, a, inputs / unit_b),
+        lambda: run_isolated(observability_factor, a, seen / unit_c))
     left, hsv, right = np.linalg.svd(see @ reach)
     available = minimal_order(hsv)
     if order != "auto" and order > available:

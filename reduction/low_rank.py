@@ -96,16 +96,18 @@ def reachable_space(capacity, solver, inputs, interval, tolerance,
         for shift in shifts:
             solver.factor(1.0, shift)
             for _ in range(REPEATS):
-                block = solver.solve(rest)
-                rest = rest - 2 * shift * (capacity @ block)
-                waiting.append(np.sqrt(2 * shift) * block)
+                block = np.sqrt(2 * shift) * solver.solve(rest)
+                image = capacity @ block
+                rest = rest - np.sqrt(2 * shift) * image
+                waiting.append((block, image))
             used.append(shift)
             residual.append(squared_norm(rest) / scale)
             done = residual[-1] <= tolerance or len(used) == len(shifts)
             if done or m * len(waiting) >= PANEL:
                 if adding:
                     adding.result()  # one panel waits at most
-                adding, waiting = worker.submit(basis.add, np.hstack(waiting)), []
+                panels = [np.hstack(blocks) for blocks in zip(*waiting, strict=True)]
+                adding, waiting = worker.submit(basis.add, *panels), []
                 if done or threads == 1:
                     adding.result()
             progress.advance(1, f"{basis.size} states, residual {residual[-1]:.1e}")
@@ -128,30 +130,33 @@ class _Basis:
     size: int = 0
     largest: float = 0.0
 
-    def add(self, panel) -> None:
-        """Take up what the columns of `panel` add; directions below `cut` times the largest
-        are dropped."""
+    def add(self, panel, image) -> None:
+        """Take up what the columns of `panel` add, given `image` = E `panel`; directions below
+        `cut` times the largest are dropped."""
         self.largest = max(self.largest, np.sqrt(squared_norm(panel)))
-        new = orthonormal_part(panel, self.columns[:, : self.size], self.capacity,
+        new = orthonormal_part(panel, image, self.columns[:, : self.size], self.capacity,
                                self.cut * self.largest)
         stop = min(self.size + new.shape[1], self.columns.shape[1])
         self.columns[:, self.size : stop] = new[:, : stop - self.size]
         self.size = stop
 
 
-def orthonormal_part(block, basis, capacity, cut: float) -> np.ndarray:
+def orthonormal_part(block, image, basis, capacity, cut: float) -> np.ndarray:
     """E-orthonormal basis of what `block` (n, m) adds to the E-orthonormal `basis` (n, k).
 
-    Directions smaller than `cut` are dropped. Classical Gram-Schmidt by blocks, done twice: the
-    second pass works on normalized directions, so that the small ones become orthogonal too.
+    `image` is E `block`. Directions smaller than `cut` are dropped. Classical Gram-Schmidt by
+    blocks, done twice: the second pass works on normalized directions, so that the small ones
+    become orthogonal too.
     """
-    block = block - basis @ (basis.T @ (capacity @ block))
+    block = block - basis @ (basis.T @ image)
     # "raw" gives the small triangle; "r" would copy all of the tall block once more.
     _, size, right = la.svd(la.qr(block, mode="raw")[1])
     kept = size > cut
     frame = block @ (right[kept].T / size[kept])
-    frame -= basis @ (basis.T @ (capacity @ frame))
-    gram = frame.T @ (capacity @ frame)
+    image = capacity @ frame
+    along = basis.T @ image
+    gram = frame.T @ image - along.T @ along  # of what is left of the frame
+    frame -= basis @ along
     return la.solve_triangular(la.cholesky(gram, lower=True), frame.T, lower=True).T
 
 

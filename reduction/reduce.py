@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hifuflow.artifacts import BioheatModel, ReducedModel
 from hifuflow.errors import InputError
-from hifuflow.job import log
+from hifuflow.job import log, side_by_side
 
 from .balance import Balanced, balanced_truncation
 from .certificate import Clock, Findings, certificate, error_bound
@@ -23,7 +21,7 @@ from .frequency import (
 )
 from .low_rank import most_states, project, reachable_space, rows_times, unit_capacity
 from .order import Truncation, equalized, smallest_order
-from .replay import FullStepper, replay_error, replayed, switching_treatment
+from .replay import full_stepper, replay_error, replayed, switching_treatment
 from .shifts import spectral_interval, tolerance_of_blocks
 from .solvers import shifted_solver
 
@@ -89,8 +87,8 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
         powers = switching_treatment(inputs.shape[1], config["max_power_w"], SAMPLES)
         frequencies = sweep_frequencies(found.interval, FREQUENCIES)
         balanced, (truth, lost) = side_by_side(
-            threads, lambda: balance(found), lambda: ask_full_model(found, full, solver, powers,
-                                                                    frequencies))
+            threads, lambda: balance(found, threads),
+            lambda: ask_full_model(found, full, solver, powers, frequencies))
         side_by_side(threads, lambda: compare(found, balanced, truth, powers),
                      lambda: choose(found, balanced, truth, powers, frequencies, lost))
         reduced = found.reduced
@@ -122,23 +120,13 @@ def check_reachable(config: dict, reachable: int) -> None:
                          allowed=f"auto or 1 to {reachable}")
 
 
-def side_by_side(threads: int, first, second) -> tuple:
-    """Results of two functions: called at the same time, unless there is one thread only."""
-    with ThreadPoolExecutor(max_workers=1) as worker:
-        waiting = worker.submit(first)
-        if threads == 1:
-            waiting.result()
-        other = second()
-        return waiting.result(), other
-
-
-def balance(found: Findings) -> Balanced:
+def balance(found: Findings, threads: int) -> Balanced:
     """The projected model balanced, with the order asked for or all that can be told apart."""
     with found.clock("balancing"):
         modal, config = found.modal, found.config
         order = config["order"] if config["tolerance_k"] is None else "auto"
         return balanced_truncation(np.diag(-modal.rates), modal.inputs, modal.outputs, order,
-                                   config["file"])
+                                   config["file"], threads)
 
 
 def ask_full_model(found: Findings, full, solver, powers, frequencies) -> tuple:
@@ -150,7 +138,7 @@ def ask_full_model(found: Findings, full, solver, powers, frequencies) -> tuple:
     """
     capacity, stiffness, inputs, outputs = full
     with found.clock("replay"):
-        truth = replayed(FullStepper(capacity, solver, inputs, SAMPLE), outputs, powers)
+        truth = replayed(full_stepper(capacity, solver, inputs, SAMPLE), outputs, powers)
     with found.clock("projection_error"):
         found.projection = projection_bound(solver, outputs, found.space.rest)
         return truth, projection_errors(capacity, stiffness, solver, inputs, outputs, found.modal,

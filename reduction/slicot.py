@@ -14,20 +14,15 @@ import numpy as np
 from hifuflow.errors import NumericalError
 
 
-def gramian_factors(a, inputs, outputs):
-    """Triangular factors S and R of the two Gramians of a stable model, without forming them.
+def reachability_factor(a, inputs):
+    """Triangular factor S of the Gramian P = S S' of a stable model, without forming P.
 
-    A P + P A' = -B B' with P = S S', and A' Q + Q A = -C' C with Q = R' R, by Hammarling's
-    method: the factors, and with them the Hankel values ||R S||, keep the full precision that
-    Cholesky factors of P and Q would halve.
+    A P + P A' = -B B' by Hammarling's method: the factors of both Gramians, and with them the
+    Hankel values ||R S||, keep the full precision that Cholesky factors of P and Q would halve.
 
     Parameters
     ----------
-    a : (k, k) in real Schur form.  inputs : (k, m).  outputs : (p, k), p <= k.
-
-    Returns
-    -------
-    S (k, k), R (k, k).
+    a : (k, k) in real Schur form.  inputs : (k, m).
 
     Raises
     ------
@@ -36,11 +31,16 @@ def gramian_factors(a, inputs, outputs):
     Source: S. J. Hammarling, "Numerical solution of the stable, non-negative definite Lyapunov
     equation", IMA J. Numer. Anal. 2 (1982) 303-323; SLICOT SB03OD.
     """
+    return _factor(a, inputs, "T")
+
+
+def observability_factor(a, outputs):
+    """Triangular factor R of the Gramian Q = R' R, A' Q + Q A = -C' C, for (p, k) C, p <= k."""
     if np.triu(a, 1).any():
-        return _factor(a, inputs, "T"), _factor(a, outputs, "N")
+        return _factor(a, outputs, "N")
     # A diagonal A is its own transpose; the transposed form then runs along columns, in 2/3 of
     # the time.
-    return _factor(a, inputs, "T"), _factor(a, outputs.T, "T").T
+    return _factor(a, outputs.T, "T").T
 
 
 def _factor(a, right, trans: str):

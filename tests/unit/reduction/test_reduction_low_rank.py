@@ -84,17 +84,17 @@ def test_projection_is_stable_for_any_basis(cube):
     e, k, b, c = unit_capacity(cube.E, cube.K, cube.B, cube.C)
     rates = la.eigh(k.toarray(), e.toarray(), eigvals_only=True)
     random = np.random.default_rng(3).standard_normal((len(b), 30))
-    modal = project(k, b, c, orthonormal_part(random, np.zeros((len(b), 0)), e, 0.0))
+    modal = project(k, b, c, orthonormal_part(random, e @ random, np.zeros((len(b), 0)), e, 0.0))
     assert rates[0] <= modal.rates[0] and modal.rates[-1] <= rates[-1]
     np.testing.assert_allclose(modal.basis.T @ (e @ modal.basis), np.eye(30), atol=1e-12)
 
 
 def test_dependent_directions_are_dropped(cube):
     e, _, b, _ = unit_capacity(cube.E, cube.K, cube.B, cube.C)
-    basis = orthonormal_part(b, np.zeros((len(b), 0)), e, 1e-11 * np.linalg.norm(b, 2))
+    basis = orthonormal_part(b, e @ b, np.zeros((len(b), 0)), e, 1e-11 * np.linalg.norm(b, 2))
     assert basis.shape[1] == b.shape[1]
-    twice = orthonormal_part(np.hstack([b, b @ np.ones((5, 2))]), basis[:, :3], e,
-                             1e-11 * np.linalg.norm(b, 2))
+    block = np.hstack([b, b @ np.ones((5, 2))])
+    twice = orthonormal_part(block, e @ block, basis[:, :3], e, 1e-11 * np.linalg.norm(b, 2))
     assert twice.shape[1] == b.shape[1] - 3
 
 
