@@ -163,5 +163,6 @@ def choose(found: Findings, balanced: Balanced, truth, powers, frequencies, lost
                                           config["file"])
             found.truncation = Truncation(balanced, balanced.hsv, np.ones(len(balanced.C)),
                                           replay_error(truth, balanced, powers, SAMPLE))
+    found.clock.reached("model_ready")
     with found.clock("frequency_sweep"):
         found.sweep = frequency_sweep(found.modal, found.reduced, frequencies, lost)
