@@ -9,7 +9,6 @@ import re
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,16 +86,6 @@ def job(name: str, log_file, threads: int = 1):
                   f", which are also in {log_file}" if log_file else "")
         sys.exit(1)
     log.info("done in %.1f s, %.1f s of CPU", time.perf_counter() - start, cpu_seconds())
-
-
-def side_by_side(threads: int, first, second) -> tuple:
-    """Results of two functions: called at the same time, unless there is one thread only."""
-    with ThreadPoolExecutor(max_workers=1) as worker:
-        waiting = worker.submit(first)
-        if threads == 1:
-            waiting.result()
-        other = second()
-        return waiting.result(), other
 
 
 def cpu_seconds() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import scipy.linalg as la
 
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.isolated import run_isolated
-from hifuflow.job import log, side_by_side
+from hifuflow.job import log
 
 from .checks import check_order
 from .slicot import observability_factor, reachability_factor
@@ -91,9 +92,10 @@ def balanced_truncation(a, inputs, outputs, order="auto", file=None, threads: in
         raise InputError("no input reaches any output", key="B" if unit_b == 0 else "C")
     log.info("balancing %d states, %d inputs, %d outputs...", states, inputs.shape[1],
              len(outputs))
-    reach, see = side_by_side(
-        threads, lambda: run_isolated(reachability_factor, a, inputs / unit_b),
-        lambda: run_isolated(observability_factor, a, seen / unit_c))
+    with ThreadPoolExecutor(min(threads, 2)) as pool:
+        reach = pool.submit(run_isolated, reachability_factor, a, inputs / unit_b)
+        see = pool.submit(run_isolated, observability_factor, a, seen / unit_c)
+        reach, see = reach.result(), see.result()
     left, hsv, right = np.linalg.svd(see @ reach)
     available = minimal_order(hsv)
     if order != "auto" and order > available:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hifuflow.artifacts import BioheatModel, ReducedModel
 from hifuflow.errors import InputError
-from hifuflow.job import log, side_by_side
+from hifuflow.job import log
 
 from .balance import Balanced, balanced_truncation
 from .certificate import Clock, Findings, certificate, error_bound
@@ -19,7 +21,7 @@ from .frequency import (
     projection_errors,
     sweep_frequencies,
 )
-from .low_rank import most_states, project, reachable_space, rows_times, unit_capacity
+from .low_rank import ModalModel, most_states, project, reachable_space, rows_times, unit_capacity
 from .order import Truncation, equalized, smallest_order
 from .replay import full_stepper, replay_error, replayed, switching_treatment
 from .shifts import spectral_interval, tolerance_of_blocks
@@ -51,7 +53,8 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
         relative residual of the Lyapunov equation at which the reachable space is complete;
         "max_power_w": power into the one focus heated in the replayed treatment; "file": where
         these were set.
-    threads : for matrix products, and to replay the treatment while SLICOT runs.
+    threads : steps of the reduction and of its certificate that run side by side; both Gramians'
+        factors are computed at once with more than one.
 
     Returns
     -------
@@ -67,10 +70,10 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
     check_model(model, config["order"], config["file"])
     check_memory(model, config)
     found = Findings(model, config, clock=Clock())
-    # One BLAS thread where nothing else is said: eigenvalue routines run slower on two.
-    with threadpool_limits(limits=1):
+    # One BLAS thread each: steps that run side by side gain more than matrix products do.
+    with threadpool_limits(limits=1), ThreadPoolExecutor(threads) as pool:
         *full, means = unit_capacity(model.E, model.K, model.B, model.C, model.C_mean)
-        capacity, stiffness, inputs, outputs = full
+        capacity, stiffness, inputs, _ = full
         with found.clock("low_rank"):
             solver = shifted_solver(capacity, stiffness, config["solver"])
             found.interval = spectral_interval(capacity, stiffness, solver)
@@ -78,20 +81,10 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
             check_reachable(config, most_states(inputs, found.interval, tolerance))
             found.space = reachable_space(capacity, solver, inputs, found.interval, tolerance,
                                           threads)
-        with found.clock("projection"), threadpool_limits(limits=threads):
-            found.modal = project(stiffness, inputs, outputs, found.space.basis)
-        modal = found.modal
-        log.info("%d of %d states are reachable, rates %.2e to %.2e 1/s", len(modal.rates),
-                 len(inputs), modal.rates[0], modal.rates[-1])
-        check_reachable(config, len(modal.rates))
-        powers = switching_treatment(inputs.shape[1], config["max_power_w"], SAMPLES)
-        frequencies = sweep_frequencies(found.interval, FREQUENCIES)
-        balanced, (truth, lost) = side_by_side(
-            threads, lambda: balance(found, threads),
-            lambda: ask_full_model(found, full, solver, powers, frequencies))
-        side_by_side(threads, lambda: compare(found, balanced, truth, powers),
-                     lambda: choose(found, balanced, truth, powers, frequencies, lost))
-        reduced = found.reduced
+        steps = submit_steps(pool, found, full, solver, threads)
+        for step in steps:
+            step.result()
+        reduced, modal = found.reduced, found.modal
     record = certificate(found)
     log.info("order %d: largest output error %s", len(reduced.A), ", ".join(
         f"{error:.1e} K ({kind})" for kind, error in record["max_output_error_k"].items()))
@@ -120,40 +113,66 @@ def check_reachable(config: dict, reachable: int) -> None:
                          allowed=f"auto or 1 to {reachable}")
 
 
-def balance(found: Findings, threads: int) -> Balanced:
+def submit_steps(pool, found: Findings, full, solver, threads: int) -> list:
+    """What follows the reachable space, as steps in a pool of `threads` workers.
+
+    They are begun in this order and wait only for steps before them, so that one worker suffices.
+    `solver` is asked by two of them, one after the other.
+    """
+    config, inputs = found.config, full[2]
+    powers = switching_treatment(inputs.shape[1], config["max_power_w"], SAMPLES)
+    frequencies = sweep_frequencies(found.interval, FREQUENCIES)
+    modal = pool.submit(project_model, found, full)
+    truth = pool.submit(replay_full_model, found, full, solver, powers)
+    balanced = pool.submit(balance, found, modal, threads)
+    lost = pool.submit(projection_lost, found, full, solver, modal, truth, frequencies)
+    chosen = pool.submit(choose, found, balanced, truth, powers)
+    compared = pool.submit(compare, found, balanced, truth, powers)
+    swept = pool.submit(sweep, found, chosen, lost, frequencies)
+    return [modal, truth, balanced, lost, chosen, compared, swept]
+
+
+def project_model(found: Findings, full) -> ModalModel:
+    """The full model in the reachable space."""
+    _, stiffness, inputs, outputs = full
+    with found.clock("projection"):
+        found.modal = modal = project(stiffness, inputs, outputs, found.space.basis)
+    log.info("%d of %d states are reachable, rates %.2e to %.2e 1/s", len(modal.rates),
+             len(inputs), modal.rates[0], modal.rates[-1])
+    check_reachable(found.config, len(modal.rates))
+    return modal
+
+
+def replay_full_model(found: Findings, full, solver, powers) -> np.ndarray:
+    """(samples, p) temperatures of the full model in the replayed treatment."""
+    capacity, _, inputs, outputs = full
+    with found.clock("replay"):
+        return replayed(full_stepper(capacity, solver, inputs, SAMPLE), outputs, powers)
+
+
+def balance(found: Findings, modal: Future, threads: int) -> Balanced:
     """The projected model balanced, with the order asked for or all that can be told apart."""
+    modal, config = modal.result(), found.config
     with found.clock("balancing"):
-        modal, config = found.modal, found.config
         order = config["order"] if config["tolerance_k"] is None else "auto"
         return balanced_truncation(np.diag(-modal.rates), modal.inputs, modal.outputs, order,
                                    config["file"], threads)
 
 
-def ask_full_model(found: Findings, full, solver, powers, frequencies) -> tuple:
-    """What the certificate needs of the full model.
-
-    Returns
-    -------
-    (samples, p) temperatures of the replayed treatment, (f,) errors of the projection.
-    """
+def projection_lost(found: Findings, full, solver, modal: Future, truth: Future,
+                    frequencies) -> np.ndarray:
+    """(f,) errors of the projection, and its bound at every frequency."""
     capacity, stiffness, inputs, outputs = full
-    with found.clock("replay"):
-        truth = replayed(full_stepper(capacity, solver, inputs, SAMPLE), outputs, powers)
+    truth.result()  # the replay holds the solver until then
+    modal = modal.result()
     with found.clock("projection_error"):
         found.projection = projection_bound(solver, outputs, found.space.rest)
-        return truth, projection_errors(capacity, stiffness, solver, inputs, outputs, found.modal,
-                                        frequencies)
+        return projection_errors(capacity, stiffness, solver, inputs, outputs, modal, frequencies)
 
 
-def compare(found: Findings, balanced: Balanced, truth, powers) -> None:
-    """Other reductions of the same orders over the same treatment."""
-    with found.clock("comparison"):
-        found.comparison = error_against_order(found.modal, balanced, truth, powers, SAMPLE)
-
-
-def choose(found: Findings, balanced: Balanced, truth, powers, frequencies, lost) -> None:
-    """The states to keep, and their transfer function beside the full model's."""
-    config = found.config
+def choose(found: Findings, balanced: Future, truth: Future, powers) -> None:
+    """The states to keep."""
+    balanced, truth, config = balanced.result(), truth.result(), found.config
     with found.clock("order"):
         if config["tolerance_k"] is None and config["order"] != "auto":
             found.truncation = equalized(found.modal, balanced, truth, powers, SAMPLE)
@@ -164,5 +183,18 @@ def choose(found: Findings, balanced: Balanced, truth, powers, frequencies, lost
             found.truncation = Truncation(balanced, balanced.hsv, np.ones(len(balanced.C)),
                                           replay_error(truth, balanced, powers, SAMPLE))
     found.clock.reached("model_ready")
+
+
+def compare(found: Findings, balanced: Future, truth: Future, powers) -> None:
+    """Other reductions of the same orders over the same treatment."""
+    balanced, truth = balanced.result(), truth.result()
+    with found.clock("comparison"):
+        found.comparison = error_against_order(found.modal, balanced, truth, powers, SAMPLE)
+
+
+def sweep(found: Findings, chosen: Future, lost: Future, frequencies) -> None:
+    """The reduced model's transfer function beside the full model's."""
+    chosen.result()
+    lost = lost.result()
     with found.clock("frequency_sweep"):
         found.sweep = frequency_sweep(found.modal, found.reduced, frequencies, lost)
