@@ -85,7 +85,8 @@ def certificate(found: Findings) -> dict:
     the Hankel singular values are in K/W. `hinf_norm_k_w`, `hinf_error_relative` and
     `projection_error_relative` are maxima over `n_frequencies` sampled frequencies;
     `hinf_bound_relative` and its parts `truncation_bound_relative` and
-    `projection_bound_relative` hold at all frequencies (see `error_bound`).
+    `projection_bound_relative` hold at all frequencies (see `error_bound`). `seconds` are those of
+    each step; `model_ready` and `total` count from the start.
 
     Raises
     ------
