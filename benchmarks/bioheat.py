@@ -29,82 +29,97 @@ from dolfinx import mesh as dmesh  # noqa: E402
 from scipy.sparse.linalg import splu  # noqa: E402
 from skfem.helpers import dot, grad  # noqa: E402
 
+from fem.assembly import assemble_matrices  # noqa: E402
 from fem.distributed import DistributedBioheat  # noqa: E402
-from fem.pennes import assemble_matrices  # noqa: E402
 from fem.properties import CellProperties  # noqa: E402
 from hifuflow.cholesky import ShiftedSolver  # noqa: E402
 
 EDGE, CAPACITY, CONDUCTIVITY, PERFUSION = 0.08, 3.4e6, 0.5, 2000.0
-SHIFT, REPEATS, COMPARED = 0.3, 3, 12  # COMPARED: cubes along an edge, 15,625 nodes
+VARIATION = 0.3  # of the cells' coefficients around these, where libraries are compared
+SHIFT, REPEATS, COMPARED = 0.3, 9, 12  # COMPARED: cubes along an edge, 15,625 nodes
 SAMPLE, SAMPLES, WIDTH, POWER, DIRECT = 2.0, 300, 0.002, 1.5, 60_000
 TABLE = ROOT / "benchmarks" / "bioheat.csv"
 COLUMNS = ("unknowns", "ranks", "solver", "assembly_s", "setup_s", "treatment_s", "peak_gb",
            "highest_k")
 
 
-def box(comm, cells: int):
+def box(comm, cells: int, variation: float = 0.0):
     domain = dmesh.create_box(comm, [np.zeros(3), np.full(3, EDGE)], [cells] * 3)
-    n = len(domain.geometry.dofmaps[0])
-    return (fem.functionspace(domain, ("Lagrange", 2)),
-            CellProperties(*(np.full(n, value) for value in (CAPACITY, CONDUCTIVITY, PERFUSION))))
+    rng, n = np.random.default_rng(0), len(domain.geometry.dofmaps[0])
+    return (fem.functionspace(domain, ("Lagrange", 2)), CellProperties(*(
+        value * rng.uniform(1 - variation, 1 + variation, n)
+        for value in (CAPACITY, CONDUCTIVITY, PERFUSION))))
 
 
 def compare() -> None:
-    """Seconds of each part, and over ours."""
-    space, properties = box(stage.MPI.COMM_SELF, COMPARED)
+    """Seconds of each part, and over ours.
+
+    All have the mesh, the space and the cells' coefficients; assembly is everything from there to
+    E and K, patterns included. Factorization is that of E + `SHIFT` K, step a product with E and a
+    solution.
+    """
+    space, properties = box(stage.MPI.COMM_SELF, COMPARED, VARIATION)
     points = space.mesh.geometry.x
     cells = space.mesh.geometry.dofmaps[0].astype(np.int64)
-    rows = {"hifuflow": ours(space, properties), "scikit-fem": by_skfem(points, cells)}
+    rows = {"hifuflow": ours(space, properties),
+            "scikit-fem": by_skfem(points, cells, properties)}
     try:
-        rows["NGSolve"] = by_ngsolve(points, cells)
+        rows["NGSolve"] = by_ngsolve(points, cells, properties)
     except ImportError as error:
         print(f"NGSolve left out: {error}")
     print(f"P2 on {len(cells)} tetrahedra, {space.dofmap.index_map.size_local} unknowns: seconds "
-          "(over ours)")
-    print(f"  {'':12}{'assembly':>18}{'factorization':>18}{'step':>18}")
-    for name, row in rows.items():
-        print(f"  {name:12}" + "".join(f"{one:10.4f} ({one / base:4.1f})" for one, base in zip(
-            row, rows["hifuflow"], strict=True)), flush=True)
+          "(over ours), and how far z E z and z K z differ, z the height of the nodes")
+    print(f"  {'':12}{'assembly':>18}{'factorization':>18}{'step':>18}{'E, K':>18}")
+    base, products = rows["hifuflow"]
+    for name, (row, their) in rows.items():
+        print(f"  {name:12}" + "".join(f"{one:10.4f} ({one / first:4.1f})" for one, first in zip(
+            row, base, strict=True)) + f"{np.abs(their / products - 1).max():18.1g}", flush=True)
 
 
-def ours(space, properties) -> tuple[float, ...]:
+def ours(space, properties):
     E, K = assemble_matrices(space, properties)
-    solver, x = ShiftedSolver(E, K).factor(SHIFT, 1.0), np.ones(E.shape[0])
+    solver, x = ShiftedSolver(E, K).factor(SHIFT, 1.0), space.tabulate_dof_coordinates()[:, 2]
     return (seconds(lambda: assemble_matrices(space, properties)),
             seconds(lambda: ShiftedSolver(E, K).factor(SHIFT, 1.0)),
-            seconds(lambda: solver.solve(E @ x), 15))
+            seconds(lambda: solver.solve(E @ x), 15)), np.array([x @ E @ x, x @ K @ x])
 
 
-def by_skfem(points, cells) -> tuple[float, ...]:
+def by_skfem(points, cells, properties):
     @skfem.BilinearForm
     def storage(u, v, w):
-        return CAPACITY * u * v
+        return w.c * u * v
 
     @skfem.BilinearForm
     def loss(u, v, w):
-        return CONDUCTIVITY * dot(grad(u), grad(v)) + PERFUSION * u * v
+        return w.k * dot(grad(u), grad(v)) + w.w * u * v
 
-    def assembled():
-        basis = skfem.Basis(skfem.MeshTet(points.T.copy(), cells.T.copy()), skfem.ElementTetP2(),
-                            intorder=4)
-        return storage.assemble(basis), loss.assemble(basis)
+    mesh = skfem.MeshTet(points.T.copy(), cells.T.copy(), sort_t=False)
+    capacity, conductivity, perfusion = (values[:, None] for values in (
+        properties.heat_capacity, properties.conductivity, properties.perfusion))
 
-    E, K = assembled()
-    matrix, x = (E + SHIFT * K).tocsc(), np.ones(E.shape[0])
+    def assembled():  # a Basis evaluates the shape functions in all cells: part of assembly
+        basis = skfem.Basis(mesh, skfem.ElementTetP2(), intorder=4)
+        return (storage.assemble(basis, c=capacity),
+                loss.assemble(basis, k=conductivity, w=perfusion)), basis.doflocs[2]
+
+    (E, K), x = assembled()
+    matrix = (E + SHIFT * K).tocsc()
 
     def factor():
         return splu(matrix, "MMD_AT_PLUS_A", diag_pivot_thresh=0.0,
                     options={"SymmetricMode": True})
 
     solver = factor()
-    return (seconds(assembled), seconds(factor, 1), seconds(lambda: solver.solve(E @ x), 15))
+    return (seconds(assembled), seconds(factor, 1),
+            seconds(lambda: solver.solve(E @ x), 15)), np.array([x @ E @ x, x @ K @ x])
 
 
-def by_ngsolve(points, cells) -> tuple[float, ...]:
+def by_ngsolve(points, cells, properties):
     import ngsolve as ngs
     from netgen.meshing import Element3D, FaceDescriptor, MeshPoint, Pnt
     from netgen.meshing import Mesh as NetgenMesh
 
+    ngs.SetNumThreads(1)
     mesh = NetgenMesh(dim=3)
     mesh.Add(FaceDescriptor(bc=1, domin=1, surfnr=1))
     numbers = [mesh.Add(MeshPoint(Pnt(*map(float, point)))) for point in points]
@@ -113,30 +128,42 @@ def by_ngsolve(points, cells) -> tuple[float, ...]:
     for cell, swap in zip(cells, flipped, strict=True):
         corners = cell[[1, 0, 2, 3]] if swap else cell
         mesh.Add(Element3D(1, [numbers[i] for i in corners]))
-    space = ngs.H1(ngs.Mesh(mesh), order=2)
+    mesh = ngs.Mesh(mesh)
+    space, constants = ngs.H1(mesh, order=2), ngs.L2(mesh, order=0)
     u, v = space.TnT()
 
-    def assembled():
-        E = ngs.BilinearForm(CAPACITY * u * v * ngs.dx, symmetric=True)
-        K = ngs.BilinearForm((CONDUCTIVITY * ngs.grad(u) * ngs.grad(v) + PERFUSION * u * v)
-                             * ngs.dx, symmetric=True)
-        return E.Assemble(), K.Assemble()
+    def per_cell(values):
+        function = ngs.GridFunction(constants)
+        function.vec.FV().NumPy()[:] = values
+        return function
 
-    E, _ = assembled()
-    total = ngs.BilinearForm((CAPACITY + SHIFT * PERFUSION) * u * v * ngs.dx
-                             + SHIFT * CONDUCTIVITY * ngs.grad(u) * ngs.grad(v) * ngs.dx,
+    capacity, conductivity, perfusion = (per_cell(values) for values in (
+        properties.heat_capacity, properties.conductivity, properties.perfusion))
+
+    def assembled():
+        E = ngs.BilinearForm(capacity * u * v * ngs.dx, symmetric=True)
+        K = ngs.BilinearForm(conductivity * ngs.grad(u) * ngs.grad(v) * ngs.dx
+                             + perfusion * u * v * ngs.dx, symmetric=True)
+        return E.Assemble().mat, K.Assemble().mat
+
+    E, K = assembled()
+    total = ngs.BilinearForm((capacity + SHIFT * perfusion) * u * v * ngs.dx
+                             + SHIFT * conductivity * ngs.grad(u) * ngs.grad(v) * ngs.dx,
                              symmetric=True).Assemble()
 
     def factor():
         return total.mat.Inverse(space.FreeDofs(), inverse="sparsecholesky")
 
-    solver, x, y = factor(), E.mat.CreateColVector(), E.mat.CreateColVector()
-    x[:] = 1.0
+    solver, y = factor(), E.CreateColVector()
+    height = ngs.GridFunction(space)
+    height.Set(ngs.z)
+    x = height.vec
 
     def step():
-        y.data = solver * (E.mat * x).Evaluate()
+        y.data = solver * (E * x).Evaluate()
 
-    return seconds(assembled), seconds(factor), seconds(step, 15)
+    return (seconds(assembled), seconds(factor), seconds(step, 15)), np.array(
+        [ngs.InnerProduct(x, (matrix * x).Evaluate()) for matrix in (E, K)])
 
 
 def seconds(call, repeats: int = REPEATS) -> float:

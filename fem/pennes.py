@@ -24,6 +24,7 @@ from petsc4py import PETSc
 from hifuflow.errors import InputError, NumericalError
 
 from . import MPI
+from .assembly import assemble_matrices
 from .jit import compile_form
 from .mesh_input import SURFACES, TissueMesh
 from .properties import CellProperties
@@ -101,13 +102,8 @@ def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, config: dict,
     return Bioheat(space, E, K, free, arterial, above)
 
 
-def assemble_matrices(space, properties: CellProperties) -> tuple[sp.csr_array, sp.csr_array]:
-    """E [J/K] and K [W/K] on all nodes, exactly symmetric."""
-    return tuple(_to_scipy(form) for form in bioheat_forms(space, properties))
-
-
 def bioheat_forms(space, properties: CellProperties) -> tuple:
-    """The bilinear forms of E and K, without surfaces, in UFL."""
+    """The bilinear forms of E and K, without surfaces, in UFL: for meshes on several processes."""
     constants = fem.functionspace(space.mesh, ("Discontinuous Lagrange", 0))
 
     def per_cell(values):
@@ -119,19 +115,17 @@ def bioheat_forms(space, properties: CellProperties) -> tuple:
     capacity, conductivity, perfusion = (per_cell(values) for values in (
         properties.heat_capacity, properties.conductivity, properties.perfusion))
     storage = capacity * u * v * ufl.dx
-    loss = (conductivity * ufl.inner(ufl.grad(u), ufl.grad(v)) + perfusion * u * v) * ufl.dx
-    return storage, loss
+    # Apart, each has its own quadrature: of degree 2, and of degree 4.
+    conduction = conductivity * ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx
+    return storage, conduction + perfusion * u * v * ufl.dx
 
 
 def surface_matrix(space, facets: np.ndarray) -> sp.csr_array:
     """int phi_i phi_j over boundary facets [m2]."""
     tags = dmesh.meshtags(space.mesh, 2, np.sort(facets), np.ones(len(facets), dtype=np.int32))
     u, v = ufl.TrialFunction(space), ufl.TestFunction(space)
-    return _to_scipy(u * v * ufl.Measure("ds", space.mesh, subdomain_data=tags)(1))
-
-
-def _to_scipy(form) -> sp.csr_array:
-    return _symmetric(sp.csr_array(fem.assemble_matrix(compile_form(form)).to_scipy()))
+    form = compile_form(u * v * ufl.Measure("ds", space.mesh, subdomain_data=tags)(1))
+    return _symmetric(sp.csr_array(fem.assemble_matrix(form).to_scipy()))
 
 
 def _symmetric(matrix) -> sp.csr_array:

@@ -8,7 +8,9 @@ from box_patient import BOX, CONFIG, box_mesh
 from dolfinx import fem
 from skfem.helpers import dot, grad
 
-from fem.pennes import assemble_bioheat, assemble_matrices, check_positive_definite
+from fem.assembly import assemble_matrices
+from fem.jit import compile_form
+from fem.pennes import assemble_bioheat, bioheat_forms, check_positive_definite
 from fem.properties import CellProperties
 from hifuflow.errors import InputError, NumericalError
 
@@ -46,6 +48,15 @@ def test_matrices_are_exactly_symmetric():
     for matrix in assemble_matrices(fem.functionspace(mesh.domain, ("Lagrange", 2)),
                                     random_properties(mesh)):
         assert abs(matrix - matrix.T).max() == 0
+
+
+def test_matrices_are_those_of_the_forms():
+    mesh = box_mesh(3)
+    space, properties = fem.functionspace(mesh.domain, ("Lagrange", 2)), random_properties(mesh)
+    for matrix, form in zip(assemble_matrices(space, properties),
+                            bioheat_forms(space, properties), strict=True):
+        by_quadrature = fem.assemble_matrix(compile_form(form)).to_scipy()
+        assert abs(matrix - by_quadrature).max() < 1e-13 * abs(matrix).max()
 
 
 def test_matrices_agree_with_scikit_fem():
