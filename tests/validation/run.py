@@ -72,8 +72,8 @@ def print_table(checks: list[Check]) -> None:
               f"{'ok  ' if check.passed else 'OFF '}  {check.origin}")
 
 
-PARTS = ("bioheat", "bioheat_meshes", "fields", "grids", "meshing", "patients", "planning",
-         "reduced", "treatments")
+PARTS = ("bioheat", "bioheat_meshes", "bioheat_treatment", "fields", "grids", "meshing",
+         "patients", "planning", "reduced", "treatments")
 
 
 def main(wanted: list[str]) -> int:

@@ -49,14 +49,20 @@ class VoxelBioheat:
         self._body, self.rise = body, np.zeros(n, dtype=np.float32)
         self.longest_step = 2 / float(abs(self._decay).sum(axis=1).max())
 
-    def advance(self, q: np.ndarray, duration: float) -> None:
-        """Heat with q (nx, ny, nz) [W/m3] for a time [s]."""
+    def source(self, q: np.ndarray) -> np.ndarray:
+        """(n,) q / (rho c) [K/s] of the body's voxels for q (nx, ny, nz) [W/m3]."""
+        return self._inverse * q[self._body]
+
+    def advance(self, source: np.ndarray | float, duration: float) -> None:
+        """Heat with a source (n,) [K/s] for a time [s]."""
         steps = int(np.ceil(duration / self.longest_step))
-        step, source = np.float32(duration / steps), self._inverse * q[self._body]
+        step = np.float32(duration / steps)
         for _ in range(steps):
             slope = source - self._decay @ self.rise
             ahead = self.rise + step * slope
-            self.rise = self.rise + 0.5 * step * (slope + source - self._decay @ ahead)
+            slope += source
+            slope -= self._decay @ ahead
+            self.rise += np.float32(0.5) * step * slope
 
     def at(self, index: np.ndarray) -> np.ndarray:
         """(n,) rise at fractional voxel indices (n, 3), trilinear; NaN beside the body."""
