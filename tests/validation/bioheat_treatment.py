@@ -80,16 +80,20 @@ def replayed(folder: Path, model: BioheatModel, trajectory: Trajectory):
 
 def _solver(folder: Path, anatomy: Anatomy, shape, spacing: float, origin) -> VoxelBioheat:
     """The plant's tissues on voxels."""
-    config = load_patient(REFERENCE).section("assemble", "plant")
     centre = np.indices(shape).reshape(3, -1).T * spacing + origin
     labels, water = (part.reshape(shape) for part in _labels_in_mesh(
         anatomy, folder / "mesh" / "plant.msh", centre))
+    return VoxelBioheat(*(table[labels] for table in tissue_tables(anatomy)), water, spacing)
+
+
+def tissue_tables(anatomy: Anatomy) -> list[np.ndarray]:
+    """rho c, k and w of the plant by label, 0 outside the body."""
+    config = load_patient(REFERENCE).section("assemble", "plant")
     blood = config["blood"]["specific_heat_j_kg_k"]
-    tables = [anatomy.table({name: value(tissue) for name, tissue in config["tissues"].items()},
-                            0.0) for value in (
-        lambda t: t["density_kg_m3"] * t["specific_heat_j_kg_k"],
-        lambda t: t["conductivity_w_m_k"], lambda t: t["perfusion_kg_m3_s"] * blood)]
-    return VoxelBioheat(*(table[labels] for table in tables), water, spacing)
+    return [anatomy.table({name: value(tissue) for name, tissue in config["tissues"].items()}, 0.0)
+            for value in (lambda t: t["density_kg_m3"] * t["specific_heat_j_kg_k"],
+                          lambda t: t["conductivity_w_m_k"],
+                          lambda t: t["perfusion_kg_m3_s"] * blood)]
 
 
 def _labels_in_mesh(anatomy: Anatomy, mesh_path: Path, centre):
@@ -119,7 +123,7 @@ def _fields(model: BioheatModel, anatomy: Anatomy, trajectory: Trajectory, voxel
     for time, ours, theirs in zip(trajectory.snapshot_t[1:], rises[1:], voxel[1:], strict=True):
         recent = (trajectory.t < time) & (trajectory.t >= time - RECENT)
         heated = model.foci[trajectory.power[recent].any(axis=0)]
-        focus, beam = (_around(position, heated, *axes) for axes in (FOCUS, BEAM))
+        focus, beam = (around(position, heated, *axes) for axes in (FOCUS, BEAM))
         warm = np.isfinite(theirs) & (theirs > WARM)
         rest = warm & (depth > SKIN) & ~beam
         largest = theirs[rest].max()
@@ -146,7 +150,7 @@ def _fields(model: BioheatModel, anatomy: Anatomy, trajectory: Trajectory, voxel
     return found
 
 
-def _around(position, centre, across: float, along: float) -> np.ndarray:
+def around(position, centre, across: float, along: float) -> np.ndarray:
     """(n,) whether positions lie in an ellipsoid around any of the centres."""
     offset = position[:, None] - centre
     return ((np.linalg.norm(offset[..., :2], axis=2) / across) ** 2
