@@ -27,11 +27,12 @@ from meshes.tetrahedra import mesh_anatomy
 CELLS = (16_500, 33_000, 66_000)
 SAMPLE, PULSE_SAMPLES, LATER_SAMPLES = 2.0, 3, 10
 # The beam is 1.6 mm wide at half its peak and the workflow's cells are 2 mm: parabolas over them
-# hold the heat but not the peak, as long as conduction has not spread it. So the rise of the
-# hottest voxel may be a tenth too small, that of the whole focus, and the hottest later, may not.
-PULSE = (("hottest voxel after 6 s [K]", 0.10), ("mean over the focus after 6 s [K]", 0.02),
-         ("hottest voxel 20 s later [K]", 0.03))
-# A degree doubles the dose: 4 K at the focus are some 4 of its 30 doublings.
+# hold the heat, but flatten the peak until conduction has spread it. So the hottest voxel may be an
+# eighth off at the end of a pulse; the mean over the focus, and the hottest voxel later, may not.
+# It is not the load: with voxels cut into 6^3 parts the hottest voxel gains 0.4 %.
+PULSE = (("hottest voxel after 6 s [K]", 0.125), ("mean over the focus after 6 s [K]", 0.02),
+         ("hottest voxel 20 s later [K]", 0.02))
+# A degree doubles the dose: an error of 3 K is one of 3 in some 28 doublings.
 TREATMENT = (("highest dose of the pulse [log2 CEM43]", 0.12),
              ("mean of the target's dose [log2 CEM43]", 0.05),
              ("time until 90 % is treated [s]", 0.05))
