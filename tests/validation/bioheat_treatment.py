@@ -123,16 +123,16 @@ def _fields(model: BioheatModel, anatomy: Anatomy, trajectory: Trajectory, voxel
     for time, ours, theirs in zip(trajectory.snapshot_t[1:], rises[1:], voxel[1:], strict=True):
         recent = (trajectory.t < time) & (trajectory.t >= time - RECENT)
         heated = model.foci[trajectory.power[recent].any(axis=0)]
-        focus, beam = (around(position, heated, *axes) for axes in (FOCUS, BEAM))
-        warm = np.isfinite(theirs) & (theirs > WARM)
-        rest = warm & (depth > SKIN) & ~beam
-        largest = theirs[rest].max()
-        for zone, where in (("outside the foci", rest), ("skin", warm & (depth <= SKIN)),
-                            ("foci of the last minute", warm & beam & (depth > SKIN))):
+        warm = np.flatnonzero(theirs > WARM)
+        ours, theirs, skin = ours[warm], theirs[warm], depth[warm] <= SKIN
+        focus, beam = (around(position[warm], heated, *axes) for axes in (FOCUS, BEAM))
+        largest = theirs[~skin & ~beam].max()
+        for zone, where in (("outside the foci", ~skin & ~beam), ("skin", skin),
+                            ("foci of the last minute", beam & ~skin)):
             if where.any():
                 off.setdefault(zone, []).append(np.abs(ours - theirs)[where] / largest)
-        if (focus & warm).any():
-            foci.append([part[focus & warm].mean() for part in (ours, theirs)])
+        if focus.any():
+            foci.append([part[focus].mean() for part in (ours, theirs)])
     found = []
     for zone, parts in off.items():
         allowed = (0.01, 0.02) if zone == "outside the foci" else (np.inf, np.inf)

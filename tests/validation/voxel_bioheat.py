@@ -24,7 +24,7 @@ class VoxelBioheat:
 
     def __init__(self, capacity, conductivity, perfusion, water, spacing: float):
         body = conductivity > 0
-        self.number = np.full(body.shape, -1)
+        self.number = np.full(body.shape, -1, dtype=np.int32)
         self.number[body] = np.arange(body.sum())
         k, n = conductivity, int(body.sum())
         diagonal, rows, columns, values = perfusion[body].copy(), [], [], []
