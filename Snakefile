@@ -1,5 +1,6 @@
 # From segmented anatomy to a controlled focused-ultrasound treatment, for every patient listed in
 # config/config.yaml. `python -m hifuflow validate PATIENT.yaml` checks a patient file by itself.
+import math
 import re
 import subprocess
 import sys

@@ -29,6 +29,7 @@ SLURM = ("--cores", "2", "--workflow-profile", "workflow/profiles/slurm",
          "--slurm-init-seconds-before-status-checks", "1")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
                "MPLBACKEND": "Agg"}
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # else every job compiles what it imports
 
 
 def main() -> None:

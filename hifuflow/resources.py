@@ -94,7 +94,12 @@ def requested(memory_mb: float, cpu_s: float, attempt: int) -> tuple[int, int]:
     return 50 * math.ceil(memory * attempt / 50), math.ceil(minutes * attempt)
 
 
-def useful_threads(cpu_s: float) -> int:
-    """Threads for a rule that can use several: more where there is more to do."""
+def useful_threads(cpu_s: float, share: float = math.inf) -> int:
+    """Threads for a rule that can use several: more where there is more to do.
+
+    `share` : cores for each patient of the run. Many patients fill a machine better side by side,
+    on one thread each, than one after the other on all.
+    """
     asked = table()["requested"]
-    return int(min(max(cpu_s / asked["cpu_s_per_thread"], 2), asked["most_threads"]))
+    most = min(asked["most_threads"], max(share, 1))
+    return int(min(max(cpu_s / asked["cpu_s_per_thread"], 2), most))

@@ -40,7 +40,12 @@ def minutes(name, wildcard=None):
 
 def cores(name, wildcard=None):
     """Threads function of a rule that can use several."""
-    return lambda wildcards: useful_threads(cost(name, wildcard, wildcards)[1])
+    def used(wildcards):
+        here = workflow.is_main_process and workflow.local_exec  # not on a cluster's nodes
+        share = workflow.cores // len(study.patients) if here else math.inf
+        return useful_threads(cost(name, wildcard, wildcards)[1], share)
+
+    return used
 
 
 def every_controller(path):

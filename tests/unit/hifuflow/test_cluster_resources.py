@@ -62,6 +62,10 @@ def test_threads_follow_the_work():
     assert counts == sorted(counts) and counts[0] >= 1 and counts[-1] < inf
 
 
+def test_patients_share_the_cores_of_a_machine():
+    assert [resources.useful_threads(1e6, cores // 2) for cores in (1, 2, 4, 8)] == [1, 1, 2, 4]
+
+
 def test_plan_and_anatomy_replace_what_is_assumed(tmp_path):
     patient = load_patient(PATIENT)
     (tmp_path / "acoustics").mkdir()
