@@ -177,11 +177,13 @@ def _add_until_jammed(generator, radius, room, n_elements, distance) -> np.ndarr
     centres = np.empty((0, 3))
     for _ in range(30):
         pool = _uniform_on_cap(generator, radius, room, CANDIDATES)
+        tree, free = cKDTree(pool), np.ones(len(pool), dtype=bool)
         if len(centres):
-            pool = pool[cKDTree(centres).query(pool, distance_upper_bound=distance)[0] > distance]
-        while len(pool) and len(centres) < n_elements:
-            centres = np.vstack([centres, pool[:1]])
-            pool = pool[np.linalg.norm(pool - centres[-1], axis=1) > distance]
+            free = cKDTree(centres).query(pool, distance_upper_bound=distance)[0] > distance
+        while free.any() and len(centres) < n_elements:
+            centre = pool[free.argmax()]
+            centres = np.vstack([centres, centre])
+            free[tree.query_ball_point(centre, distance)] = False
         if len(centres) == n_elements:
             break
     return centres
