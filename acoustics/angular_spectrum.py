@@ -64,12 +64,13 @@ class HybridAngularSpectrum:
         self._edge_loss = 1 - self._edge**2
         steps = len(medium.wavenumber) - 1
         # Half a step in the mean medium; 1/sqrt(cos) of every plane wave on every plane; what
-        # voxels differ from the mean; what they reflect of the power that comes to them.
+        # voxels differ from the mean; what they reflect of the power that comes to them; where the
+        # plane waves are that are turned beyond 90 degrees, and what part of their power fades.
         self._half = np.empty((steps, *shape), dtype=np.complex64)
         self._stretch = np.empty((steps + 1, *shape), dtype=np.float32)
         self._screen = np.empty((steps, *shape), dtype=np.complex64)
         self._reflection = np.empty((steps, *shape), dtype=np.float32)
-        self._k0 = np.empty(steps)
+        self._turned: list[tuple[np.ndarray, np.ndarray]] = []
         self._stretch[0] = self._root_secant(float(medium.wavenumber[0].mean()))
         spectrum, ahead = self._enter(reference), self._wavenumber(0)
         for j in range(steps):
@@ -92,7 +93,6 @@ class HybridAngularSpectrum:
         weight = np.abs(fft.ifft2(spectrum * self._stretch[j])).astype(float) ** 2
         weight /= weight.sum()
         k0, a0 = ((weight * values).sum() for values in (k, a))
-        self._k0[j] = k0
         oblique, here = self._obliquity(spectrum, k0)
         along = np.sqrt((k0 + 1j * a0) ** 2 - self._transverse)
         step = np.sqrt((k + 1j * a) ** 2 - here) - np.sqrt((k0 + 1j * a0) ** 2 - here)
@@ -100,9 +100,12 @@ class HybridAngularSpectrum:
         mean = [((weight * k1).sum(), (weight * z1).sum()) for k1, z1 in sides]
         voxels = transmission(*sides, oblique)
         layers = transmission(*mean, self._transverse) / transmission(*mean, oblique)
-        self._half[j] = np.exp(0.5j * d * along) * np.sqrt(layers)
+        self._half[j] = _wave(0.5 * d * along) * np.sqrt(layers)
+        turned = np.flatnonzero(self._transverse > k0**2)
+        # In the second half of this step and the first of the next.
+        self._turned.append((turned, 1 - np.abs(self._half[j].ravel()[turned]) ** 4))
         self._stretch[j + 1] = self._root_secant(mean[1][0])
-        self._screen[j] = self._edge * voxels * np.exp(1j * d * step)
+        self._screen[j] = self._edge * voxels * _wave(d * step)
         self._reflection[j] = np.abs(self._screen[j]) ** 2 * (1 / voxels**2 - 1)
 
     def _obliquity(self, spectrum: np.ndarray, k: float) -> tuple[float, np.ndarray]:
@@ -217,8 +220,7 @@ class HybridAngularSpectrum:
             sideways += area * _sums(power, self._edge_loss)
             reflected += area * _sums(power, self._reflection[j])
             spectra = self._screened(j, field)
-            turned = np.flatnonzero(self._transverse > self._k0[j] ** 2)
-            fading = 1 - np.abs(self._half[j].ravel()[turned]) ** 4  # in this and the next half
+            turned, fading = self._turned[j]
             reflected += scale * _sums(
                 _squared(phased(spectra.reshape(len(spectra), -1)[:, turned])), fading)
             spectra *= self._half[j]
@@ -264,6 +266,14 @@ def transmission(before, after, oblique):
     n1, n2 = (z / np.sqrt(np.maximum(1 - oblique / np.square(k), LEAST_COSINE**2))
               for k, z in ((k1, z1), (k2, z2)))
     return 2 * np.sqrt(n1 * n2) / (n1 + n2)
+
+
+def _wave(phase: np.ndarray) -> np.ndarray:
+    """exp(i phase) of a complex phase; in real numbers it takes a tenth of the time."""
+    real, imaginary = phase.real.astype(np.float32), phase.imag.astype(np.float32)
+    wave, amplitude = np.empty(phase.shape, dtype=np.complex64), np.exp(-imaginary)
+    wave.real, wave.imag = amplitude * np.cos(real), amplitude * np.sin(real)
+    return wave
 
 
 def _squared(field: np.ndarray) -> np.ndarray:

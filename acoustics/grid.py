@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import product
 from math import inf, log, tan
 
@@ -151,7 +152,8 @@ def _depth(anatomy: Anatomy, frequency: float, tissues: dict, left: float) -> fl
     return -log(left) / (2 * least) if least > 0 else inf
 
 
-def sample_medium(anatomy: Anatomy, grid: BeamGrid, tissues: dict, frequency: float) -> Medium:
+def sample_medium(anatomy: Anatomy, grid: BeamGrid, tissues: dict, frequency: float,
+                  threads: int = 1) -> Medium:
     """Properties of the cells, averaged over the regions that each cell holds.
 
     The impedance is that of the cell's centre: an interface reflects in one step.
@@ -162,15 +164,22 @@ def sample_medium(anatomy: Anatomy, grid: BeamGrid, tissues: dict, frequency: fl
     table = {name: np.repeat(values, 2)
              for name, values in _property_tables(anatomy, tissues, frequency).items()}
     table["absorption"][::2] = 0
-    impedance = table.pop("impedance")[_in_cells(tissue, anatomy, grid, np.zeros(3))]
-    sums = {name: np.zeros(grid.shape, dtype=np.float32) for name in table}
+    columns = np.stack(list(table.values()), axis=1)  # one look-up for all properties
     offsets = (np.arange(SUBSAMPLES) + 0.5) / SUBSAMPLES - 0.5
-    for offset in product(offsets * grid.spacing, repeat=3):
-        found = _in_cells(tissue, anatomy, grid, offset)
-        for name, values in table.items():
-            sums[name] += values.take(found)
-    return Medium(impedance=impedance,
-                  **{name: total / SUBSAMPLES**3 for name, total in sums.items()})
+    medium = Medium(**{name: np.empty(grid.shape, dtype=np.float32) for name in table})
+
+    def sample(plane):
+        layer = replace(grid, z=grid.z[plane:plane + 1])
+        total = sum(columns.take(_in_cells(tissue, anatomy, layer, offset)[0], axis=0)
+                    for offset in product(offsets * grid.spacing, repeat=3))
+        for name, values in zip(table, np.moveaxis(total / SUBSAMPLES**3, -1, 0), strict=True):
+            getattr(medium, name)[plane] = values
+        centre = _in_cells(tissue, anatomy, layer, np.zeros(3))[0]
+        medium.impedance[plane] = table["impedance"].take(centre)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(sample, range(len(grid.z))))
+    return medium
 
 
 def _in_cells(tissue: np.ndarray, anatomy: Anatomy, grid: BeamGrid, offset) -> np.ndarray:

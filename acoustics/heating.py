@@ -57,7 +57,7 @@ def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dic
     """
     device = Transducer.from_config(transducer)
     grid = check_grid(anatomy, plan, transducer, tissues, config)
-    medium = sample_medium(anatomy, grid, tissues, device.frequency)
+    medium = sample_medium(anatomy, grid, tissues, device.frequency, threads)
     log.info("beam grid %d x %d x %d cells of %.3g mm, first plane %.1f mm from the apex",
              *grid.shape[1:], grid.shape[0], grid.spacing * 1e3, grid.z[0] * 1e3)
     if not medium.absorption.any():
@@ -78,6 +78,7 @@ class _Foci:
         self.plan, self.device, self.grid, self.march = plan, device, grid, march
         self.beams, self.config, self.threads = beams, config, threads
         self.foci = grid.to_beam(plan.foci)
+        self.marched: dict = {}  # focus -> its intensity and balance, kept until they are stored
         self.balances: list[Balance] = [None] * len(plan.foci)
         self.pressure = np.empty(len(plan.foci))
         self.fraction = np.empty(len(plan.foci))
@@ -88,8 +89,8 @@ class _Foci:
         q = allocate((len(self.foci), nx, ny, nz))
         with Progress("heating", len(self.foci), "foci") as progress:
             for beam in self.beams:
-                together = superpose(len(beam.foci), len(beam.planes), self.config["fields"])
-                (self._by_element if together else self._by_focus)(beam, box, q, progress)
+                store = self._by_element if self._together(beam) else self._by_focus
+                store(beam, box, q, progress)
         held = self.fraction / [balance.absorbed for balance in self.balances]
         self._report(q.shape, held.min())
         affine = self.grid.affine
@@ -99,6 +100,9 @@ class _Foci:
                        {part.name: np.array([getattr(b, part.name) for b in self.balances])
                         for part in fields(Balance)})
 
+    def _together(self, beam: Beam) -> bool:
+        return superpose(len(beam.foci), len(beam.planes), self.config["fields"])
+
     def _box(self):
         """Box that holds the heat of the outermost foci."""
         ends = set(np.concatenate([self.foci.argmin(axis=0), self.foci.argmax(axis=0)]).tolist())
@@ -107,7 +111,10 @@ class _Foci:
 
         def profiles(one):
             beam, i = one
-            q = self.march.intensity(beam.source(i))[0] * self.march.medium.absorption
+            intensity, balance = self.march.intensity(beam.source(i))
+            if not self._together(beam):
+                self.marched[beam.foci[i]] = intensity, balance
+            q = intensity * self.march.medium.absorption
             return [q.sum(axis=axes, dtype=float) for axes in ((1, 2), (0, 2), (0, 1))]
 
         with ThreadPoolExecutor(self.threads) as pool:
@@ -118,18 +125,17 @@ class _Foci:
         twice = 2 * self.march.medium.absorption[box]
 
         def work(i):
-            intensity, balance = self.march.intensity(beam.source(i))
             focus = beam.foci[i]
+            intensity, balance = (self.marched.pop(focus, None)
+                                  or self.march.intensity(beam.source(i)))
             self._note(focus, balance, self._pressure(intensity, focus))
-            return focus, rounded((intensity[box] * twice).transpose(1, 2, 0))
+            heat = rounded((intensity[box] * twice).transpose(1, 2, 0))
+            self.fraction[focus] = heat.sum(dtype=float) * self.grid.spacing**3
+            q[focus] = heat  # packed and written while another thread carries on the next field
 
         with ThreadPoolExecutor(self.threads) as pool:
-            for start in range(0, len(beam.foci), 2 * self.threads):
-                batch = range(start, min(start + 2 * self.threads, len(beam.foci)))
-                for focus, heat in pool.map(work, batch):
-                    q[focus] = heat
-                    self.fraction[focus] = heat.sum(dtype=float) * self.grid.spacing**3
-                    progress.advance()
+            for _ in pool.map(work, range(len(beam.foci))):
+                progress.advance()
 
     def _by_element(self, beam: Beam, box, q, progress) -> None:
         """All elements' fields carried together, and superposed for every focus on each plane."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import ceil, pi, sqrt
 
 import numpy as np
-from scipy.interpolate import make_interp_spline
 
 from .transducer import Transducer
 
@@ -76,6 +75,8 @@ def _revolved(transducer, element: int, x, y, depth, speed, attenuation) -> np.n
     p = -i p0 k/(2 pi) int int exp((i k - alpha) D)/D R dphi dh over its heights h and azimuths,
     by Gauss-Legendre and equidistant nodes; the discs' heights tell between which h it lies.
     """
+    from scipy.interpolate import make_interp_spline  # here only: arrays are spared its loading
+
     height = transducer.positions[transducer.element == element, 2]
     rim = height.max() + np.ptp(height) / (len(height) - 1) / 2 * np.array([-1, 1])
     low, high = height.min() - np.ptp(rim) / 2, rim[1]
@@ -172,7 +173,8 @@ class DiscField:
         inverse = (1 / r).astype(np.float32)
         cosine = (normal[0] * x)[:, None] + (normal[1] * y + normal[2] * z)[None, :]
         sine_squared = 1 - np.square(cosine.astype(np.float32) * inverse)
-        phase = np.remainder(self.k * r, 2 * pi).astype(np.float32)
+        turns = self.k / (2 * pi) * r
+        phase = (2 * pi * (turns - np.rint(turns))).astype(np.float32)
         wave = np.empty(r.shape, dtype=np.complex64)
         wave.real, wave.imag = np.sin(phase), -np.cos(phase)  # -i exp(i phase)
         amplitude = np.float32(self.k * self.radius**2 / 2) * inverse
