@@ -47,7 +47,10 @@ def rounded(field: np.ndarray) -> np.ndarray:
     keeps every cell at full resolution instead of averages over cells.
     """
     dropped = 23 - KEPT_BITS
-    bits = np.ascontiguousarray(field, dtype=np.float32).view(np.uint32)
-    odd = (bits >> np.uint32(dropped)) & np.uint32(1)  # ties to even
-    bits = bits + (np.uint32((1 << (dropped - 1)) - 1) + odd)
-    return (bits & np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)).view(np.float32)
+    bits = np.array(field, dtype=np.float32, order="C").view(np.uint32)
+    up = bits >> np.uint32(dropped)
+    up &= np.uint32(1)  # ties to even
+    up += np.uint32((1 << (dropped - 1)) - 1)
+    bits += up
+    bits &= np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)
+    return bits.view(np.float32)
