@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import h5py
-import nibabel as nib
 import numpy as np
 import scipy.sparse as sp
 from scipy import ndimage
@@ -98,6 +97,8 @@ class Anatomy:
 
     def save(self, folder) -> None:
         """Write the two images and `regions.json` into a folder."""
+        import nibabel as nib  # here and in `load` only: treatments are spared its loading
+
         folder = Path(folder)
         millimetres = self.affine.copy()
         millimetres[:3] *= 1e3
@@ -125,6 +126,8 @@ class Anatomy:
     @classmethod
     def load(cls, folder) -> Anatomy:
         """Read what `save` wrote."""
+        import nibabel as nib
+
         folder = Path(folder)
         record = read_json(folder / "regions.json")
         image = nib.load(folder / "labels.nii.gz")
