@@ -29,8 +29,8 @@ from dolfinx import mesh as dmesh  # noqa: E402
 from scipy.sparse.linalg import splu  # noqa: E402
 from skfem.helpers import dot, grad  # noqa: E402
 
-from fem.assembly import assemble_matrices  # noqa: E402
 from fem.distributed import DistributedBioheat  # noqa: E402
+from fem.pennes import assemble_matrices  # noqa: E402
 from fem.properties import CellProperties  # noqa: E402
 from hifuflow.cholesky import ShiftedSolver  # noqa: E402
 

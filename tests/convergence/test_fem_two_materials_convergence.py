@@ -19,7 +19,7 @@ from dolfinx import mesh as dmesh
 from scipy.optimize import brentq
 
 from controller.krylov import StepResponseSolver
-from fem.assembly import assemble_matrices
+from fem.pennes import assemble_matrices
 from fem.properties import CellProperties
 from hifuflow.cholesky import ShiftedSolver
 

@@ -19,9 +19,8 @@ from skfem.helpers import dot, grad
 from controller.plant import Plant
 from controller.responsive_plant import ResponsivePlant
 from controller.tissue_response import TissueResponse
-from fem.assembly import assemble_matrices
 from fem.mesh_input import TissueMesh, read_mesh
-from fem.pennes import assemble_bioheat
+from fem.pennes import assemble_bioheat, assemble_matrices
 from fem.point_evaluation import PointEvaluator
 from fem.properties import CellProperties, region_properties
 from hifuflow.artifacts import Anatomy, BioheatModel, Trajectory

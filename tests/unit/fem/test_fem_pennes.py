@@ -8,9 +8,8 @@ from box_patient import BOX, CONFIG, box_mesh
 from dolfinx import fem
 from skfem.helpers import dot, grad
 
-from fem.assembly import assemble_matrices
 from fem.jit import compile_form
-from fem.pennes import assemble_bioheat, bioheat_forms, check_positive_definite
+from fem.pennes import assemble_bioheat, assemble_matrices, bioheat_forms, check_positive_definite
 from fem.properties import CellProperties
 from hifuflow.errors import InputError, NumericalError
 
