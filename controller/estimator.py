@@ -7,10 +7,10 @@ g  gain of each focus (absorption, attenuation on the way): a random walk that s
 e ~ N(0, (input_error * full power)^2) per focus, w ~ N(0, q^2 I), q such that the outputs' rms
    over one sample is `model_noise`
 a, f, b  what no state of the reduced model can stand for: a, by which fraction a tissue beside the
-   target absorbs more than the foci's gains say, of the heat d that a constraint point absorbed
-   lately; f, by which fraction each constraint point heats more for other reasons (perfusion,
-   conductivity); both random walks from 0; b, the error of the model at each voxel of the target,
-   where it changes with the focus
+   target absorbs more than the foci's gains say, of the heat d = C B s that a constraint point
+   absorbed lately, s(k+1) = exp(-h/60 s) s(k) + diag(g) u(k); f, by which fraction each constraint
+   point heats more for other reasons (perfusion, conductivity); both random walks from 0; b, the
+   error of the model at each voxel of the target, where it changes with the focus
 v ~ N(0, noise^2 + measurement_floor^2), independent from voxel to voxel.
 
 The state's gain L is the stationary one; its Riccati equation is solved by the structure-preserving
@@ -44,6 +44,16 @@ from .thermometry import Thermometry
 
 
 @dataclass(frozen=True)
+class Absorbed:
+    """rise (n_c, n_foci) a C B [K/W]: what constraint points rise beyond the model's (1 + f) C x
+    for lately (n_foci,) s [W], of which `left` remains after a sample without power."""
+
+    rise: np.ndarray
+    lately: np.ndarray
+    left: float
+
+
+@dataclass(frozen=True)
 class Estimate:
     """All that a controller is told at a sampling time.
 
@@ -61,7 +71,7 @@ class Estimate:
     constraint_dose : (n_c,) thermal dose of the constraint points [CEM43 min].
     gain : (n_foci,) by which factor each focus heats more than the model says.
     constraint_gain : (n_c,) 1 + f, by which each constraint point is heated more than that.
-    absorption_gain : (n_c,) 1 + f + a, the same for the heat of a sample's own power.
+    absorbed : what the constraint points absorbed beyond that, if anything is known of it.
     valid : whether the image of this time was used.
     """
 
@@ -74,7 +84,7 @@ class Estimate:
     constraint_dose: np.ndarray | None = None
     gain: np.ndarray | None = None
     constraint_gain: np.ndarray | float = 1.0
-    absorption_gain: np.ndarray | float = 1.0
+    absorbed: Absorbed | None = None
     valid: bool = True
 
 
@@ -138,7 +148,7 @@ class KalmanFilter:
         if valid:
             self._take_in(expected, np.where(seen, innovation, 0.0), seen)
         self._missed = max(0, self._missed - 1) if valid else self._missed + 1
-        behind = self._temperatures(self.state, self._heating.fresh)
+        behind = self._temperatures(self.state, self._heating.lately)
         if time > self._delay * self.model.interval:
             self._dose = self._dose + cem43(self._temperature, behind, self.model.interval)
         self._temperature = behind
@@ -149,8 +159,8 @@ class KalmanFilter:
         self._powers.append(np.array(power, dtype=float))
         if len(self._powers) > self._delay:
             self._last_power = self._powers.popleft()
-            self._heating.fresh = self._heating.later(self._heating.fresh,
-                                                      self._gains.value * self._last_power)
+            self._heating.lately = self._heating.later(self._heating.lately,
+                                                       self._gains.value * self._last_power)
             self.state = self._led_on(self.state, self._last_power)
 
     def _take_in(self, expected: np.ndarray, innovation: np.ndarray, seen: np.ndarray) -> None:
@@ -168,25 +178,26 @@ class KalmanFilter:
     def _estimate(self, time: float, valid: bool) -> Estimate:
         """The present, from the state that is `delay` samples behind."""
         state, temperature, dose = self.state, self._temperature, self._dose
-        heating, fresh = self._heating, self._heating.fresh
+        heating, lately = self._heating, self._heating.lately
         for power in self._powers:
             state, before = self._led_on(state, power), temperature
-            fresh = heating.later(fresh, self._gains.value * power)
-            temperature = self._temperatures(state, fresh)
+            lately = heating.later(lately, self._gains.value * power)
+            temperature = self._temperatures(state, lately)
             dose = dose + cem43(before, temperature, self.model.interval)
         c, v = self._constraint, self._target
         late = min(self._missed + len(self._powers), len(self._variance) - 1)
         rise = (temperature - self.model.outputs.baseline)[c]
-        deviation = np.sqrt(self._variance[late] + heating.variance(rise, fresh))
+        deviation = np.sqrt(self._variance[late] + heating.variance(rise, lately))
         return Estimate(time, state, temperature[c], temperature[v], dose[v], deviation, dose[c],
-                        self._gains.value, heating.factor, heating.absorption, valid)
+                        self._gains.value, heating.factor,
+                        Absorbed(heating.absorbed, lately, heating.left), valid)
 
     def _led_on(self, state: np.ndarray, power: np.ndarray) -> np.ndarray:
         return self.model.A @ state + self.model.B @ (self._gains.value * power)
 
-    def _temperatures(self, state: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    def _temperatures(self, state: np.ndarray, lately: np.ndarray) -> np.ndarray:
         rise = self._all_rows @ state.astype(np.float32)
-        rise[self._constraint] = self._heating.temperature(rise[self._constraint], fresh)
+        rise[self._constraint] = self._heating.temperature(rise[self._constraint], lately)
         rise[self._target] += self._spread @ (self._trust() * self._error)
         return rise + self.model.outputs.baseline
 

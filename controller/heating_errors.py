@@ -61,8 +61,9 @@ class HeatingErrors:
     """What the constraint points are heated more than the model says.
 
     A measurement is y - baseline = (1 + f) r + a d + v, with r the rise that the state stands for,
-    and d what was absorbed at the point lately: d(k+1) = exp(-h / FRESH_S) d(k) + C B u(k). a, one
-    for each tissue, is the error of its absorption; f, one for each point, that of everything else.
+    and d = C B s what was absorbed at the point lately: s(k+1) = exp(-h / FRESH_S) s(k) + u(k). a,
+    one for each tissue, is the error of its absorption; f, one for each point, that of everything
+    else.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ class HeatingErrors:
 
     Attributes
     ----------
-    fresh : (n_c,) d [K].
+    left : exp(-h / FRESH_S).  lately : (n_foci,) s [W].
     """
 
     def __init__(self, outputs: Outputs, averaging: sp.csr_array, heating: np.ndarray,
@@ -83,16 +84,16 @@ class HeatingErrors:
         regions, self._region = np.unique(np.asarray(outputs.region)[points].astype(str),
                                           return_inverse=True)
         self._noise, self._heating = variance, heating
-        self._left = np.exp(-interval / FRESH_S)
+        self.left = np.exp(-interval / FRESH_S)
         self._most = settings.heating_error ** 2, settings.absorption_error ** 2
         self._walk = settings.heating_error_walk ** 2
-        self.fresh = np.zeros(len(points))
+        self.lately = np.zeros(heating.shape[1])
         self._f, self._f_variance = np.zeros(len(points)), np.full(len(points), self._most[0])
         self._a, self._a_variance = np.zeros(len(regions)), np.full(len(regions), self._most[1])
 
-    def later(self, fresh: np.ndarray, power: np.ndarray) -> np.ndarray:
-        """d (n_c,) one sample with a power (n_foci,) later [K]."""
-        return self._left * fresh + self._heating @ power
+    def later(self, lately: np.ndarray, power: np.ndarray) -> np.ndarray:
+        """s (n_foci,) one sample with a power (n_foci,) later [W]."""
+        return self.left * lately + power
 
     def update(self, rise: np.ndarray, residual: np.ndarray, seen: np.ndarray) -> None:
         """Take in what an image shows beyond the rises by the state; all (n_m,), [K].
@@ -101,7 +102,7 @@ class HeatingErrors:
         """
         row = self._row[seen[self._row]]
         at = self._point[seen[self._row]]
-        rise, residual, fresh = rise[row], residual[row], self.fresh[at]
+        rise, residual, fresh = rise[row], residual[row], (self._heating @ self.lately)[at]
         self._f_variance = np.minimum(self._f_variance + self._walk, self._most[0])
         self._a_variance = np.minimum(self._a_variance + self._walk, self._most[1])
 
@@ -122,14 +123,15 @@ class HeatingErrors:
         return np.maximum(1 + self._f, LEAST_GAIN)
 
     @property
-    def absorption(self) -> np.ndarray:
-        """(n_c,) 1 + f + a, by which a sample's power heats the points more."""
-        return np.maximum(1 + self._f + self._a[self._region], LEAST_GAIN)
+    def absorbed(self) -> np.ndarray:
+        """(n_c, n_foci) a C B: rise beyond the model's for what each focus gave lately [K/W]."""
+        return self._a[self._region, None] * self._heating
 
-    def temperature(self, rise: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    def temperature(self, rise: np.ndarray, lately: np.ndarray) -> np.ndarray:
         """(n_c,) rises [K] with the errors, from those by the state."""
-        return self.factor * rise + self._a[self._region] * fresh
+        return self.factor * rise + self._a[self._region] * (self._heating @ lately)
 
-    def variance(self, rise: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    def variance(self, rise: np.ndarray, lately: np.ndarray) -> np.ndarray:
         """(n_c,) of `temperature` [K2]."""
-        return self._f_variance * rise ** 2 + self._a_variance[self._region] * fresh ** 2
+        return (self._f_variance * rise ** 2
+                + self._a_variance[self._region] * (self._heating @ lately) ** 2)

@@ -88,8 +88,8 @@ class Limits:
         power = planned[used] * min(1.0, self._max_power / max(planned.sum(), 1e-12))
         response, heating = (rows[:, used] * gain[used].astype(rows.dtype)
                              for rows in (self._response, self._heating))
-        local = estimate.absorption_gain / estimate.constraint_gain * np.ones(len(self._limit))
-        response *= np.tile(local.astype(response.dtype), len(self.samples))[:, None]
+        if estimate.absorbed:
+            response = response + self._absorbed(estimate)[:, used]
         rows, rooms = _violated(response, room, power, MOST_ROWS)
         hot_rows, hot_rooms = _violated(heating, cold, power, MOST_ROWS)
         if len(rows) or len(hot_rows):
@@ -126,6 +126,12 @@ class Limits:
             bearable = temperature_of_rate(left * SECONDS_PER_MINUTE / duration)
             highest[limited] = np.minimum(highest[limited], bearable)
         return highest
+
+    def _absorbed(self, estimate: Estimate) -> np.ndarray:
+        """Rows to add to `_response`: what a sample's power heats beyond that, and how it fades."""
+        rise = estimate.absorbed.rise * estimate.gain / estimate.constraint_gain[:, None]
+        fading = estimate.absorbed.left ** (self.samples - 1.0)
+        return (fading[:, None, None] * rise).reshape(-1, rise.shape[1]).astype(np.float32)
 
     def _rooms(self, estimate: Estimate, margin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What is left with the power off, by the model's heating: of every (time, point), and of

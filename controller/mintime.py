@@ -106,9 +106,8 @@ class MintimeController(Controller):
         self._goal = replace(self._goal, room=(
             self._room(estimate.constraint_dose, length)
             - self._limits.margin(self, estimate)) / estimate.constraint_gain)
-        self._heated = self._blocks.amplified(estimate.gain)
-        problem = self._problem(self._blocks.modal(estimate.state), estimate.target_dose,
-                                multiplier)
+        self._heated, start = self._corrected(estimate)
+        problem = self._problem(start, estimate.target_dose, multiplier)
         doses = problem.doses(theta ** 2, max(self._milestone, 0))
         early, late = (problem.coverage(dose) for dose in doses)
         length = len(theta) - 1
@@ -124,6 +123,17 @@ class MintimeController(Controller):
         self._theta, self._multiplier = theta, multiplier
         self._installed = self._sample
         self._begin_cycle(problem, doses)
+
+    def _corrected(self, estimate: Estimate):
+        """The plans' model with the estimated errors of the heating, and its present state."""
+        blocks = self._blocks.amplified(estimate.gain)
+        start, extra = self._blocks.modal(estimate.state), estimate.absorbed
+        if extra is None:
+            return blocks, start
+        rise = np.zeros((len(self.model.C), len(extra.lately)))
+        rise[self.model.outputs.constraint] = extra.rise / estimate.constraint_gain[:, None]
+        return (blocks.with_recent(rise, estimate.gain, extra.left),
+                np.append(start, extra.lately).astype(np.complex64))
 
     def _lengthened(self, problem: PlanProblem, theta, multiplier, length: int, dose):
         """The plan with more blocks, for what it leaves without the dose."""

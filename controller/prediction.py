@@ -101,7 +101,7 @@ class ModalModel:
         self.input = (growth[:, None] * weights).astype(np.complex64)
         self._real = np.ascontiguousarray(rows.real, dtype=np.float32)
         self._imaginary = np.ascontiguousarray(rows.imag[:, self._pair], dtype=np.float32)
-        self.interval = samples * model.interval
+        self.interval, self._samples = samples * model.interval, samples
 
     def modal(self, state: np.ndarray) -> np.ndarray:
         """Modal coordinates of a state of the reduced model."""
@@ -127,6 +127,23 @@ class ModalModel:
         amplified = copy(self)
         amplified.input = self.input * gain.astype(np.float32)
         return amplified
+
+    def with_recent(self, rise: np.ndarray, gain: np.ndarray, left: float) -> ModalModel:
+        """The same model with outputs that rise further, by what the foci gave lately.
+
+        A mode for each focus comes last: s(k+1) = left s(k) + gain u(k) from sample to sample.
+
+        Parameters
+        ----------
+        rise : (p, n_foci) of the outputs [K/W of s].  gain : (n_foci,).
+        """
+        n, more = len(gain), copy(self)
+        more.rate = np.append(self.rate, np.full(n, left ** self._samples)).astype(np.complex64)
+        grown = gain * sum(left ** k for k in range(self._samples))
+        more.input = np.vstack([self.input, np.diag(grown)]).astype(np.complex64)
+        more._pair = np.append(self._pair, np.zeros(n, dtype=bool))
+        more._real = np.hstack([self._real, rise.astype(np.float32)])
+        return more
 
     def outputs(self, states: np.ndarray) -> np.ndarray:
         """(p, n) outputs [K] of modal states (., n)."""

@@ -177,8 +177,9 @@ def test_point_errors_are_bayesian_regression():
     squares, product = ((seen * rise * other).sum(axis=0)[:3] / 0.3 for other in (rise, residual))
     information = squares + 1 / 0.2 ** 2
     np.testing.assert_allclose(errors.factor[:3], 1 + product / information)
-    np.testing.assert_allclose(errors.variance(np.ones(4), np.zeros(4))[:3], 1 / information)
-    assert errors.factor[3] == 1 and errors.variance(np.ones(4), 0.0)[3] == pytest.approx(0.04)
+    np.testing.assert_allclose(errors.variance(np.ones(4), np.zeros(2))[:3], 1 / information)
+    assert errors.factor[3] == 1
+    assert errors.variance(np.ones(4), np.zeros(2))[3] == pytest.approx(0.04)
 
 
 def test_tissue_errors_are_bayesian_regression():
@@ -188,14 +189,15 @@ def test_tissue_errors_are_bayesian_regression():
     d, information, product = np.zeros(4), np.zeros(2), np.zeros(2)
     for power in 10 * rng.random((15, 2)):
         d = np.exp(-2 / 60) * d + heating @ power
-        errors.fresh = errors.later(errors.fresh, power)
+        errors.lately = errors.later(errors.lately, power)
         residual = 0.4 * d + 0.5 * rng.standard_normal(4)
         errors.update(np.zeros(4), residual, np.ones(4, dtype=bool))
         information += [d[:2] @ d[:2] / 0.3, d[2] ** 2 / 0.3]
         product += [residual[:2] @ d[:2] / 0.3, residual[2] * d[2] / 0.3]
     expected = product / (information + 1 / 0.3 ** 2)
-    np.testing.assert_allclose(errors.absorption, 1 + expected[[0, 0, 1, 1]])
-    np.testing.assert_allclose(errors.temperature(np.ones(4), d), 1 + expected[[0, 0, 1, 1]] * d)
+    a = expected[[0, 0, 1, 1]]
+    np.testing.assert_allclose(errors.absorbed, a[:, None] * heating)
+    np.testing.assert_allclose(errors.temperature(np.ones(4), errors.lately), 1 + a * d)
     assert expected == pytest.approx(0.4, abs=0.02)
 
 
