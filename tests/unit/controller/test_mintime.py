@@ -6,7 +6,7 @@ from scipy.optimize import LinearConstraint, milp
 
 import controller.limits as limits_module
 from controller.dose import cem43_path
-from controller.estimator import Estimate
+from controller.estimator import Absorbed, Estimate
 from controller.limits import Limits
 from controller.loop import run_treatment
 from controller.mintime import MintimeController
@@ -77,6 +77,15 @@ def test_a_focus_that_heats_more_than_the_model_says_gets_less_power(two_foci):
     estimate = replace(_estimate(two_foci, np.zeros(2)), gain=np.array([1.5, 1.0]))
     found = limits.allowed(np.array([30.0, 0.0]), estimate, np.zeros(1))
     np.testing.assert_allclose(found, [6 / 0.3 / 1.5, 0], atol=2e-3)
+
+
+def test_tissue_that_absorbs_more_than_the_model_says_gets_less_power(two_foci):
+    limits = Limits(two_foci, 0.0, 85.0, 40.0)
+    absorbed = Absorbed(np.array([[0.1, 0.0]]), np.zeros(2), 1.0)
+    estimate = replace(_estimate(two_foci, np.zeros(2)), gain=np.ones(2), absorbed=absorbed,
+                       constraint_gain=np.array([1.25]))
+    found = limits.allowed(np.array([30.0, 0.0]), estimate, np.zeros(1))
+    np.testing.assert_allclose(found, [6 / (1.25 * 0.3 + 0.1), 0], atol=2e-3)
 
 
 def test_a_soft_limit_allows_all_that_is_planned(two_foci):

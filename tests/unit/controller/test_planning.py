@@ -30,6 +30,22 @@ def test_modal_blocks_equal_the_model_sample_by_sample(model):
         np.testing.assert_allclose(found[:, i], model.C @ state, atol=2e-3)
 
 
+def test_recent_heat_fades_from_sample_to_sample(model):
+    rng = np.random.default_rng(3)
+    n, p = len(model.foci), len(model.C)
+    rise, gain, left = rng.random((p, n)), 1 + rng.random(n), 0.9
+    plain = ModalModel(model, 0.0, 3)
+    blocks = plain.amplified(gain).with_recent(rise, gain, left)
+    state, recent = rng.standard_normal(len(model.A)), rng.random(n)
+    powers = rng.random((4, n))
+    states = blocks.simulate(np.append(plain.modal(state), recent).astype(np.complex64), powers)
+    for power in np.repeat(powers, 3, axis=0):
+        state, recent = model.A @ state + model.B @ (gain * power), left * recent + gain * power
+    expected = model.C @ state + rise @ recent
+    np.testing.assert_allclose(blocks.outputs(states)[:, -1], expected, rtol=1e-4,
+                               atol=1e-4 * np.abs(expected).max())
+
+
 def test_what_has_decayed_never_becomes_denormal(model):
     """Such numbers would make a plan with long pauses take ten times as long."""
     blocks = ModalModel(model, 0.0, 4)
