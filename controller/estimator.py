@@ -125,7 +125,6 @@ class KalmanFilter:
         # Single precision halves the memory traffic of a step and costs some 1e-5 K.
         self.gain, self._rows = gain.astype(np.float32), rows.astype(np.float32)
         self._all_rows = model.C.astype(np.float32)
-        self._averaging = averaging
         self._spread = (averaging[:, np.flatnonzero(self._target)] > 0).astype(float).T.tocsr()
         self._measured_baseline = averaging @ model.outputs.mean_baseline
         self._heating = HeatingErrors(model.outputs, averaging, model.C[self._constraint] @ model.B,

@@ -89,7 +89,7 @@ class Limits:
         response, heating = (rows[:, used] * gain[used].astype(rows.dtype)
                              for rows in (self._response, self._heating))
         if estimate.absorbed:
-            response = response + self._absorbed(estimate)[:, used]
+            response += self._absorbed(estimate, gain, used)
         rows, rooms = _violated(response, room, power, MOST_ROWS)
         hot_rows, hot_rooms = _violated(heating, cold, power, MOST_ROWS)
         if len(rows) or len(hot_rows):
@@ -127,11 +127,12 @@ class Limits:
             highest[limited] = np.minimum(highest[limited], bearable)
         return highest
 
-    def _absorbed(self, estimate: Estimate) -> np.ndarray:
-        """Rows to add to `_response`: what a sample's power heats beyond that, and how it fades."""
-        rise = estimate.absorbed.rise * estimate.gain / estimate.constraint_gain[:, None]
-        fading = estimate.absorbed.left ** (self.samples - 1.0)
-        return (fading[:, None, None] * rise).reshape(-1, rise.shape[1]).astype(np.float32)
+    def _absorbed(self, estimate: Estimate, gain: np.ndarray, used: np.ndarray) -> np.ndarray:
+        """Rows to add to `_response`, for the foci in use: what a sample's power heats beyond it,
+        and how that fades."""
+        rise = estimate.absorbed.rise[:, used] * gain[used] / estimate.constraint_gain[:, None]
+        fading = (estimate.absorbed.left ** (self.samples - 1.0)).astype(np.float32)
+        return (fading[:, None, None] * rise.astype(np.float32)).reshape(-1, len(used))
 
     def _rooms(self, estimate: Estimate, margin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What is left with the power off, by the model's heating: of every (time, point), and of
