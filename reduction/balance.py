@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +47,34 @@ def rounding_level(hsv: np.ndarray) -> float:
     return len(hsv) * np.finfo(float).epsneg * float(hsv[0])
 
 
-def balanced_truncation(a, inputs, outputs, order="auto", file=None, threads: int = 1) -> Balanced:
+def reachability(a, inputs) -> np.ndarray:
+    """(k, k) factor S of the Gramian P = S S' of x' = A x + B u, A in real Schur form.
+
+    By SLICOT in a process of its own (`slicot.reachability_factor`), with B rescaled to a size
+    near 1: its scaled Lyapunov solver stays away from its limits.
+
+    Raises
+    ------
+    InputError : B is zero.  NumericalError : SLICOT failed.
+    """
+    unit = np.abs(inputs).max()
+    if not unit > 0:
+        raise InputError("no input reaches any state", key="B")
+    return unit * run_isolated(reachability_factor, a, inputs / unit)
+
+
+def observability(a, outputs) -> np.ndarray:
+    """(k, k) factor R of the Gramian Q = R' R of y = C x, see `reachability`; (p, k) C."""
+    if len(outputs) > len(a):
+        # Only C'C counts in the Gramian, so a triangle stands for all outputs.
+        outputs = la.qr(outputs, mode="r")[0][: len(a)]
+    unit = np.abs(outputs).max()
+    if not unit > 0:
+        raise InputError("no output sees any state", key="C")
+    return unit * run_isolated(observability_factor, a, outputs / unit)
+
+
+def balanced_truncation(a, inputs, outputs, order="auto", file=None, factors=None) -> Balanced:
     """Truncate x' = A x + B u, y = C x, by the square-root method.
 
     With the Gramians' factors P = S S' and Q = R' R, and R S = U diag(hsv) W',
@@ -63,7 +89,7 @@ def balanced_truncation(a, inputs, outputs, order="auto", file=None, threads: in
     inputs : (k, m) B.  outputs : (p, k) C.
     order : number of states, or "auto" for the numerically minimal realization.
     file : where the order was set, for the messages.
-    threads : with more than one, both Gramians' factors are computed at the same time.
+    factors : (S, R) where they are known already, for an A that needs no Schur decomposition.
 
     Raises
     ------
@@ -81,21 +107,9 @@ def balanced_truncation(a, inputs, outputs, order="auto", file=None, threads: in
         a, basis = la.schur(a)
         inputs, outputs = basis.T @ inputs, outputs @ basis
     check_stable(a)
-    states = len(a)
-    seen = outputs
-    if len(seen) > states:
-        # Only C'C counts in the observability Gramian, so a triangle stands for all outputs.
-        seen = la.qr(seen, mode="r")[0][:states]
-    # Rescaled to a size near 1: SLICOT's scaled Lyapunov solver stays away from its limits.
-    unit_b, unit_c = np.abs(inputs).max(), np.abs(seen).max()
-    if not (unit_b > 0 and unit_c > 0):
-        raise InputError("no input reaches any output", key="B" if unit_b == 0 else "C")
-    log.info("balancing %d states, %d inputs, %d outputs...", states, inputs.shape[1],
+    log.info("balancing %d states, %d inputs, %d outputs...", len(a), inputs.shape[1],
              len(outputs))
-    with ThreadPoolExecutor(min(threads, 2)) as pool:
-        reach = pool.submit(run_isolated, reachability_factor, a, inputs / unit_b)
-        see = pool.submit(run_isolated, observability_factor, a, seen / unit_c)
-        reach, see = reach.result(), see.result()
+    reach, see = factors or (reachability(a, inputs), observability(a, outputs))
     left, hsv, right = np.linalg.svd(see @ reach)
     available = minimal_order(hsv)
     if order != "auto" and order > available:
@@ -106,11 +120,8 @@ def balanced_truncation(a, inputs, outputs, order="auto", file=None, threads: in
     root = np.sqrt(hsv[:kept])
     into = (left[:, :kept] / root).T @ see
     out = reach @ (right[:kept].T / root)
-    # Half of the rescaling goes to each side, so that both Gramians stay diag(hsv).
-    size = np.sqrt(unit_b * unit_c)
-    t = out * (size / unit_c)
-    return Balanced(into @ a @ out, into @ inputs * (size / unit_b), outputs @ t,
-                    hsv * unit_b * unit_c, t if basis is None else basis @ t)
+    return Balanced(into @ a @ out, into @ inputs, outputs @ out, hsv,
+                    out if basis is None else basis @ out)
 
 
 def check_stable(schur) -> None:

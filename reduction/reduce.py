@@ -11,7 +11,7 @@ from hifuflow.artifacts import BioheatModel, ReducedModel
 from hifuflow.errors import InputError
 from hifuflow.job import log
 
-from .balance import Balanced, balanced_truncation
+from .balance import Balanced, balanced_truncation, observability, reachability
 from .certificate import Clock, Findings, certificate, error_bound
 from .checks import check_memory, check_model, check_order
 from .comparison import error_against_order
@@ -53,8 +53,7 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
         relative residual of the Lyapunov equation at which the reachable space is complete;
         "max_power_w": power into the one focus heated in the replayed treatment; "file": where
         these were set.
-    threads : steps of the reduction and of its certificate that run side by side; both Gramians'
-        factors are computed at once with more than one.
+    threads : steps of the reduction and of its certificate that run side by side.
 
     Returns
     -------
@@ -81,7 +80,7 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
             check_reachable(config, most_states(inputs, found.interval, tolerance))
             found.space = reachable_space(capacity, solver, inputs, found.interval, tolerance,
                                           threads)
-        steps = submit_steps(pool, found, full, solver, threads)
+        steps = submit_steps(pool, found, full, solver)
         for step in steps:
             step.result()
         reduced, modal = found.reduced, found.modal
@@ -113,8 +112,8 @@ def check_reachable(config: dict, reachable: int) -> None:
                          allowed=f"auto or 1 to {reachable}")
 
 
-def submit_steps(pool, found: Findings, full, solver, threads: int) -> list:
-    """What follows the reachable space, as steps in a pool of `threads` workers.
+def submit_steps(pool, found: Findings, full, solver) -> list:
+    """What follows the reachable space, as steps in a pool of workers.
 
     They are begun in this order and wait only for steps before them, so that one worker suffices.
     `solver` is asked by two of them, one after the other.
@@ -124,12 +123,14 @@ def submit_steps(pool, found: Findings, full, solver, threads: int) -> list:
     frequencies = sweep_frequencies(found.interval, FREQUENCIES)
     modal = pool.submit(project_model, found, full)
     truth = pool.submit(replay_full_model, found, full, solver, powers)
-    balanced = pool.submit(balance, found, modal, threads)
+    seen = pool.submit(observe, found, modal)
+    reached = pool.submit(reach, found, modal)
+    balanced = pool.submit(balance, found, modal, reached, seen)
     lost = pool.submit(projection_lost, found, full, solver, modal, truth, frequencies)
     chosen = pool.submit(choose, found, balanced, truth, powers)
     compared = pool.submit(compare, found, balanced, truth, powers)
     swept = pool.submit(sweep, found, chosen, lost, frequencies)
-    return [modal, truth, balanced, lost, chosen, compared, swept]
+    return [modal, truth, seen, reached, balanced, lost, chosen, compared, swept]
 
 
 def project_model(found: Findings, full) -> ModalModel:
@@ -150,13 +151,27 @@ def replay_full_model(found: Findings, full, solver, powers) -> np.ndarray:
         return replayed(full_stepper(capacity, solver, inputs, SAMPLE), outputs, powers)
 
 
-def balance(found: Findings, modal: Future, threads: int) -> Balanced:
+def observe(found: Findings, modal: Future) -> np.ndarray:
+    """Factor of the projected model's observability Gramian."""
+    modal = modal.result()
+    with found.clock("observability"):
+        return observability(np.diag(-modal.rates), modal.outputs)
+
+
+def reach(found: Findings, modal: Future) -> np.ndarray:
+    """Factor of the projected model's reachability Gramian."""
+    modal = modal.result()
+    with found.clock("reachability"):
+        return reachability(np.diag(-modal.rates), modal.inputs)
+
+
+def balance(found: Findings, modal: Future, reached: Future, seen: Future) -> Balanced:
     """The projected model balanced, with the order asked for or all that can be told apart."""
-    modal, config = modal.result(), found.config
+    modal, factors, config = modal.result(), (reached.result(), seen.result()), found.config
     with found.clock("balancing"):
         order = config["order"] if config["tolerance_k"] is None else "auto"
         return balanced_truncation(np.diag(-modal.rates), modal.inputs, modal.outputs, order,
-                                   config["file"], threads)
+                                   config["file"], factors)
 
 
 def projection_lost(found: Findings, full, solver, modal: Future, truth: Future,

@@ -10,7 +10,7 @@ from hifuflow.errors import NumericalError
 
 # Uses of each shift in a row. The factorization is then shared; the residual after J shifts of
 # which each is used R times is only 4^(R - 1) times that after J R different ones.
-REPEATS = 2
+REPEATS = 3
 
 
 def spectral_interval(capacity, stiffness, solver) -> tuple[float, float]:

@@ -5,6 +5,7 @@ import pytest
 import scipy.linalg as la
 
 from hifuflow.errors import InputError, NumericalError
+from reduction import slicot
 from reduction.balance import balanced_truncation, minimal_order, truncation_bound
 
 
@@ -111,6 +112,27 @@ def test_bad_models(rod):
 
 def test_bound_adds_up_the_tail():
     np.testing.assert_allclose(truncation_bound(np.array([5.0, 2.0, 1.0])), [6.0, 2.0, 0.0])
+
+
+@pytest.mark.parametrize("form", ["diagonal", "triangular"])
+def test_states_added_for_speed_change_no_gramian(rod, form, monkeypatch):
+    a, inputs, outputs = rod
+    a = a + np.triu(0.1 * np.ones_like(a), 1) * (form == "triangular")
+    alone = slicot.reachability_factor(a, inputs), slicot.observability_factor(a, outputs[:40])
+    monkeypatch.setattr(slicot, "added_states", lambda states: 7)
+    among = slicot.reachability_factor(a, inputs), slicot.observability_factor(a, outputs[:40])
+    for one, other in zip(alone, among, strict=True):
+        assert other.shape == one.shape
+    np.testing.assert_allclose(among[0] @ among[0].T, alone[0] @ alone[0].T, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(among[1].T @ among[1], alone[1].T @ alone[1], rtol=1e-9, atol=1e-15)
+
+
+def test_states_are_added_near_multiples_of_a_kilobyte_only():
+    added = {states: slicot.added_states(states) for states in range(1, 1500)}
+    assert not any(added[states] for states in range(1, 118))
+    assert {states + more for states, more in added.items() if more} == {
+        128 * number + 10 for number in range(1, 12)}
+    assert max(added.values()) == 20
 
 
 def test_balancing_is_announced(rod, caplog):
