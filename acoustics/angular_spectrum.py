@@ -28,6 +28,7 @@ exactly.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from math import pi
 
@@ -70,23 +71,31 @@ class HybridAngularSpectrum:
         self._stretch = np.empty((steps + 1, *shape), dtype=np.float32)
         self._screen = np.empty((steps, *shape), dtype=np.complex64)
         self._reflection = np.empty((steps, *shape), dtype=np.float32)
-        self._turned: list[tuple[np.ndarray, np.ndarray]] = []
+        self._turned: list = [None] * steps
         self._stretch[0] = self._root_secant(float(medium.wavenumber[0].mean()))
-        spectrum, ahead = self._enter(reference), self._wavenumber(0)
-        for j in range(steps):
-            before, ahead = ahead, self._wavenumber(j + 1)
-            self._prepare(j, spectrum, 0.5 * (before + ahead))
-            field = self._to_screen(j, spectrum)
-            spectrum = self._screened(j, field) * self._half[j]
+        spectrum = self._enter(reference)
+        # A step waits for the beam on its plane. What does not, a second thread does meanwhile.
+        with ThreadPoolExecutor(1) as worker:
+            wavenumbers = worker.map(self._wavenumber, range(steps + 1))
+            ahead, done = next(wavenumbers), []
+            for j in range(steps):
+                before, ahead = ahead, next(wavenumbers)
+                voxels, k0 = self._prepare(j, spectrum, 0.5 * (before + ahead))
+                done.append(worker.submit(self._account, j, voxels, k0))
+                field = self._to_screen(j, spectrum)
+                spectrum = self._screened(j, field) * self._half[j]
+            for part in done:
+                part.result()
 
     def _root_secant(self, k: float) -> np.ndarray:
         cosine = np.sqrt(np.maximum(1 - self._transverse / k**2, LEAST_COSINE**2))
         return 1 / np.sqrt(cosine)
 
-    def _prepare(self, j: int, spectrum: np.ndarray, k: np.ndarray) -> None:
+    def _prepare(self, j: int, spectrum: np.ndarray, k: np.ndarray):
         """The step from plane j to j + 1, for a beam with this spectrum on plane j.
 
-        `k` : (nx, ny) wavenumber in between [1/m].
+        `k` : (nx, ny) wavenumber in between [1/m]. Returns what `_account` needs of it: root of
+        the power that voxels transmit, and the mean wavenumber.
         """
         medium, d = self.medium, self.spacing[2]
         a = 0.5 * (medium.attenuation[j] + medium.attenuation[j + 1])
@@ -101,12 +110,16 @@ class HybridAngularSpectrum:
         voxels = transmission(*sides, oblique)
         layers = transmission(*mean, self._transverse) / transmission(*mean, oblique)
         self._half[j] = _wave(0.5 * d * along) * np.sqrt(layers)
-        turned = np.flatnonzero(self._transverse > k0**2)
-        # In the second half of this step and the first of the next.
-        self._turned.append((turned, 1 - np.abs(self._half[j].ravel()[turned]) ** 4))
         self._stretch[j + 1] = self._root_secant(mean[1][0])
         self._screen[j] = self._edge * voxels * _wave(d * step)
-        self._reflection[j] = np.abs(self._screen[j]) ** 2 * (1 / voxels**2 - 1)
+        return voxels, k0
+
+    def _account(self, j: int, voxels: np.ndarray, k0: float) -> None:
+        """What a step takes from the beam, for the balance."""
+        turned = np.flatnonzero(self._transverse > k0**2)
+        # In the second half of this step and the first of the next.
+        self._turned[j] = turned, 1 - np.abs(self._half[j].ravel()[turned]) ** 4
+        self._reflection[j] = _squared(self._screen[j]) * (1 / voxels**2 - 1)
 
     def _obliquity(self, spectrum: np.ndarray, k: float) -> tuple[float, np.ndarray]:
         """Squared transverse wavenumber q^2 [1/m2] of a beam on a plane: its mean, and (nx, ny).
@@ -277,7 +290,10 @@ def _wave(phase: np.ndarray) -> np.ndarray:
 
 
 def _squared(field: np.ndarray) -> np.ndarray:
-    return np.square(field.real) + np.square(field.imag)
+    """|field|^2; added in place, as a third array would cost as much as a square."""
+    squared = np.square(field.real)
+    squared += np.square(field.imag)
+    return squared
 
 
 def _sums(values: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:

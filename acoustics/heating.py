@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 from scipy import ndimage
+from threadpoolctl import threadpool_limits
 
 from hifuflow.artifacts import Anatomy, Heating, Plan
 from hifuflow.errors import InputError, NumericalError
@@ -64,11 +65,14 @@ def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dic
         raise InputError("nothing on the beam's way absorbs, so no heat is deposited",
                          file=config["file"], key="tissues.*.absorption_np_m_mhz", value=0,
                          allowed="> 0 in the body")
-    beams, march = prepare_beams(plan, device, grid, medium, tissues["water"], config, threads)
-    heating = _Foci(plan, device, grid, march, beams, config, threads).heating(
-        allocate or (lambda shape: np.empty(shape, np.float32)))
-    return replace(heating, steering=steering_map(plan, device,
-                                                  tissues["water"]["speed_of_sound_m_s"]))
+    # One BLAS thread each: foci side by side gain more, and its idle threads take time from them.
+    with threadpool_limits(limits=1), ThreadPoolExecutor(1) as worker:
+        steering = worker.submit(steering_map, plan, device,
+                                 tissues["water"]["speed_of_sound_m_s"])
+        beams, march = prepare_beams(plan, device, grid, medium, tissues["water"], config, threads)
+        heating = _Foci(plan, device, grid, march, beams, config, threads).heating(
+            allocate or (lambda shape: np.empty(shape, np.float32)))
+        return replace(heating, steering=steering.result())
 
 
 class _Foci:
