@@ -165,9 +165,10 @@ def _steered_arrays() -> list[Check]:
     0.88, 0.93), the only loss that such a beam has; the closed form is the reference. What could be
     behind it, tried on the sum over the discs: tissue of 1450 or 1570 m/s changes nothing (0.76);
     discs 1.36 times as wide would cover 79 % of the bowl and give 0.61, 0.79, 0.88; the square of
-    the ratio, or a focus 1 cm away along each of two axes (1.4 cm), gives 0.58, 0.78, 0.87, which
-    is the published loss for the first array and lies 8 to 9 % above it for the others (3 % beyond
-    their rounding). How the table defines it cannot be told from its numbers.
+    the ratio, a focus 1 cm away along each of two axes (1.4 cm), or a peak read half a voxel of
+    1 mm beside the focus (exp(-4 ln 2 (0.5 mm / width)^2) of the widths below) gives 0.58, 0.78,
+    0.87, which is the published loss for the first array and lies 8 to 9 % above it for the others
+    (3 % beyond their rounding). How the table defines it cannot be told from its numbers.
     """
     found, table = [], "PMC3166338, Table 2"
     ahead, alpha = TISSUE
