@@ -81,10 +81,10 @@ class Limits:
             if the solver finds no solution.
         """
         room, cold = self._rooms(estimate, margin)
-        if (room <= 0).any():
+        used = np.flatnonzero(planned > 0)
+        if not len(used) or (room <= 0).any():
             return np.zeros_like(planned)
         gain = np.ones_like(planned) if estimate.gain is None else estimate.gain
-        used = np.flatnonzero(planned > 0)
         power = planned[used] * min(1.0, self._max_power / max(planned.sum(), 1e-12))
         response, heating = (rows[:, used] * gain[used].astype(rows.dtype)
                              for rows in (self._response, self._heating))

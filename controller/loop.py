@@ -17,6 +17,7 @@ from .hyperthermia import HyperthermiaController
 from .metrics import time_to_limit, treatment_metrics
 from .mintime import MintimeController
 from .model_difference import model_difference
+from .optimum import Optimum
 from .paper import PaperController
 from .patient import simulated_patient
 from .plant import HeatedPatient
@@ -29,7 +30,7 @@ from .thermometry import Thermometry
 
 CONTROLLERS: dict[str, type[Controller]] = {
     "raster": RasterController, "paper": PaperController, "mintime": MintimeController,
-    "hyperthermia": HyperthermiaController}
+    "hyperthermia": HyperthermiaController, "optimum": Optimum}
 
 
 def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,

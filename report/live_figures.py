@@ -18,6 +18,7 @@ HEAT_SCALE = [[0, "#ffffff"], [0.2, "#fde3b4"], [0.4, "#f6a95a"], [0.6, "#d9622b
 GREY = "#8a949e"  # readable on white and on black
 DASHED = {"color": GREY, "dash": "dash", "width": 1.2}
 LEGEND = {"orientation": "h", "x": 0.05, "y": 1, "yanchor": "bottom", "traceorder": "normal"}
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 MEAN_OVER = 60.0  # s
 COLUMNS = 300  # in time, of the figure of the foci
 
@@ -87,8 +88,7 @@ def _constraints(figure, trajectory, t) -> None:
 def compare(trajectories: dict, prescription: dict) -> go.Figure:
     """Fraction treated and distance of the hottest constraint from its limit, per controller."""
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.08)
-    for (name, trajectory), colour, dash in zip(trajectories.items(), SERIES,
-                                                ("solid", "dash", "dot", "dashdot"),
+    for (name, trajectory), colour, dash in zip(trajectories.items(), SERIES, DASHES,
                                                 strict=False):
         over = trajectory.constraint_temperature - constraint_limits(trajectory)
         style = {"x": trajectory.t.astype(np.float32), "legendgroup": name, "name": name,
@@ -112,8 +112,7 @@ def compare(trajectories: dict, prescription: dict) -> go.Figure:
 def histogram(trajectories: dict, prescription: dict) -> go.Figure:
     """Dose-volume histogram of the target, one line per controller."""
     figure = go.Figure()
-    for (name, trajectory), colour, dash in zip(trajectories.items(), SERIES,
-                                                ("solid", "dash", "dot", "dashdot"),
+    for (name, trajectory), colour, dash in zip(trajectories.items(), SERIES, DASHES,
                                                 strict=False):
         volume = trajectory.outputs.volume[trajectory.outputs.target]
         dose = np.maximum(trajectory.target_dose[-1], LOWEST_DOSE)

@@ -86,6 +86,7 @@ def test_tissue_that_absorbs_more_than_the_model_says_gets_less_power(two_foci):
                        constraint_gain=np.array([1.25]))
     found = limits.allowed(np.array([30.0, 0.0]), estimate, np.zeros(1))
     np.testing.assert_allclose(found, [6 / (1.25 * 0.3 + 0.1), 0], atol=2e-3)
+    np.testing.assert_array_equal(limits.allowed(np.zeros(2), estimate, np.zeros(1)), 0)
 
 
 def test_a_soft_limit_allows_all_that_is_planned(two_foci):

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from controller.loop import run_treatment
+from hifuflow.config import load_patient
+from hifuflow.provenance import ROOT
+
+
+def configured(config, controller):
+    reference = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
+    return {**config, "options": reference.config[controller]}
+
+
+def test_no_controller_is_faster(small_rom, small_patient, treatment_config):
+    config = configured(treatment_config, "optimum")
+    config["options"]["block_s"] = 2  # the whole treatment takes half a minute
+    trajectory, best = run_treatment(small_rom, small_patient, "optimum", config)
+    assert best["status"] == "complete"
+    assert best["max_overshoot_k"] < 0.05
+    assert trajectory.power.sum(axis=1).max() <= 15 + 1e-9
+    for controller in ("paper", "mintime"):
+        _, other = run_treatment(small_rom, small_patient, controller,
+                                 configured(treatment_config, controller))
+        assert best["time_to_t90_s"] <= other["time_to_t90_s"]
+
+
+def test_images_change_nothing(small_rom, small_patient, altered_patient, treatment_config):
+    config = configured(treatment_config, "optimum")
+    config["options"] = {**config["options"], "rounds": 1}
+    as_planned, _ = run_treatment(small_rom, small_patient, "optimum", config)
+    surprised, _ = run_treatment(small_rom, altered_patient(perfusion=0.5), "optimum", config)
+    both = min(len(as_planned.power), len(surprised.power)) - 1
+    np.testing.assert_array_equal(as_planned.power[:both // 2], surprised.power[:both // 2])
+
+
+@pytest.mark.parametrize("coast", [0, 60])
+def test_a_search_too_short_for_the_target_ends_as_unreachable(small_rom, small_patient,
+                                                               treatment_config, coast):
+    config = configured(treatment_config, "optimum")
+    config["options"] = {**config["options"], "rounds": 1, "horizon_s": 8, "block_s": 2,
+                         "coast_s": coast}
+    config["prescription"]["coverage"] = 1.0
+    trajectory, metrics = run_treatment(small_rom, small_patient, "optimum", config)
+    assert metrics["status"] == "unreachable"
+    assert metrics["treatment_time_s"] == pytest.approx(8 + coast, abs=4)
+    assert not trajectory.power[6:].any()
