@@ -149,9 +149,13 @@ class Patient:
 
     @property
     def ensemble_controllers(self) -> list[str]:
-        """Names of the controllers whose treatments are repeated with other draws."""
+        """Names of the controllers whose treatments are repeated with other draws.
+
+        `optimum` only where it is named: it would search for the same plan in every draw.
+        """
         ensemble = self.config["ensemble"]
-        return ensemble.get("controllers", self.controllers) if ensemble["draws"] else []
+        every = [name for name in self.controllers if name != "optimum"]
+        return ensemble.get("controllers", every) if ensemble["draws"] else []
 
     @cached_property
     def _draw(self) -> dict:

@@ -398,3 +398,12 @@ def test_a_responsive_plant_gets_the_curves_of_its_tissues(tmp_path):
     assert sorted(plant["response"]) == ["fat", "tumour"]
     assert plant["response"]["fat"]["perfusion"][0] == [37, 1]
     assert plant["response"]["fat"]["coagulated_conductivity"] == 1
+
+
+@pytest.mark.parametrize(("named", "expected"), [
+    ("", ["mintime"]), (", controllers: [optimum]", ["optimum"])])
+def test_ensembles_leave_the_yardstick_out_unless_it_is_named(tmp_path, named, expected):
+    text = (ROOT / "config" / "patients" / "breast_reference.yaml").read_text()
+    path = tmp_path / "patient.yaml"
+    path.write_text(text + f"controllers: [mintime, optimum]\nensemble: {{draws: 2{named}}}\n")
+    assert load_patient(path).ensemble_controllers == expected
