@@ -76,10 +76,11 @@ class HybridAngularSpectrum:
         spectrum = self._enter(reference)
         # A step waits for the beam on its plane. What does not, a second thread does meanwhile.
         with ThreadPoolExecutor(1) as worker:
-            wavenumbers = worker.map(self._wavenumber, range(steps + 1))
-            ahead, done = next(wavenumbers), []
+            ahead, done = self._wavenumber(0), []
+            coming = worker.submit(self._wavenumber, 1)
             for j in range(steps):
-                before, ahead = ahead, next(wavenumbers)
+                before, ahead = ahead, coming.result()
+                coming = worker.submit(self._wavenumber, min(j + 2, steps))
                 voxels, k0 = self._prepare(j, spectrum, 0.5 * (before + ahead))
                 done.append(worker.submit(self._account, j, voxels, k0))
                 field = self._to_screen(j, spectrum)

@@ -43,7 +43,8 @@ def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dic
     transducer : what `hifuflow.devices.load_device` returns.
     tissues : tissue name -> properties; `water` and every tissue of the anatomy.
     config : section `acoustics` of the patient file, and "file": the patient file.
-    threads : foci computed at the same time.
+    threads : foci computed at the same time; while the medium is made ready, a further thread does
+        what need not wait.
     allocate : makes the array of a given shape that takes q, focus by focus; in memory if None.
 
     Returns
@@ -166,7 +167,8 @@ class _Foci:
                     self.fraction[focus] += part.sum(dtype=float) * self.grid.spacing**3
                 slab.clear()
 
-        balances = march.intensities(beam.planes, beam.drives, receive)
+        with threadpool_limits(limits=self.threads):  # a matrix product for all foci at once
+            balances = march.intensities(beam.planes, beam.drives, receive)
         for i, (focus, balance) in enumerate(zip(beam.foci, balances, strict=True)):
             self._note(focus, balance, _interpolated(
                 blocks[i], march.medium.impedance, low[i], index[i]))

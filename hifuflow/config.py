@@ -326,7 +326,11 @@ def _check_monitoring(config: dict, fault) -> None:
         if name not in config["regions"]:
             fault("no such region", "thermometry.no_signal_regions", name,
                   ", ".join(config["regions"]))
-    for name in config["ensemble"].get("controllers", []):
+    ensemble, every = config["ensemble"], config["controllers"]
+    if ensemble["draws"] and "controllers" not in ensemble and every == ["optimum"]:
+        fault("draws patients, but no controller treats them", "controllers", "optimum",
+              "another one, or optimum in ensemble.controllers too")
+    for name in ensemble.get("controllers", []):
         if name not in config["controllers"]:
             fault("does not treat the patient", "ensemble.controllers", name,
                   ", ".join(config["controllers"]))

@@ -57,6 +57,9 @@ def reachability(a, inputs) -> np.ndarray:
     ------
     InputError : B is zero.  NumericalError : SLICOT failed.
     """
+    if inputs.shape[1] > len(a):
+        # Only B B' counts in the Gramian, so a triangle stands for all inputs.
+        inputs = la.qr(inputs.T, mode="r")[0][: len(a)].T
     unit = np.abs(inputs).max()
     if not unit > 0:
         raise InputError("no input reaches any state", key="B")

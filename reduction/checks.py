@@ -15,7 +15,7 @@ from .shifts import REPEATS
 
 SYMMETRY = 1e-10
 # Solves that a relative residual of 1e-12 took on spectra of four to five decades.
-BLOCKS = 36
+BLOCKS = 42
 
 
 def check_order(order, file=None) -> None:

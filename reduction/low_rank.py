@@ -154,7 +154,7 @@ def orthonormal_part(block, image, basis, capacity, cut: float) -> np.ndarray:
     _subtract(block, basis, _inner(basis, image))
     # LAPACK's recursive blocks: three times as fast as `scipy.linalg.qr` on a tall block.
     triangle = np.triu(lapack.dgeqrt(min(QR_BLOCK, *block.shape), block)[0][: block.shape[1]])
-    _, size, right = la.svd(triangle)
+    _, size, right = la.svd(triangle, full_matrices=False)
     kept = size > cut
     frame = np.asfortranarray(block @ (right[kept].T / size[kept]))
     image = capacity @ frame
@@ -172,7 +172,7 @@ def _inner(basis, image) -> np.ndarray:
 
 def _subtract(block, basis, along) -> None:
     """block -= basis along in place, without a product to store: half the time."""
-    if basis.size:
+    if along.size:
         blas.dgemm(-1.0, basis, along, beta=1.0, c=block, overwrite_c=True)
 
 

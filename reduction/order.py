@@ -9,7 +9,14 @@ import numpy as np
 from hifuflow.errors import InputError
 from hifuflow.job import log
 
-from .balance import Balanced, balanced_truncation, rounding_level, truncation_bound
+from .balance import (
+    Balanced,
+    balanced_truncation,
+    observability,
+    reachability,
+    rounding_level,
+    truncation_bound,
+)
 from .replay import replay_error
 
 # Outputs are weighted by their replayed errors while the largest error is above this [K]: below,
@@ -100,13 +107,17 @@ def equalized(modal, balanced: Balanced, truth, powers, step: float) -> Truncati
     best = Truncation(balanced, balanced.hsv, weights,
                       replay_error(truth, balanced, powers, step))
     plain, error, order = best.error.max(), best.error, len(balanced.A)
+    a, reach = np.diag(-modal.rates), None
     for number in range(1, ROUNDS + 1):
         if best.error.max() <= UNIMPORTANT or order == len(modal.rates):
             break
         weights = weights * np.sqrt(error / error.max())
         weights = np.maximum(weights / weights.max(), SMALLEST_WEIGHT)
-        found = balanced_truncation(np.diag(-modal.rates), modal.inputs,
-                                    weights[:, None] * modal.outputs, order)
+        if reach is None:
+            reach = reachability(a, modal.inputs)
+        outputs = weights[:, None] * modal.outputs
+        found = balanced_truncation(a, modal.inputs, outputs, order,
+                                    factors=(reach, observability(a, outputs)))
         found.C = found.C / weights[:, None]
         error = replay_error(truth, found, powers, step)
         log.info("outputs weighted, round %d: largest error %.2e K (%.2e K without weights)",

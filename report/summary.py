@@ -23,7 +23,7 @@ COLUMNS = {"time_to_t90_s": "90 % treated after", "treatment_time_s": "Treatment
            "coverage": "Target treated", "max_overshoot_k": "Overshoot",
            "max_target_temperature_c": "Hottest in target",
            "damaged_normal_volume_m3": "Normal tissue at 240 CEM43", "energy_j": "Energy"}
-DASHES = ("-", "--", ":", "-.")
+DASHES = ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2)))
 
 
 @dataclass(frozen=True)

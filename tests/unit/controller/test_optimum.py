@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -24,13 +26,26 @@ def test_no_controller_is_faster(small_rom, small_patient, treatment_config):
         assert best["time_to_t90_s"] <= other["time_to_t90_s"]
 
 
-def test_images_change_nothing(small_rom, small_patient, altered_patient, treatment_config):
+def test_images_change_no_power(small_rom, small_patient, altered_patient, treatment_config):
     config = configured(treatment_config, "optimum")
     config["options"] = {**config["options"], "rounds": 1}
     as_planned, _ = run_treatment(small_rom, small_patient, "optimum", config)
     surprised, _ = run_treatment(small_rom, altered_patient(perfusion=0.5), "optimum", config)
-    both = min(len(as_planned.power), len(surprised.power)) - 1
-    np.testing.assert_array_equal(as_planned.power[:both // 2], surprised.power[:both // 2])
+    ends = [np.flatnonzero(one.power.any(axis=1))[-1] for one in (as_planned, surprised)]
+    both = min(ends) + 1
+    assert both > 3
+    np.testing.assert_array_equal(as_planned.power[:both], surprised.power[:both])
+
+
+def test_limits_of_dose_are_planned_for(small_rom, small_patient, treatment_config):
+    config = configured(treatment_config, "optimum")
+    config["options"] = {**config["options"], "rounds": 2, "block_s": 2}
+    outputs = small_rom.outputs
+    limited = replace(outputs, dose_limit=np.where(outputs.constraint, 0.05, np.nan))
+    hottest = [run_treatment(replace(small_rom, outputs=one), replace(small_patient, outputs=one),
+                             "optimum", config)[1]["max_constraint_temperature_c"]
+               for one in (outputs, limited)]
+    assert hottest[1] < hottest[0] - 0.2
 
 
 @pytest.mark.parametrize("coast", [0, 60])

@@ -407,3 +407,10 @@ def test_ensembles_leave_the_yardstick_out_unless_it_is_named(tmp_path, named, e
     path = tmp_path / "patient.yaml"
     path.write_text(text + f"controllers: [mintime, optimum]\nensemble: {{draws: 2{named}}}\n")
     assert load_patient(path).ensemble_controllers == expected
+
+
+def test_an_ensemble_that_nobody_treats_is_refused(patient_file):
+    path = patient_file({"controllers": ["optimum"], "ensemble.draws": 2})
+    with pytest.raises(InvalidConfig) as caught:
+        load_patient(path)
+    assert_fault(caught, path, "controllers", "ensemble.controllers")

@@ -6,7 +6,12 @@ import scipy.linalg as la
 
 from hifuflow.errors import InputError, NumericalError
 from reduction import slicot
-from reduction.balance import balanced_truncation, minimal_order, truncation_bound
+from reduction.balance import (
+    balanced_truncation,
+    minimal_order,
+    reachability,
+    truncation_bound,
+)
 
 
 @pytest.fixture
@@ -112,6 +117,12 @@ def test_bad_models(rod):
 
 def test_bound_adds_up_the_tail():
     np.testing.assert_allclose(truncation_bound(np.array([5.0, 2.0, 1.0])), [6.0, 2.0, 0.0])
+
+
+def test_more_inputs_than_states():
+    a, inputs = np.diag([-1.0, -2.0, -3.0]), np.arange(15.0).reshape(3, 5) % 4
+    reach = reachability(a, inputs)
+    np.testing.assert_allclose(reach @ reach.T, la.solve_continuous_lyapunov(a, -inputs @ inputs.T))
 
 
 @pytest.mark.parametrize("form", ["diagonal", "triangular"])

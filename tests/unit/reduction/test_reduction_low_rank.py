@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.linalg as la
+import scipy.sparse as sp
 import slycot
 
 from hifuflow.cholesky import ShiftedSolver
@@ -96,6 +97,14 @@ def test_dependent_directions_are_dropped(cube):
     block = np.hstack([b, b @ np.ones((5, 2))])
     twice = orthonormal_part(block, e @ block, basis[:, :3], e, 1e-11 * np.linalg.norm(b, 2))
     assert twice.shape[1] == b.shape[1] - 3
+
+
+def test_blocks_that_add_nothing_or_are_wider_than_the_model_is_large(cube):
+    e, _, b, _ = unit_capacity(cube.E, cube.K, cube.B, cube.C)
+    basis = orthonormal_part(b, e @ b, np.zeros((len(b), 0)), e, 1e-11)
+    assert orthonormal_part(b, e @ b, basis, e, 1e-8).shape == (len(b), 0)
+    wide, unit = np.random.default_rng(0).standard_normal((3, 7)), sp.csr_array(np.eye(3))
+    assert orthonormal_part(wide, wide, np.zeros((3, 0)), unit, 1e-11).shape == (3, 3)
 
 
 def test_shifts_for_the_wrong_spectrum_are_noticed(cube):
