@@ -14,12 +14,18 @@ import math
 import numpy as np
 
 from .base import Controller
+from .dose import cem43
 from .estimator import Estimate
 from .limits import LIMIT_ERROR, Limits
 from .planning import Goal
 from .prediction import DiscreteModel
 from .preparation import first_plan
+from .record import covered
 from .settings import Prescription
+
+# Of the prescribed dose, tried one after the other where full power bounds the plan: heating for
+# longer at less power brings less dose.
+DOSE_FACTORS = (1.0, 1.5, 2.5, 5.0)
 
 
 class Optimum(Controller):
@@ -39,17 +45,32 @@ class Optimum(Controller):
         limits = Limits(model, LIMIT_ERROR, options["max_target_c"], prescription.max_power)
         highest = limits.temperature(None, options["horizon_s"])
         room = np.where(outputs.soft[points], outputs.limit[points], highest)
-        goal = Goal(prescription.dose, room - outputs.baseline[points], ~outputs.soft[points],
-                    options["max_target_c"], prescription.max_power,
-                    math.ceil(options["coast_s"] / block))
-        theta, _, _ = first_plan(model, samples, goal,
-                                 (options["first_coverage"], prescription.coverage),
-                                 options["rounds"], int(options["horizon_s"] / block))
-        power = np.repeat(theta ** 2, samples, axis=0)
-        # Full power is a soft limit of the plan.
-        self.power = power * np.minimum(1.0, prescription.max_power / np.maximum(
-            power.sum(axis=1, keepdims=True), 1e-9))
+        for factor in DOSE_FACTORS:
+            goal = Goal(factor * prescription.dose, room - outputs.baseline[points],
+                        ~outputs.soft[points], options["max_target_c"], prescription.max_power,
+                        math.ceil(options["coast_s"] / block))
+            theta, _, _ = first_plan(model, samples, goal,
+                                     (options["first_coverage"], prescription.coverage),
+                                     options["rounds"], int(options["horizon_s"] / block))
+            # Full power is a soft limit of the plan: what exceeds it takes longer instead.
+            power = theta ** 2
+            length = np.ceil(samples * np.maximum(
+                1.0, power.sum(axis=1) / prescription.max_power) - 1e-9).astype(int)
+            self.power = np.repeat(power * (samples / length)[:, None], length, axis=0)
+            if not (length > samples).any() or self._treated() >= prescription.coverage:
+                break
         self._end = len(self.power) * model.interval + options["coast_s"]
+
+    def _treated(self) -> float:
+        """Fraction of the target that has the dose at the end, by the model."""
+        model, outputs = self.model, self.model.outputs
+        state, temperature, dose = np.zeros(len(model.A)), outputs.baseline, 0.0
+        for power in self.power:
+            state = model.A @ state + model.B @ power
+            before, temperature = temperature, model.C @ state + outputs.baseline
+            dose = dose + cem43(before[outputs.target], temperature[outputs.target],
+                                model.interval)
+        return covered(dose, self.prescription.dose, outputs.volume[outputs.target])
 
     def decide(self, estimate: Estimate) -> np.ndarray:
         self.unreachable = estimate.time >= self._end
