@@ -26,6 +26,7 @@ from .settings import Prescription
 # Of the prescribed dose, tried one after the other where full power bounds the plan: heating for
 # longer at less power brings less dose.
 DOSE_FACTORS = (1.0, 1.5, 2.5, 5.0)
+ENOUGH = 0.995  # of the prescribed coverage, by the model: what a little less power may cost
 
 
 class Optimum(Controller):
@@ -52,20 +53,32 @@ class Optimum(Controller):
             theta, _, _ = first_plan(model, samples, goal,
                                      (options["first_coverage"], prescription.coverage),
                                      options["rounds"], int(options["horizon_s"] / block))
-            # Full power is a soft limit of the plan: what exceeds it takes longer instead.
-            power = theta ** 2
-            length = np.ceil(samples * np.maximum(
-                1.0, power.sum(axis=1) / prescription.max_power) - 1e-9).astype(int)
-            self.power = np.repeat(power * (samples / length)[:, None], length, axis=0)
-            if not (length > samples).any() or self._treated() >= prescription.coverage:
+            if self._adopted(theta ** 2, samples):
                 break
         self._end = len(self.power) * model.interval + options["coast_s"]
 
+    def _adopted(self, power: np.ndarray, samples: int) -> bool:
+        """Carry out a plan (N, n_foci) with blocks of so many samples; False if full power keeps
+        it from the dose.
+
+        Full power is a soft limit of plans: what exceeds it is left out or, where that brings too
+        little dose, takes longer.
+        """
+        excess = np.maximum(1.0, power.sum(axis=1) / self.prescription.max_power)
+        for longer in (np.ones_like(excess), excess):
+            length = np.ceil(samples * longer - 1e-9).astype(int)
+            self.power = np.repeat(power * (longer / excess * samples / length)[:, None], length,
+                                   axis=0)
+            if self._treated() >= ENOUGH * self.prescription.coverage:
+                return True
+        return not (excess > 1).any()
+
     def _treated(self) -> float:
-        """Fraction of the target that has the dose at the end, by the model."""
+        """Fraction of the target that has the dose after cooling, by the model."""
         model, outputs = self.model, self.model.outputs
         state, temperature, dose = np.zeros(len(model.A)), outputs.baseline, 0.0
-        for power in self.power:
+        cooling = np.zeros((round(self.options["coast_s"] / model.interval), self.power.shape[1]))
+        for power in np.vstack([self.power, cooling]):
             state = model.A @ state + model.B @ power
             before, temperature = temperature, model.C @ state + outputs.baseline
             dose = dose + cem43(before[outputs.target], temperature[outputs.target],
