@@ -34,7 +34,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 TABLE, PICTURE = HERE / "reduction.csv", HERE / "reduction.png"
 HEAD = ("method", "unknowns", "order", "wall_s", "cpu_s", "peak_gb", "note")
 ORDER = 400
-SMALL = {"slicot": (4, 5), "pymor": (4, 5, 7), "hifuflow": (4, 5, 7, 8, 12)}
+SMALL = {"slicot": (4, 5, 6, 7), "pymor": (4, 5, 7), "hifuflow": (4, 5, 7, 8, 12)}
 
 
 # CPU seconds after which another program's attempt is stopped; its row then says so.
