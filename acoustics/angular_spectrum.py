@@ -80,7 +80,8 @@ class HybridAngularSpectrum:
             coming = worker.submit(self._wavenumber, 1)
             for j in range(steps):
                 before, ahead = ahead, coming.result()
-                coming = worker.submit(self._wavenumber, min(j + 2, steps))
+                if j + 2 <= steps:
+                    coming = worker.submit(self._wavenumber, j + 2)
                 voxels, k0 = self._prepare(j, spectrum, 0.5 * (before + ahead))
                 done.append(worker.submit(self._account, j, voxels, k0))
                 field = self._to_screen(j, spectrum)

@@ -50,7 +50,7 @@ class Limits:
                  doubt: float = 0.0):
         self._modal = modal = ModalModel(model, error)
         self._max_power = max_power
-        outputs = model.outputs
+        self._outputs = outputs = model.outputs
         self._constraint, self._target = (np.flatnonzero(rows) for rows in
                                           (outputs.constraint, outputs.target))
         self._cap, self._limit = cap, outputs.hard_limit[self._constraint]
@@ -126,6 +126,14 @@ class Limits:
             bearable = temperature_of_rate(left * SECONDS_PER_MINUTE / duration)
             highest[limited] = np.minimum(highest[limited], bearable)
         return highest
+
+    def room(self, dose: np.ndarray | None, duration: float) -> np.ndarray:
+        """(n_c,) what plans may heat the points above their baseline [K]: `temperature`, and soft
+        limits too."""
+        outputs, points = self._outputs, self._constraint
+        highest = self.temperature(dose, duration)
+        return np.where(outputs.soft[points], outputs.limit[points], highest) \
+            - outputs.baseline[points]
 
     def _absorbed(self, estimate: Estimate, gain: np.ndarray, used: np.ndarray) -> np.ndarray:
         """Rows to add to `_response`, for the foci in use: what a sample's power heats beyond it,

@@ -44,7 +44,7 @@ class MintimeController(Controller):
                               prescription.max_power, options["heating_doubt"])
         interval = self._blocks.interval
         self._goal = Goal(prescription.dose * options["dose_factor"],
-                          self._room(None, options["horizon_s"]) - options["margin_k"],
+                          self._limits.room(None, options["horizon_s"]) - options["margin_k"],
                           ~outputs.soft[outputs.constraint], options["max_target_c"],
                           prescription.max_power, math.ceil(options["coast_s"] / interval))
         self._longest = max(SHORTEST, int(options["horizon_s"] / interval))
@@ -88,14 +88,6 @@ class MintimeController(Controller):
     def _problem(self, start, dose, multiplier) -> PlanProblem:
         return PlanProblem(self.model, self._heated, self._goal, start, dose, multiplier)
 
-    def _room(self, dose, duration: float) -> np.ndarray:
-        """(n_c,) limits above the baseline [K], the soft ones too; see `Limits.temperature`."""
-        outputs = self.model.outputs
-        points = outputs.constraint
-        highest = self._limits.temperature(dose, duration)
-        return np.where(outputs.soft[points], outputs.limit[points], highest) \
-            - outputs.baseline[points]
-
     def _install(self, estimate: Estimate) -> None:
         """Go over to the plan that was being made, and begin the next one."""
         theta = self._next
@@ -104,7 +96,7 @@ class MintimeController(Controller):
         # What the limits will be judged with.
         length = max(SPEND_S, len(theta) * self._blocks.interval)
         self._goal = replace(self._goal, room=(
-            self._room(estimate.constraint_dose, length)
+            self._limits.room(estimate.constraint_dose, length)
             - self._limits.margin(self, estimate)) / estimate.constraint_gain)
         self._heated, start = self._corrected(estimate)
         problem = self._problem(start, estimate.target_dose, multiplier)

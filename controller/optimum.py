@@ -17,6 +17,7 @@ from .base import Controller
 from .dose import cem43
 from .estimator import Estimate
 from .limits import LIMIT_ERROR, Limits
+from .model_difference import replayed
 from .planning import Goal
 from .prediction import DiscreteModel
 from .preparation import first_plan
@@ -39,16 +40,15 @@ class Optimum(Controller):
 
     def __init__(self, model: DiscreteModel, prescription: Prescription, options: dict):
         super().__init__(model, prescription, options)
-        outputs, points = model.outputs, model.outputs.constraint
+        outputs = model.outputs
         # A plan has four blocks at least.
         samples = max(1, round(min(options["block_s"], options["horizon_s"] / 4) / model.interval))
         block = samples * model.interval
-        limits = Limits(model, LIMIT_ERROR, options["max_target_c"], prescription.max_power)
-        highest = limits.temperature(None, options["horizon_s"])
-        room = np.where(outputs.soft[points], outputs.limit[points], highest)
+        room = Limits(model, LIMIT_ERROR, options["max_target_c"],
+                      prescription.max_power).room(None, options["horizon_s"])
         for factor in DOSE_FACTORS:
-            goal = Goal(factor * prescription.dose, room - outputs.baseline[points],
-                        ~outputs.soft[points], options["max_target_c"], prescription.max_power,
+            goal = Goal(factor * prescription.dose, room, ~outputs.soft[outputs.constraint],
+                        options["max_target_c"], prescription.max_power,
                         math.ceil(options["coast_s"] / block))
             theta, _, _ = first_plan(model, samples, goal,
                                      (options["first_coverage"], prescription.coverage),
@@ -76,13 +76,10 @@ class Optimum(Controller):
     def _treated(self) -> float:
         """Fraction of the target that has the dose after cooling, by the model."""
         model, outputs = self.model, self.model.outputs
-        state, temperature, dose = np.zeros(len(model.A)), outputs.baseline, 0.0
-        cooling = np.zeros((round(self.options["coast_s"] / model.interval), self.power.shape[1]))
-        for power in np.vstack([self.power, cooling]):
-            state = model.A @ state + model.B @ power
-            before, temperature = temperature, model.C @ state + outputs.baseline
-            dose = dose + cem43(before[outputs.target], temperature[outputs.target],
-                                model.interval)
+        cooling = round(self.options["coast_s"] / model.interval) + 1
+        power = np.vstack([self.power, np.zeros((cooling, self.power.shape[1]))])
+        temperature = replayed(model, power)[:, outputs.target]
+        dose = cem43(temperature[:-1], temperature[1:], model.interval).sum(axis=0)
         return covered(dose, self.prescription.dose, outputs.volume[outputs.target])
 
     def decide(self, estimate: Estimate) -> np.ndarray:

@@ -26,6 +26,7 @@ THERMAL = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfu
 SHORTEST_AXIS = 1e-6  # a vector shorter than this has no usable direction
 FACTORS = ("perfusion_factor", "conductivity_factor", "absorption_factor")
 PLACES = ("focal_shift_mm", "regions")
+YARDSTICK = "optimum"  # the controller that carries out a plan and treats nobody
 CURVES = ("perfusion", "conductivity", "absorption")
 BEAM_PATH = ("attenuation_np_m_mhz", "blocks")
 ACOUSTIC = ("density_kg_m3", "speed_of_sound_m_s", "attenuation_np_m_mhz", "absorption_np_m_mhz",
@@ -148,14 +149,18 @@ class Patient:
                 for name in self.controllers}
 
     @property
+    def treating(self) -> list[str]:
+        """Names of the controllers that are no yardstick."""
+        return [name for name in self.controllers if name != YARDSTICK]
+
+    @property
     def ensemble_controllers(self) -> list[str]:
         """Names of the controllers whose treatments are repeated with other draws.
 
-        `optimum` only where it is named: it would search for the same plan in every draw.
+        The yardstick only where it is named: it would search for the same plan in every draw.
         """
         ensemble = self.config["ensemble"]
-        every = [name for name in self.controllers if name != "optimum"]
-        return ensemble.get("controllers", every) if ensemble["draws"] else []
+        return ensemble.get("controllers", self.treating) if ensemble["draws"] else []
 
     @cached_property
     def _draw(self) -> dict:
@@ -327,9 +332,9 @@ def _check_monitoring(config: dict, fault) -> None:
             fault("no such region", "thermometry.no_signal_regions", name,
                   ", ".join(config["regions"]))
     ensemble, every = config["ensemble"], config["controllers"]
-    if ensemble["draws"] and "controllers" not in ensemble and every == ["optimum"]:
-        fault("draws patients, but no controller treats them", "controllers", "optimum",
-              "another one, or optimum in ensemble.controllers too")
+    if ensemble["draws"] and "controllers" not in ensemble and every == [YARDSTICK]:
+        fault("draws patients, but no controller treats them", "controllers", YARDSTICK,
+              f"another one, or {YARDSTICK} in ensemble.controllers too")
     for name in ensemble.get("controllers", []):
         if name not in config["controllers"]:
             fault("does not treat the patient", "ensemble.controllers", name,

@@ -13,7 +13,6 @@ from .balance import (
     Balanced,
     balanced_truncation,
     observability,
-    reachability,
     rounding_level,
     truncation_bound,
 )
@@ -93,12 +92,13 @@ def smallest_order(balanced: Balanced, truth, powers, step: float, tolerance: fl
     return truncated(balanced, high)
 
 
-def equalized(modal, balanced: Balanced, truth, powers, step: float) -> Truncation:
+def equalized(modal, reached, balanced: Balanced, truth, powers, step: float) -> Truncation:
     """The truncation of the same order with outputs weighted so that no error stands out.
 
     Balanced truncation makes the error small in the mean over the outputs; what counts is the
     largest. Each round multiplies every output's weight by the root of its replayed error
     (Lawson's algorithm, a power 1/2 for damping) and balances again; the best round is kept.
+    `reached` is the factor of the reachability Gramian, which weights do not change.
 
     Source: C. L. Lawson, "Contributions to the theory of linear least maximum approximation",
     PhD thesis, University of California, Los Angeles, 1961.
@@ -107,17 +107,15 @@ def equalized(modal, balanced: Balanced, truth, powers, step: float) -> Truncati
     best = Truncation(balanced, balanced.hsv, weights,
                       replay_error(truth, balanced, powers, step))
     plain, error, order = best.error.max(), best.error, len(balanced.A)
-    a, reach = np.diag(-modal.rates), None
+    a = np.diag(-modal.rates)
     for number in range(1, ROUNDS + 1):
         if best.error.max() <= UNIMPORTANT or order == len(modal.rates):
             break
         weights = weights * np.sqrt(error / error.max())
         weights = np.maximum(weights / weights.max(), SMALLEST_WEIGHT)
-        if reach is None:
-            reach = reachability(a, modal.inputs)
         outputs = weights[:, None] * modal.outputs
         found = balanced_truncation(a, modal.inputs, outputs, order,
-                                    factors=(reach, observability(a, outputs)))
+                                    factors=(reached, observability(a, outputs)))
         found.C = found.C / weights[:, None]
         error = replay_error(truth, found, powers, step)
         log.info("outputs weighted, round %d: largest error %.2e K (%.2e K without weights)",

@@ -127,7 +127,7 @@ def submit_steps(pool, found: Findings, full, solver) -> list:
     reached = pool.submit(reach, found, modal)
     balanced = pool.submit(balance, found, modal, reached, seen)
     lost = pool.submit(projection_lost, found, full, solver, modal, truth, frequencies)
-    chosen = pool.submit(choose, found, balanced, truth, powers)
+    chosen = pool.submit(choose, found, reached, balanced, truth, powers)
     compared = pool.submit(compare, found, balanced, truth, powers)
     swept = pool.submit(sweep, found, chosen, lost, frequencies)
     return [modal, truth, seen, reached, balanced, lost, chosen, compared, swept]
@@ -185,12 +185,13 @@ def projection_lost(found: Findings, full, solver, modal: Future, truth: Future,
         return projection_errors(capacity, stiffness, solver, inputs, outputs, modal, frequencies)
 
 
-def choose(found: Findings, balanced: Future, truth: Future, powers) -> None:
+def choose(found: Findings, reached: Future, balanced: Future, truth: Future, powers) -> None:
     """The states to keep."""
     balanced, truth, config = balanced.result(), truth.result(), found.config
     with found.clock("order"):
         if config["tolerance_k"] is None and config["order"] != "auto":
-            found.truncation = equalized(found.modal, balanced, truth, powers, SAMPLE)
+            found.truncation = equalized(found.modal, reached.result(), balanced, truth,
+                                         powers, SAMPLE)
         else:
             if config["tolerance_k"] is not None:
                 balanced = smallest_order(balanced, truth, powers, SAMPLE, config["tolerance_k"],

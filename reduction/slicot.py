@@ -22,7 +22,7 @@ def reachability_factor(a, inputs):
 
     Parameters
     ----------
-    a : (k, k) in real Schur form.  inputs : (k, m).
+    a : (k, k) in real Schur form.  inputs : (k, m), m <= k.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def _factor(a, right, trans: str):
     rates = np.diag(np.full(k, np.diag(a).min()))
     rates[own, own] = a
     columns = right.shape[1 if trans == "T" else 0]
-    padded = np.zeros((k, max(k, columns)) if trans == "T" else (max(k, columns), k), order="F")
+    padded = np.zeros((k, k), order="F")
     if trans == "T":
         padded[own, :columns] = right
     else:
@@ -66,7 +66,7 @@ def _factor(a, right, trans: str):
                                              trans=trans)
     except (SlycotError, Warning) as error:
         raise NumericalError(f"SLICOT SB03OD failed on {k} states: {error}") from error
-    return np.triu(factor[:k, :k])[own, own] / scale
+    return np.triu(factor)[own, own] / scale
 
 
 def added_states(states: int) -> int:

@@ -60,9 +60,9 @@ def every_controller(path):
 def best_controller(path):
     """Input function: the file of `mintime`, or else of the first that is named and no yardstick."""
     def chosen(wildcards):
-        names = study.patients[wildcards.patient].controllers
-        treating = [name for name in names if name != "optimum"] or names
-        best = "mintime" if "mintime" in names else treating[0]
+        patient = study.patients[wildcards.patient]
+        names = patient.treating or patient.controllers
+        best = "mintime" if "mintime" in names else names[0]
         return f"{RESULTS}/{path}".format(patient=wildcards.patient, controller=best)
 
     return chosen
