@@ -8,7 +8,7 @@ from itertools import repeat
 
 import numpy as np
 
-from hifuflow.artifacts import Plan
+from hifuflow.records.plan import Plan
 
 from .angular_spectrum import HybridAngularSpectrum
 from .grid import BeamGrid, attenuation_at

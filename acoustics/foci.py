@@ -9,10 +9,11 @@ from math import ceil, sqrt
 import numpy as np
 from scipy import ndimage
 
-from hifuflow.artifacts import Anatomy
-from hifuflow.beam_path import CUT, cone, trace
 from hifuflow.errors import InputError
 from hifuflow.job import log
+from hifuflow.numerics.rays import CUT, trace
+from hifuflow.numerics.sphere import cone
+from hifuflow.records.anatomy import Anatomy
 
 from .frame import beam_frame
 from .transducer import Transducer

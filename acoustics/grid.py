@@ -10,8 +10,9 @@ from math import inf, log, tan
 import numpy as np
 from scipy import fft, ndimage
 
-from hifuflow.artifacts import Anatomy, Plan
 from hifuflow.errors import InputError
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.plan import Plan
 
 from .angular_spectrum import EDGE
 from .frame import beam_frame
@@ -71,7 +72,7 @@ def check_grid(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dict,
 
     Parameters
     ----------
-    transducer : what `hifuflow.devices.load_device` returns.
+    transducer : what `study.transducer_file.load_device` returns.
     tissues : tissue name -> properties; `water` and every tissue of the anatomy.
     config : section `acoustics` of the patient file, and "file".
 

@@ -9,9 +9,11 @@ import numpy as np
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
-from hifuflow.artifacts import Anatomy, Heating, Plan
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.job import Progress, log
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.heating import Heating
+from hifuflow.records.plan import Plan
 
 from .beams import Beam, prepare_beams
 from .grid import check_grid, sample_medium
@@ -40,7 +42,7 @@ def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dic
 
     Parameters
     ----------
-    transducer : what `hifuflow.devices.load_device` returns.
+    transducer : what `study.transducer_file.load_device` returns.
     tissues : tissue name -> properties; `water` and every tissue of the anatomy.
     config : section `acoustics` of the patient file, and "file": the patient file.
     threads : foci computed at the same time; while the medium is made ready, a further thread does

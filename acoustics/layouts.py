@@ -10,13 +10,13 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from hifuflow.errors import InputError
+from hifuflow.numerics.sphere import GOLDEN_ANGLE
 
 CANDIDATES = 200_000  # positions drawn at a time; the gaps left near jamming are small
 ATTEMPTS = 20
 TILE = 0.5  # width of a tile of a bowl or ring, in wavelengths in water
 MOST_TILES = 500_000
 WATER_SPEED = 1500.0  # only to choose the number of tiles [m/s]
-GOLDEN_ANGLE = pi * (3 - sqrt(5))
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from hifuflow.artifacts import Anatomy, Plan
 from hifuflow.errors import InputError
 from hifuflow.job import log
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.plan import Plan
 
 from .focal_zone import coverage, focal_size
 from .foci import (
@@ -42,7 +43,7 @@ def plan_treatment(anatomy: Anatomy, transducer: dict, config: dict) -> Plan:
 
     Parameters
     ----------
-    transducer : what `hifuflow.devices.load_device` returns.
+    transducer : what `study.transducer_file.load_device` returns.
     config : {"file": the patient file, "transducer", "foci": its sections, "tissues": tissue ->
         {"attenuation_np_m_mhz", "blocks"}, "water": {"speed_of_sound_m_s"}}. With
         foci.explicit_mm there is no lattice; a single explicit focus has no neighbour to tell the

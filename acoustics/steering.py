@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hifuflow.artifacts import Plan
+from hifuflow.records.plan import Plan
 
 from .frame import beam_frame
 from .rayleigh import disc_points
@@ -21,7 +21,7 @@ def steering_map(plan: Plan, device: Transducer, speed: float) -> dict[str, np.n
 
     Returns
     -------
-    What `hifuflow.artifacts.Heating.steering` holds; empty for a transducer that does not steer
+    What `records.heating.Heating.steering` holds; empty for a transducer that does not steer
     both across and along its axis.
     """
     if not (device.max_lateral and device.max_axial):

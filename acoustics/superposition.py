@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hifuflow.artifacts import Anatomy, Plan
 from hifuflow.errors import InputError
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.plan import Plan
 
 from .beams import prepare_beams
 from .grid import check_grid, sample_medium

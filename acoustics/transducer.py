@@ -53,7 +53,7 @@ class Transducer:
 
         Parameters
         ----------
-        device : what `hifuflow.devices.load_device` returns.
+        device : what `study.transducer_file.load_device` returns.
 
         Raises
         ------

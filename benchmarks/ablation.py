@@ -19,16 +19,18 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from controller.dose import cem43  # noqa: E402
-from controller.estimator import Estimate  # noqa: E402
-from controller.mintime import MintimeController  # noqa: E402
-from controller.prediction import DiscreteModel  # noqa: E402
-from controller.record import covered  # noqa: E402
-from controller.settings import Prescription  # noqa: E402
-from hifuflow.artifacts import ReducedModel  # noqa: E402
-from hifuflow.config import load_patient  # noqa: E402
+from hifuflow.controller.dose import (
+    cem43,
+    covered,
+)
+from hifuflow.controller.estimation.kalman import Estimate
+from hifuflow.controller.methods.mintime import MintimeController
+from hifuflow.controller.prediction import DiscreteModel
+from hifuflow.controller.settings import Prescription
+from hifuflow.records.reduced_model import ReducedModel
+from hifuflow.study.patient import load_patient
 
 ORDER, LONGEST_S = 500, 3600.0
 DEVIATION = 0.03  # of the estimate [K], as a Kalman filter has it with images of 0.5 K noise

@@ -17,17 +17,17 @@ from threadpoolctl import threadpool_limits
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "validation")]
 
-import breast_medium as breast  # noqa: E402
-import fields  # noqa: E402
+import breast_medium as breast
+import fields
 
-from acoustics.angular_spectrum import HybridAngularSpectrum  # noqa: E402
-from acoustics.heating import compute_heating  # noqa: E402
-from acoustics.phasing import geometric  # noqa: E402
-from acoustics.plan import plan_treatment  # noqa: E402
-from acoustics.superposition import element_fields  # noqa: E402
-from acoustics.transducer import Transducer  # noqa: E402
-from hifuflow.config import load_patient  # noqa: E402
-from meshes.anatomy import build_anatomy  # noqa: E402
+from hifuflow.acoustics.angular_spectrum import HybridAngularSpectrum
+from hifuflow.acoustics.heating import compute_heating
+from hifuflow.acoustics.phasing import geometric
+from hifuflow.acoustics.plan import plan_treatment
+from hifuflow.acoustics.superposition import element_fields
+from hifuflow.acoustics.transducer import Transducer
+from hifuflow.anatomy.build import build_anatomy
+from hifuflow.study.patient import load_patient
 
 MARGIN = 8e-3  # of the superposed box about the target [m]
 

@@ -21,18 +21,18 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import fem as stage  # noqa: E402 # isort: skip
-import numpy as np  # noqa: E402
-import skfem  # noqa: E402
-from dolfinx import fem  # noqa: E402
-from dolfinx import mesh as dmesh  # noqa: E402
-from scipy.sparse.linalg import splu  # noqa: E402
-from skfem.helpers import dot, grad  # noqa: E402
+from hifuflow import fem as stage # isort: skip
+import numpy as np
+import skfem
+from distributed_bioheat import DistributedBioheat
+from dolfinx import fem
+from dolfinx import mesh as dmesh
+from scipy.sparse.linalg import splu
+from skfem.helpers import dot, grad
 
-from fem.distributed import DistributedBioheat  # noqa: E402
-from fem.pennes import assemble_matrices  # noqa: E402
-from fem.properties import CellProperties  # noqa: E402
-from hifuflow.cholesky import ShiftedSolver  # noqa: E402
+from hifuflow.fem.pennes import assemble_matrices
+from hifuflow.fem.properties import CellProperties
+from hifuflow.numerics.cholesky import ShiftedSolver
 
 EDGE, CAPACITY, CONDUCTIVITY, PERFUSION = 0.08, 3.4e6, 0.5, 2000.0
 VARIATION = 0.3  # of the cells' coefficients around these, where libraries are compared

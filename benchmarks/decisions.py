@@ -18,15 +18,15 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from controller import mintime  # noqa: E402
-from controller.estimator import Absorbed, Estimate  # noqa: E402
-from controller.prediction import DiscreteModel  # noqa: E402
-from controller.preparation import uneven  # noqa: E402
-from controller.settings import Prescription  # noqa: E402
-from hifuflow.artifacts import Outputs  # noqa: E402
-from hifuflow.config import load_patient  # noqa: E402
+from hifuflow.controller.estimation.kalman import Absorbed, Estimate
+from hifuflow.controller.methods import mintime
+from hifuflow.controller.methods.first_plan import uneven
+from hifuflow.controller.prediction import DiscreteModel
+from hifuflow.controller.settings import Prescription
+from hifuflow.records.outputs import Outputs
+from hifuflow.study.patient import load_patient
 
 SIZES = {"45 foci x 209 constraints": (45, 209, 1316, 400),
          "500 foci x 5,000 constraints": (500, 5000, 5000, 400)}

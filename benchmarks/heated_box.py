@@ -7,7 +7,8 @@ import scipy.sparse as sp
 import skfem
 from skfem.models.poisson import laplace, mass
 
-from hifuflow.artifacts import BioheatModel, Outputs, Voxels
+from hifuflow.records.bioheat_model import BioheatModel, Voxels
+from hifuflow.records.outputs import Outputs
 
 SIDE, SPACING, WIDTH = 0.08, 0.003, 0.003  # m; WIDTH: standard deviation of a focus's heating
 CONDUCTIVITY, CAPACITY, PERFUSION = 0.5, 3.3e6, 2000.0  # W/m/K, J/m3/K, W/m3/K; assumed

@@ -16,13 +16,16 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from hifuflow.config import load_patient  # noqa: E402
-from hifuflow.mesh_file import cell_volumes, read_mesh_file  # noqa: E402
-from meshes.anatomy import build_anatomy  # noqa: E402
-from meshes.compartments import Compartments  # noqa: E402
-from meshes.domain import SurfaceRoute  # noqa: E402
-from meshes.quality import smallest_dihedral  # noqa: E402
-from meshes.tetrahedra import mesh_anatomy  # noqa: E402
+from hifuflow.anatomy.build import build_anatomy
+from hifuflow.formats.mesh_file import read_mesh_file
+from hifuflow.meshes.build import mesh_anatomy
+from hifuflow.meshes.compartments import Compartments
+from hifuflow.meshes.routes import SurfaceRoute
+from hifuflow.numerics.tetrahedra import (
+    signed_volumes,
+    smallest_dihedral,
+)
+from hifuflow.study.patient import load_patient
 
 CELLS = 16_500
 EDGE = 0.05  # fTetWild's edge length over the diagonal of the box: gives about as many cells
@@ -58,7 +61,7 @@ def main() -> None:
     points, cells = pytetwild.tetrahedralize(points, faces.astype(np.int32), edge_length_fac=EDGE)
     seconds = cpu_seconds() - start
     cells = np.asarray(cells)[:, :4]
-    if np.median(cell_volumes(points, cells)) < 0:
+    if np.median(signed_volumes(points[cells])) < 0:
         cells = cells[:, [0, 2, 1, 3]]
     target = route.masks[1]
     level = target.level(route.volumes[1])
@@ -67,7 +70,7 @@ def main() -> None:
 
 def row(name, points, cells, inside, anatomy, seconds) -> None:
     """One line: count, volume errors, angles, cost."""
-    volume, angle = cell_volumes(points, cells), smallest_dihedral(points, cells)
+    volume, angle = signed_volumes(points[cells]), smallest_dihedral(points, cells)
     voxels = np.array([anatomy.target_mask.sum(), anatomy.body_mask.sum()]) * anatomy.voxel_volume
     target, body = 100 * (np.array([volume[inside].sum(), volume.sum()]) / voxels - 1)
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF,

@@ -46,7 +46,7 @@ def model_of(which: str):
     if str(which).isdigit():
         from heated_box import heated_box
         return heated_box(int(which))
-    from hifuflow.artifacts import BioheatModel
+    from hifuflow.records.bioheat_model import BioheatModel
     return BioheatModel.load(which)
 
 
@@ -61,8 +61,8 @@ def agreement(cells: int = 8) -> dict:
     import scipy.linalg as la
     from heated_box import heated_box
 
-    from reduction.balance import balanced_truncation
-    from reduction.reduce import reduce_model
+    from hifuflow.reduction.balance import balanced_truncation
+    from hifuflow.reduction.reduce import reduce_model
 
     model = heated_box(cells)
     rates, modes = la.eigh(model.K.toarray(), model.E.toarray())
@@ -83,9 +83,9 @@ def crossover(cells: int) -> None:
     """CPU seconds of one shift (two solves with all inputs), direct and iterative."""
     from heated_box import heated_box
 
-    from reduction.low_rank import unit_capacity
-    from reduction.shifts import spectral_interval
-    from reduction.solvers import shifted_solver
+    from hifuflow.reduction.low_rank import unit_capacity
+    from hifuflow.reduction.shifts import spectral_interval
+    from hifuflow.reduction.solvers import shifted_solver
 
     model = heated_box(cells)
     capacity, stiffness, inputs, _ = unit_capacity(model.E, model.K, model.B, model.C)
@@ -107,7 +107,7 @@ def hifuflow(which: str, order: int, kind: str = "auto") -> dict:
     import logging
 
     from hifuflow.job import log
-    from reduction.reduce import reduce_model
+    from hifuflow.reduction.reduce import reduce_model
 
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.DEBUG)  # every step with its seconds
@@ -155,7 +155,7 @@ def pymor(which: str, order: int, kind: str = "") -> dict:
     from pymor.solvers.matrix_equations.adi import ADILyapunovSolver
     from pymor.solvers.matrix_equations.default import MatrixEquationSolvers
 
-    from reduction.balance import Balanced
+    from hifuflow.reduction.balance import Balanced
 
     set_log_levels({"pymor": "ERROR"})
     model = model_of(which)
@@ -176,9 +176,9 @@ def pymor(which: str, order: int, kind: str = "") -> dict:
 
 def replayed_error(model, seen, reduced) -> float:
     """Largest error [K] in the treatment that the certificate replays."""
-    from hifuflow.cholesky import ShiftedSolver
-    from reduction.reduce import SAMPLE, SAMPLES
-    from reduction.replay import full_stepper, replay_error, replayed, switching_treatment
+    from hifuflow.numerics.cholesky import ShiftedSolver
+    from hifuflow.reduction.reduce import SAMPLE, SAMPLES
+    from hifuflow.reduction.replay import full_stepper, replay_error, replayed, switching_treatment
 
     powers = switching_treatment(model.B.shape[1], settings(1)["max_power_w"], SAMPLES)
     full = full_stepper(model.E, ShiftedSolver(model.E, model.K), model.B, SAMPLE)
@@ -190,8 +190,8 @@ def step(file) -> None:
     import numpy as np
     import scipy.linalg as la
 
-    from hifuflow.artifacts import ReducedModel
-    from hifuflow.modal import HeldModel
+    from hifuflow.records.reduced_model import ReducedModel
+    from hifuflow.reduction.modal import HeldModel
 
     rom = ReducedModel.load(file)
     r, m = rom.B.shape

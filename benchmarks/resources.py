@@ -23,9 +23,9 @@ from scipy.optimize import nnls
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from hifuflow import resources  # noqa: E402
-from hifuflow.config import load_patient  # noqa: E402
-from hifuflow.job import DONE, read_json  # noqa: E402
+from hifuflow.job import DONE, read_json
+from hifuflow.study import resources
+from hifuflow.study.patient import load_patient
 
 RECORD = ROOT / "benchmarks" / "resources.csv"
 MODELS = ("control", "plant")

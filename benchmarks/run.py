@@ -18,23 +18,21 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
-import scipy.sparse as sp  # noqa: E402
-from scipy.sparse.linalg import splu  # noqa: E402
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import splu
 
-from controller.estimator import KalmanFilter  # noqa: E402
-from controller.krylov import StepResponseSolver  # noqa: E402
-from controller.paper import PaperController  # noqa: E402
-from controller.prediction import DiscreteModel  # noqa: E402
-from controller.settings import (  # noqa: E402
-    EstimatorSettings,
-    Prescription,
-    ThermometrySettings,
-)
-from controller.thermometry import Thermometry  # noqa: E402
-from hifuflow.artifacts import BioheatModel, ReducedModel  # noqa: E402
-from hifuflow.cholesky import ShiftedSolver  # noqa: E402
-from hifuflow.config import load_patient  # noqa: E402
+from hifuflow.controller.estimation.kalman import KalmanFilter
+from hifuflow.controller.imaging import Imaging
+from hifuflow.controller.methods.paper import PaperController
+from hifuflow.controller.patient.krylov import StepResponseSolver
+from hifuflow.controller.patient.thermometry import Thermometry
+from hifuflow.controller.prediction import DiscreteModel
+from hifuflow.controller.settings import EstimatorSettings, Prescription, ThermometrySettings
+from hifuflow.numerics.cholesky import ShiftedSolver
+from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.reduced_model import ReducedModel
+from hifuflow.study.patient import load_patient
 
 PATIENT = "breast_reference"
 SAMPLE, FOCI = 2.0, 4
@@ -134,11 +132,12 @@ def control_rows(rom) -> list[tuple]:
     config = patient.section("control", "paper")
     prescription = Prescription.read(config["prescription"])
     model = DiscreteModel.sampled(rom, SAMPLE)
-    thermometry = Thermometry(ThermometrySettings.read(config["thermometry"]), rom.outputs)
-    observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]), thermometry,
+    settings = ThermometrySettings.read(config["thermometry"])
+    imaging = Imaging(settings, rom.outputs)
+    observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]), imaging,
                             prescription.max_power)
     chooser = PaperController(model, prescription, config["options"])
-    image = thermometry.image(0, rom.outputs.baseline)
+    image = Thermometry(settings, imaging).image(0, rom.outputs.baseline)
     estimate, power = observer.update(0.0, image), np.eye(len(rom.foci))[0]
     return [("Kalman update", f"{median(lambda: observer.update(0.0, image), 15):.4f}"),
             ("choice of focus", f"{median(lambda: chooser.decide(estimate), 15):.4f}"),

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "workflow"))
 
-import slurm_cluster  # noqa: E402
+import slurm_cluster
 
 SMALL = ROOT / "tests" / "patients" / "breast_small.yaml"
 GOAL = 1.8

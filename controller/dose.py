@@ -69,3 +69,8 @@ def _antiderivative(temperature: np.ndarray) -> np.ndarray:
     excess = temperature - BREAK
     below = (np.exp2(2 * np.clip(excess, THRESHOLD - BREAK, 0.0)) - RATE_AT_THRESHOLD) / LN4
     return below + np.expm1(LN2 * np.maximum(excess, 0.0)) / LN2
+
+
+def covered(dose: np.ndarray, prescribed: float, volume: np.ndarray) -> float:
+    """Fraction of the volume at or above the prescribed dose."""
+    return float(volume[dose >= prescribed].sum() / volume.sum())

@@ -7,26 +7,30 @@ from collections import deque
 
 import numpy as np
 
-from hifuflow.artifacts import BioheatModel, ReducedModel, Trajectory
+from hifuflow.controller.estimation.kalman import KalmanFilter
+from hifuflow.controller.methods.base import Controller
+from hifuflow.controller.methods.hyperthermia import HyperthermiaController
+from hifuflow.controller.methods.mintime import MintimeController
+from hifuflow.controller.methods.optimum import Optimum
+from hifuflow.controller.methods.paper import PaperController
+from hifuflow.controller.methods.raster import RasterController
+from hifuflow.controller.patient.drawn import simulated_patient
+from hifuflow.controller.patient.plant import HeatedPatient
+from hifuflow.controller.patient.thermometry import Thermometry
 from hifuflow.errors import InputError
 from hifuflow.job import Progress, log
+from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.reduced_model import ReducedModel
+from hifuflow.records.trajectory import Trajectory
 
-from .base import Controller
-from .estimator import KalmanFilter
-from .hyperthermia import HyperthermiaController
+from .dose import covered
+from .imaging import Imaging
 from .metrics import time_to_limit, treatment_metrics
-from .mintime import MintimeController
 from .model_difference import model_difference
-from .optimum import Optimum
-from .paper import PaperController
-from .patient import simulated_patient
-from .plant import HeatedPatient
 from .prediction import DiscreteModel
-from .raster import RasterController
-from .record import Record, covered
+from .record import Record
 from .safety import Supervisor
 from .settings import EstimatorSettings, Prescription, SafetySettings, ThermometrySettings
-from .thermometry import Thermometry
 
 CONTROLLERS: dict[str, type[Controller]] = {
     "raster": RasterController, "paper": PaperController, "mintime": MintimeController,
@@ -62,20 +66,20 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
     """
     _check_same_outputs(rom, plant)
     prescription = Prescription.read(config["prescription"])
-    imaging = ThermometrySettings.read(config["thermometry"])
+    settings = ThermometrySettings.read(config["thermometry"])
     started = clock.perf_counter()
-    model = DiscreteModel.sampled(rom, imaging.interval)
-    thermometry, safety = Thermometry(imaging, rom.outputs), SafetySettings.read(config["safety"])
-    observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]), thermometry,
+    model = DiscreteModel.sampled(rom, settings.interval)
+    imaging, safety = Imaging(settings, rom.outputs), SafetySettings.read(config["safety"])
+    observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]), imaging,
                             prescription.max_power, safety.max_gap)
     log.info("%d states, estimator ready after %.1f s", rom.order, clock.perf_counter() - started)
     method = CONTROLLERS[controller](model, prescription, config["options"])
-    loop = _Loop(rom, simulated_patient(plant, config["plant"], imaging.interval,
+    loop = _Loop(rom, simulated_patient(plant, config["plant"], settings.interval,
                                         prescription.max_power),
-                 thermometry, observer, method, prescription, safety)
+                 Thermometry(settings, imaging), observer, method, prescription, safety)
     status, end_time = loop.treat()
     loop.cool(end_time + config["plant"]["cooling_s"])
-    trajectory = loop.record.trajectory(plant.voxels.index, thermometry.position)
+    trajectory = loop.record.trajectory(plant.voxels.index, imaging.position)
     metrics = treatment_metrics(
         trajectory, prescription, status, end_time, trajectory.voxel_dose[~plant.voxels.target],
         plant.voxels.volume, np.array(loop.step_seconds), rom.order)
@@ -94,14 +98,15 @@ class _Loop:
                  observer: KalmanFilter, controller: Controller, prescription: Prescription,
                  safety: SafetySettings):
         self._plant, self._thermometry, self._observer = plant, thermometry, observer
+        imaging = thermometry.imaging
         self._controller, self._prescription = controller, prescription
-        self._supervisor = Supervisor(safety, thermometry.limit, len(rom.foci),
+        self._supervisor = Supervisor(safety, imaging.limit, len(rom.foci),
                                       prescription.max_power, controller.note)
         self._volume = rom.outputs.volume[rom.outputs.target]
         self._off = np.zeros(len(rom.foci))
         self._sample, self._interval = 0, observer.model.interval
-        blank = np.full(len(thermometry.position), np.nan)
-        self._underway = deque([blank] * thermometry.delay)
+        blank = np.full(len(imaging.position), np.nan)
+        self._underway = deque([blank] * imaging.delay)
         self.record = Record(rom, plant, prescription.dose)
         self.step_seconds: list[float] = []
 

@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 
-from hifuflow.artifacts import Trajectory
+from hifuflow.records.trajectory import Trajectory
 
-from .dose import cem43
+from .dose import cem43, covered
 from .prediction import DiscreteModel
-from .record import covered
 from .settings import Prescription
 
 DAMAGE_DOSE = 240.0

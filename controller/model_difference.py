@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hifuflow.artifacts import Trajectory
+from hifuflow.records.trajectory import Trajectory
 
-from .dose import cem43
+from .dose import cem43, covered
 from .metrics import T90_FRACTION, dose_to_fraction
 from .prediction import DiscreteModel
-from .record import covered
 from .settings import Prescription
 
 

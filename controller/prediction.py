@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg as la
 
-from hifuflow.artifacts import Outputs, ReducedModel
+from hifuflow.records.outputs import Outputs
+from hifuflow.records.reduced_model import ReducedModel
 
 # Arithmetic with denormal numbers takes a hundred times as long. What has decayed is kept above
 # them by adding `NORMAL` to modal states, and rates below `LEAST_RATE` count as zero.

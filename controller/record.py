@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from hifuflow.artifacts import ReducedModel, Trajectory
+from hifuflow.controller.patient.plant import HeatedPatient
+from hifuflow.controller.patient.snapshots import Snapshots
 from hifuflow.job import log
+from hifuflow.records.reduced_model import ReducedModel
+from hifuflow.records.trajectory import Trajectory
 
-from .plant import HeatedPatient
-from .snapshots import Snapshots
+from .dose import covered
 
 
 class Record:
@@ -69,6 +71,3 @@ class Record:
         self._over_limit = over
 
 
-def covered(dose: np.ndarray, prescribed: float, volume: np.ndarray) -> float:
-    """Fraction of the volume at or above the prescribed dose."""
-    return float(volume[dose >= prescribed].sum() / volume.sum())

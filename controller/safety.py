@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hifuflow.controller.estimation.kalman import Estimate
 from hifuflow.job import log
 
-from .estimator import Estimate
 from .settings import SafetySettings
 
 

@@ -34,7 +34,7 @@ class Prescription:
 
 @dataclass(frozen=True)
 class ThermometrySettings:
-    """Simulated MR thermometry, see `thermometry.Thermometry`.
+    """Simulated MR thermometry, see `patient.thermometry.Thermometry`.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class ThermometrySettings:
 
 @dataclass(frozen=True)
 class EstimatorSettings:
-    """Noise model of the Kalman filter, see `estimator.KalmanFilter`.
+    """Noise model of the Kalman filter, see `estimation.kalman.KalmanFilter`.
 
     Attributes
     ----------

@@ -15,12 +15,12 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
-from hifuflow.artifacts import Heating
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.job import Progress, log
+from hifuflow.numerics.tetrahedra import signed_volumes
+from hifuflow.records.heating import Heating
 
 from . import MPI
-from .mesh_input import tetrahedron_volumes
 from .point_evaluation import PointEvaluator
 
 LEAST_CAPTURED = 0.97
@@ -96,7 +96,7 @@ def _checked_sum(q: np.ndarray) -> np.ndarray:
 
 def parts_per_edge(evaluator: PointEvaluator, edge: float) -> np.ndarray:
     """(n_cells,) into how many parts the edge [m] of a voxel in each cell is cut."""
-    size = np.cbrt(tetrahedron_volumes(evaluator.vertices))
+    size = np.cbrt(np.abs(signed_volumes(evaluator.vertices)))
     return np.clip(np.ceil(edge / (PART_TO_CELL * size)), 1, MAX_PARTS).astype(int)
 
 

@@ -40,12 +40,6 @@ class TissueMesh:
         return geometry.x[geometry.dofmaps[0]]
 
 
-def tetrahedron_volumes(vertices: np.ndarray) -> np.ndarray:
-    """(n,) volumes of tetrahedra (n, 4, 3)."""
-    edges = vertices[:, 1:] - vertices[:, :1]
-    return np.abs(np.linalg.det(edges)) / 6
-
-
 def read_mesh(path) -> TissueMesh:
     """Read an MSH 4.1 file with physical groups: volumes by region name, surfaces `skin`, `cut`.
 

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from hifuflow.artifacts import Anatomy, BioheatModel, Heating, Outputs, Voxels
-from hifuflow.cells import Cells
 from hifuflow.errors import InputError
 from hifuflow.job import log, read_json
 from hifuflow.provenance import config_hash
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.bioheat_model import BioheatModel, Voxels
+from hifuflow.records.cells import Cells
+from hifuflow.records.heating import Heating
+from hifuflow.records.outputs import Outputs
 
 from . import MPI
 from .heating_load import heating_load
@@ -52,7 +55,7 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
     ----------
     mesh_path : MSH 4.1 file with the groups that `read_mesh` asks for.
     constraints : `position_m` (n_c, 3) and `limit_c` (n_c,), where and how hot it may get, and
-        what else `meshes.constraints` says of each point.
+        what else `anatomy.constraints` says of each point.
     config : `file` (the patient file); `tissues`, `blood`, see `properties.region_properties`;
         `boundary`, see `pennes.assemble_bioheat`; `deviations` from these values
         (`perfusion_factor`, `conductivity_factor`, `absorption_factor`, the same under `regions`

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from dolfinx import geometry
 from dolfinx import mesh as dmesh
 
-from hifuflow.cells import quadratic_shape_functions
+from hifuflow.numerics.quadratic import quadratic_shape_functions
 
 POINTS_AT_ONCE = 200_000
 ROUND_OFF = 1e-10

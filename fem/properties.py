@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hifuflow.artifacts import Anatomy
-from hifuflow.cell_shares import label_shares
+from hifuflow.numerics.cell_shares import label_shares
+from hifuflow.records.anatomy import Anatomy
 
 
 @dataclass
@@ -75,5 +75,5 @@ def region_properties(vertices: np.ndarray, anatomy: Anatomy, tissues: dict, blo
                      * factor["perfusion_factor"],
                      factor["absorption_factor"]))
     labels = [anatomy.regions[name]["label"] for name in names]
-    return RegionProperties(names, label_shares(vertices, anatomy)[:, labels],
-                            *np.array(rows, dtype=float).T)
+    shares = label_shares(vertices, anatomy.labels, anatomy.affine)[:, labels]
+    return RegionProperties(names, shares, *np.array(rows, dtype=float).T)

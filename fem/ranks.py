@@ -21,7 +21,7 @@ from pathlib import Path
 from hifuflow.errors import HifuflowError, InputError, NumericalError
 from hifuflow.isolated import THREADS
 from hifuflow.job import log
-from hifuflow.provenance import ROOT
+from hifuflow.provenance import PACKAGE
 
 from . import MPI
 
@@ -50,7 +50,7 @@ def run_on_ranks(launcher: str, ranks: int, folder, function, *arguments) -> Non
         (folder / "call").write_bytes(pickle.dumps((function, arguments)))
         log.info("%d ranks, started by %s", ranks, launcher)
         status, last = _start([*shlex.split(launcher), "-n", str(ranks), sys.executable, "-m",
-                               "fem.ranks", str(folder), str(ranks), launcher])
+                               "hifuflow.fem.ranks", str(folder), str(ranks), launcher])
         if (folder / "error").is_file():
             family, text = pickle.loads((folder / "error").read_bytes())
             raise family(text)
@@ -63,7 +63,7 @@ def run_on_ranks(launcher: str, ranks: int, folder, function, *arguments) -> Non
 
 def _start(command: list[str]) -> tuple[int, str]:
     """Run a command and log its standard error; its exit status, and the last line of that."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # mpirun of mpi4py
     environment = {**os.environ, **dict.fromkeys(THREADS, "1"), "PYTHONPATH": path, "PATH": beside}
     last = "no message"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from hifuflow.cells import EDGES
+from hifuflow.numerics.quadratic import QUADRATIC_EDGES
 
 from .point_evaluation import PointEvaluator
 
@@ -151,4 +151,4 @@ def _mean_shape_functions(corners: np.ndarray) -> np.ndarray:
     total = corners.sum(axis=1)
     products = (total[:, :, None] * total[:, None] + np.swapaxes(corners, 1, 2) @ corners) / 20
     vertices = 2 * np.einsum("nii->ni", products) - total / 4
-    return np.hstack([vertices, 4 * products[:, EDGES[:, 0], EDGES[:, 1]]])
+    return np.hstack([vertices, 4 * products[:, QUADRATIC_EDGES[:, 0], QUADRATIC_EDGES[:, 1]]])

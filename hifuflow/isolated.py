@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from .errors import NumericalError
-from .provenance import ROOT
+from .provenance import PACKAGE
 
 GRACE = 5  # seconds between the signal that ends the process and the one that kills it
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -42,7 +42,7 @@ def run_isolated(function, *arguments, cpu_seconds: int | None = None):
     with tempfile.TemporaryDirectory() as folder:
         call, result = Path(folder) / "call", Path(folder) / "result"
         call.write_bytes(pickle.dumps((function, arguments, cpu_seconds)))
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, **dict.fromkeys(THREADS, "1"), "PYTHONPATH": path}
         done = subprocess.run([sys.executable, "-m", "hifuflow.isolated", call, result],
                               env=environment, capture_output=True, text=True)

@@ -16,8 +16,10 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("hifuflow", "meshes", "acoustics", "fem", "reduction", "controller", "report")
+PACKAGE = Path(__file__).resolve().parent
+STAGES = ("anatomy", "acoustics", "meshes", "fem", "reduction", "controller", "report")
+# The folder that holds the stages, config/ and workflow/: the checkout, or in a wheel the package.
+ROOT = PACKAGE if (PACKAGE / "fem").is_dir() else PACKAGE.parent
 
 
 def created_by() -> str:
@@ -72,12 +74,12 @@ def _reached(script: Path) -> set[Path]:
         if path not in seen:
             seen.add(path)
             if path.suffix == ".py":
-                todo.extend(_imports(path))
+                todo.extend(imports(path))
     return seen
 
 
 @cache
-def _imports(path: Path) -> tuple[Path, ...]:
+def imports(path: Path) -> tuple[Path, ...]:
     """Project files that a module imports anywhere in it, with the packages that hold them."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -86,7 +88,7 @@ def _imports(path: Path) -> tuple[Path, ...]:
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
-                package = path.parent.relative_to(ROOT).parts
+                package = _package(path.parent)
                 package = package[: len(package) - node.level + 1]
                 base = ".".join([*package, *([base] if base else [])])
             names.add(base)
@@ -94,17 +96,24 @@ def _imports(path: Path) -> tuple[Path, ...]:
     found: set[Path] = set()
     for name in names:
         parts = name.split(".")
-        if parts[0] not in PACKAGES:
+        if parts[0] != "hifuflow":
             continue
         for depth in range(1, len(parts) + 1):
-            stem = ROOT.joinpath(*parts[:depth])
-            found.update(p for p in (stem / "__init__.py", stem.with_suffix(".py")) if p.is_file())
+            for folder in {PACKAGE, ROOT}:
+                stem = folder.joinpath(*parts[1:depth])
+                found.update(p for p in (stem / "__init__.py", stem.with_suffix(".py"))
+                             if p.is_file())
     # Templates and style sheets are code too: they belong to the package that loads them.
-    if path.parent.parent == ROOT and '"templates"' in path.read_text():
-        found.update(p for p in path.parent.rglob("*.j2") if p.is_file())
-        found.update(p for p in path.parent.rglob("*.css") if p.is_file())
-        found.update(p for p in path.parent.rglob("*.js") if p.is_file())
+    templates = path.parent / "templates"
+    if templates.is_dir() and '"templates"' in path.read_text():
+        found.update(p for p in templates.iterdir() if p.suffix in (".j2", ".css", ".js"))
     return tuple(sorted(found))
+
+
+def _package(folder: Path) -> tuple[str, ...]:
+    """Dotted name of a folder's package, in parts."""
+    inside = PACKAGE if folder.is_relative_to(PACKAGE) else ROOT
+    return ("hifuflow", *folder.relative_to(inside).parts)
 
 
 @cache

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hifuflow.artifacts import Anatomy
-from hifuflow.cell_shares import label_shares
-from hifuflow.mesh_file import cell_volumes
+from hifuflow.numerics.cell_shares import label_shares
+from hifuflow.numerics.tetrahedra import signed_volumes
+from hifuflow.records.anatomy import Anatomy
 
 from .compartments import REST, TARGET, Compartments
 
@@ -32,8 +32,8 @@ def tag_cells(points, cells, group, anatomy: Anatomy, compartments: Compartments
     names = list(anatomy.regions)
     label = [0, *(anatomy.regions[name]["label"] for name in names)]
     allowed = _allowed(names, anatomy, compartments)[group]
-    volume = cell_volumes(points, cells)
-    shares = label_shares(points[cells], anatomy)[:, label]
+    volume = signed_volumes(points[cells])
+    shares = label_shares(points[cells], anatomy.labels, anatomy.affine)[:, label]
     mine = shares * allowed
     none = mine.sum(axis=1) == 0
     possible = np.where(allowed[none].any(axis=1)[:, None], allowed[none], 1)

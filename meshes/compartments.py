@@ -8,9 +8,9 @@ from itertools import product
 import numpy as np
 from scipy import ndimage
 
-from hifuflow.artifacts import Anatomy
 from hifuflow.errors import InputError
 from hifuflow.job import log
+from hifuflow.records.anatomy import Anatomy
 
 OUTSIDE, REST, TARGET = 0, 1, 2
 TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a corner hang together

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hifuflow.errors import NumericalError
-from hifuflow.mesh_file import cell_volumes
+from hifuflow.numerics.tetrahedra import signed_volumes
 
 from .gmsh_session import gmsh_session
 from .gmsh_tools import MILLIMETRE, set_sizes, tetrahedra
@@ -49,7 +49,7 @@ def fill_surfaces(surfaces, parents, groups, sizes, size):
     for volume, parent in zip(enclosed[1:], parents[1:], strict=True):
         expected[parent] -= volume
     for cells, volume in zip(parts, expected, strict=True):
-        got = cell_volumes(points, cells)
+        got = signed_volumes(points[cells])
         if len(cells) == 0 or got.min() <= 0 or abs(got.sum() / volume - 1) > LOST:
             raise NumericalError(f"Gmsh made {got.sum() * 1e6:.3f} ml of {volume * 1e6:.3f} ml")
     cells, group = np.concatenate(parts), np.repeat(groups, [len(part) for part in parts])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .quality import interface_facets, shape
+from hifuflow.numerics.tetrahedra import shape
+
+from .facets import interface_facets
 
 GOOD = 18.0  # `shape` of cells that are left as they are
 ROUNDS = 4  # at most

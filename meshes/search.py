@@ -9,11 +9,10 @@ import numpy as np
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.isolated import OutOfTime, run_isolated
 from hifuflow.job import log
-from hifuflow.mesh_file import cell_volumes
+from hifuflow.numerics.tetrahedra import signed_volumes, smallest_dihedral
 
-from .domain import ROUTES, fill
 from .polish import polished
-from .quality import smallest_dihedral
+from .routes import ROUTES, fill
 
 ATTEMPTS = 6  # at most by one route
 PATIENCE = 4  # of them, once count and volumes fit: further ones rarely better the angles
@@ -58,7 +57,7 @@ class Mesh:
 
     def volumes(self, n_surfaces):
         """What the surfaces enclose: the body, the target, the organs (n_surfaces,) [m3]."""
-        volume = np.bincount(self.group, cell_volumes(self.points, self.cells), n_surfaces + 1)
+        volume = np.bincount(self.group, signed_volumes(self.points[self.cells]), n_surfaces + 1)
         return np.array([volume.sum(), *volume[2:]])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.optimize import brentq
 
-from hifuflow.artifacts import Anatomy
+from hifuflow.records.anatomy import Anatomy
 
 CELL_VOLUME = 0.25  # volume of a tetrahedron over the cube of the wanted size, surfaces included
 GROWTH = 1.5  # of the cell size over the target's radius; keeps the skin coarse

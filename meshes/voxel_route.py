@@ -11,11 +11,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from hifuflow.errors import NumericalError
+from hifuflow.numerics.tetrahedra import EDGES, FACES, shape
 
 from .compartments import OUTSIDE, REST, TARGET
+from .facets import interface_facets, row_keys
 from .gmsh_session import gmsh_session
 from .gmsh_tools import MILLIMETRE, set_sizes, tetrahedra
-from .quality import EDGES, FACES, interface_facets, row_keys, shape
 
 WORST = 8.5  # no node moves so far that the `shape` of a cell becomes worse than this
 BISECTIONS = 7

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hifuflow.artifacts import BioheatModel
 from hifuflow.errors import NumericalError
 from hifuflow.job import log
+from hifuflow.records.bioheat_model import BioheatModel
 
 from .balance import Balanced, minimal_order
 from .frequency import Sweep

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from hifuflow.artifacts import BioheatModel
 from hifuflow.errors import InputError
 from hifuflow.job import log
+from hifuflow.records.bioheat_model import BioheatModel
 
 from .shifts import REPEATS
 

@@ -9,9 +9,11 @@ import scipy.io
 import scipy.sparse as sp
 from scipy.io.matlab import MatReadError
 
-from hifuflow.artifacts import BioheatModel, Outputs, ReducedModel, Voxels
 from hifuflow.errors import InputError
 from hifuflow.job import atomic
+from hifuflow.records.bioheat_model import BioheatModel, Voxels
+from hifuflow.records.outputs import Outputs
+from hifuflow.records.reduced_model import ReducedModel
 
 MATRICES = ("E", "A", "B", "C")
 FORMS = ("a fem/*.h5 of this workflow; a .mat file with A, B, C and E (identity if there is none); "

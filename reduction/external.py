@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import scipy.linalg as la
 
-from hifuflow.artifacts import BioheatModel, ReducedModel
 from hifuflow.errors import InputError
 from hifuflow.job import log, write_json
+from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.reduced_model import ReducedModel
 
 from .balance import balanced_truncation, minimal_order, rounding_level, truncation_bound
 from .checks import SYMMETRY, asymmetry, check_matrices, check_order

@@ -9,13 +9,7 @@ import numpy as np
 from hifuflow.errors import InputError
 from hifuflow.job import log
 
-from .balance import (
-    Balanced,
-    balanced_truncation,
-    observability,
-    rounding_level,
-    truncation_bound,
-)
+from .balance import Balanced, balanced_truncation, observability, rounding_level, truncation_bound
 from .replay import replay_error
 
 # Outputs are weighted by their replayed errors while the largest error is above this [K]: below,

@@ -7,20 +7,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hifuflow.artifacts import BioheatModel, ReducedModel
 from hifuflow.errors import InputError
 from hifuflow.job import log
+from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.reduced_model import ReducedModel
 
 from .balance import Balanced, balanced_truncation, observability, reachability
 from .certificate import Clock, Findings, certificate, error_bound
 from .checks import check_memory, check_model, check_order
 from .comparison import error_against_order
-from .frequency import (
-    frequency_sweep,
-    projection_bound,
-    projection_errors,
-    sweep_frequencies,
-)
+from .frequency import frequency_sweep, projection_bound, projection_errors, sweep_frequencies
 from .low_rank import ModalModel, most_states, project, reachable_space, rows_times, unit_capacity
 from .order import Truncation, equalized, smallest_order
 from .replay import full_stepper, replay_error, replayed, switching_treatment

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hifuflow.cholesky import ShiftedSolver
 from hifuflow.job import log
-from hifuflow.multigrid import MultigridSolver
+from hifuflow.numerics.cholesky import ShiftedSolver
 
 from .checks import factor_bytes, free_memory
+from .multigrid import MultigridSolver
 
 
 def shifted_solver(capacity, stiffness, kind: str) -> ShiftedSolver | MultigridSolver:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hifuflow.report.figures.treatment import treated_by_slice
+from hifuflow.report.figures.view import View
+
 from .inputs import ReportInputs
-from .treatment_figures import treated_by_slice
-from .view import View
 
 MISSING = "not computed"
 REFERENCE_PATIENT = "breast_reference"

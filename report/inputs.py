@@ -8,10 +8,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from hifuflow.artifacts import Anatomy, Plan, ReducedModel, Trajectory
 from hifuflow.job import read_json
-
-from .view import View
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.plan import Plan
+from hifuflow.records.reduced_model import ReducedModel
+from hifuflow.records.trajectory import Trajectory
+from hifuflow.report.figures.view import View
 
 MODELS = ("control", "plant")
 
@@ -23,7 +25,7 @@ class ReportInputs:
     Attributes
     ----------
     patient : name.  config : the patient file with all defaults filled in.
-    anatomy, plan : see `hifuflow.artifacts`.  constraints : `anatomy/constraints.json`.
+    anatomy, plan : see `hifuflow.records`.  constraints : `anatomy/constraints.json`.
     heating_path : `acoustics/heating.h5`, of which one focus is read when it is drawn.
     mesh_paths, mesh_records : model -> `.msh` path, model -> its JSON record.
     unknowns : model -> number of unknowns.  plant_path : `fem/plant.h5`, for temperatures at

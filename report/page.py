@@ -8,32 +8,24 @@ import json
 import zlib
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from hifuflow.job import Progress, atomic
+from hifuflow.report.browser.scene import build_scene
+from hifuflow.report.figures.captions import Drawn, draw_all
+from hifuflow.report.figures.model_difference import model_differences, what_differs
 
-from . import live_figures
+from .browser import curves as live_figures
 from .facts import MISSING, compare_with_paper
-from .figures import Drawn, draw_all
 from .inputs import ReportInputs
 from .limits import limit_table, status_cell
-from .model_difference import model_differences, what_differs
-from .scene import build_scene
+from .tables import certificate_table, flatten, mesh_table, plan_table
 
 DPI = 170
 CSS_PIXELS_PER_INCH = 122  # on screen a figure of a journal's width fills the page's column
 MAX_EVENTS = 200
 SECTIONS = ("treatment", "plan", "models", "ensemble")  # with figures, as they follow on the page
-
-CERTIFICATE = {
-    "order": "Order", "full_order": "Order of the full model",
-    "hinf_error_relative": "H-infinity error, relative",
-    "hinf_bound_relative": "H-infinity bound, relative",
-    "max_output_error_k": "Largest output error in a replayed treatment (K)",
-    "stable": "Stable", "seconds": "Seconds", "peak_memory_bytes": "Peak memory (bytes)",
-}
 
 
 def write_report(inputs: ReportInputs, out_dir) -> Path:
@@ -91,7 +83,7 @@ def _context(inputs: ReportInputs, figures: list[dict]) -> dict:
         "differences": model_differences(inputs), "what_differs": what_differs(inputs),
         "events": {name: _events(trajectory)
                    for name, (trajectory, _) in inputs.treatments.items()},
-        "provenance": list(_flatten(inputs.provenance)),
+        "provenance": list(flatten(inputs.provenance)),
         "config": json.dumps(inputs.config, indent=2, ensure_ascii=False, default=str),
         "missing": MISSING,
         "dose": f"{inputs.prescription['dose_cem43_min']:g}",
@@ -128,95 +120,6 @@ def _live(inputs: ReportInputs) -> dict:
 
 def _deflated(content: bytes) -> str:
     return base64.b64encode(zlib.compress(content, 9)).decode()
-
-
-def plan_table(inputs: ReportInputs) -> list[tuple[str, str]]:
-    """What is planned, line by line."""
-    plan, prescription, view = inputs.plan, inputs.prescription, inputs.view
-    anatomy = inputs.anatomy
-    heights = np.unique(np.round(plan.foci @ view.upright * 1e3, 1))
-    axis = ", ".join(f"{value:g}" for value in np.round(plan.axis, 3))
-    apex = ", ".join(f"{value * 1e3:.1f}" for value in plan.apex)
-    volume = anatomy.target_mask.sum() * anatomy.voxel_volume * 1e6
-    interval = inputs.config.get("thermometry", {}).get("interval_s")
-    rows = [
-        ("Target", f"{', '.join(anatomy.target)}, {volume:.2f} ml"),
-        ("Regions", ", ".join(f"{name} ({region['tissue']})"
-                              for name, region in anatomy.regions.items())),
-        ("Prescribed dose", f"{prescription['dose_cem43_min']:g} CEM43 to "
-                            f"{100 * prescription['coverage']:.0f} % of the target"),
-        ("Highest power, longest time", f"{prescription['max_power_w']:g} W, "
-                                        f"{prescription['max_time_s']:,.0f} s"),
-        ("Foci", f"{len(plan.foci)}, {plan.spacing_m * 1e3:.3g} mm apart, on "
-                 f"{view.name(view.upright)} = {', '.join(f'{h:g}' for h in heights)} mm"),
-        ("Focus in water (-6 dB)", f"{plan.focal_width_m * 1e3:.1f} x "
-                                   f"{plan.focal_length_m * 1e3:.1f} mm; the foci cover "
-                                   f"{100 * plan.coverage:.0f} % of the target, with the "
-                                   f"spread of heat {100 * plan.spread_coverage:.0f} %"),
-        ("Transducer's apex, direction", f"({apex}) mm, ({axis})"),
-        ("Constrained locations", ", ".join(f"{surface['n_points']} on {surface['name']}"
-                                            for surface in inputs.constraints["surfaces"])),
-        ("Thermometry", f"every {interval:g} s" if interval else MISSING),
-    ]
-    return rows + [("Warning", warning) for warning in plan.warnings]
-
-
-def mesh_table(inputs: ReportInputs) -> dict:
-    """Model -> rows of (label, text) with the region volumes against those of the label map."""
-    tables = {}
-    for model, record in inputs.mesh_records.items():
-        rows = [("Tetrahedra", _number(record.get("n_cells"))),
-                ("Vertices", _number(record.get("n_vertices"))),
-                ("Unknowns", _number(inputs.unknowns.get(model))),
-                ("Lowest quality", _number(record.get("min_quality"))),
-                ("Quality, first percentile", _number(record.get("quality_p01"))),
-                ("Smallest dihedral angle (degrees)", _number(record.get("min_dihedral_deg"))),
-                ("Its first percentile over cells", _number(record.get("dihedral_p01_deg"))),
-                ("Made by", _number(record.get("method", {}).get("route")))]
-        for name, region in record.get("regions", {}).items():
-            volume, voxels = region.get("volume_m3"), region.get("label_volume_m3")
-            text = MISSING
-            if volume is not None and voxels:
-                off = 100 * (volume / voxels - 1)
-                text = f"{volume * 1e6:,.2f} ml ({off:+.1f} % against the label map)"
-            lumped = [part for part in region.get("lumped", []) if part != name]
-            label = f"Volume of {name}" + (f", with {', '.join(lumped)}" if lumped else "")
-            rows.append((label, text))
-        tables[model] = rows
-    return tables
-
-
-def certificate_table(certificate: dict) -> list[tuple[str, str]]:
-    """The reduction's certificate, known entries first; nested entries are spread out."""
-    known = [key for key in CERTIFICATE if key in certificate]
-    drawn = ("error_against_order",)  # shown as a figure
-    others = [key for key in certificate if key not in CERTIFICATE and key not in drawn]
-    rows = []
-    for key in known + others:
-        label, value = CERTIFICATE.get(key, key), certificate[key]
-        if isinstance(value, dict):
-            rows += [(f"{label}, {part}", text) for part, text in _flatten(value)]
-        else:
-            rows.append((label, _number(value)))
-    return rows
-
-
-def _flatten(values: dict, prefix: str = ""):
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key} · ")
-        else:
-            yield f"{prefix}{key}", _number(value)
-
-
-def _number(value) -> str:
-    if value is None:
-        return MISSING
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _events(trajectory) -> dict:

@@ -15,9 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.ticker import PercentFormatter
 
 from hifuflow.job import atomic, read_json
+from hifuflow.report.figures.style import SERIES, new_figure, style
 
 from .limits import METRICS, Cell, status_cell, verdict
-from .style import SERIES, new_figure, style
 
 COLUMNS = {"time_to_t90_s": "90 % treated after", "treatment_time_s": "Treatment",
            "coverage": "Target treated", "max_overshoot_k": "Overshoot",

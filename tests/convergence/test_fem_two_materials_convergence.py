@@ -11,17 +11,17 @@ The L2 error falls with h^3 and the H1 error with h^2 (P. G. Ciarlet, The Finite
 Elliptic Problems, theorem 3.2.2 and 3.2.5).
 """
 
-import fem as stage  # isort: skip
+from hifuflow import fem as stage  # isort: skip
 import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx import mesh as dmesh
 from scipy.optimize import brentq
 
-from controller.krylov import StepResponseSolver
-from fem.pennes import assemble_matrices
-from fem.properties import CellProperties
-from hifuflow.cholesky import ShiftedSolver
+from hifuflow.controller.patient.krylov import StepResponseSolver
+from hifuflow.fem.pennes import assemble_matrices
+from hifuflow.fem.properties import CellProperties
+from hifuflow.numerics.cholesky import ShiftedSolver
 
 EDGE = 0.04
 CAPACITY, CONDUCTIVITY, PERFUSION = (3.3e6, 4.0e6), (0.25, 0.75), (8000.0, 2000.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fem as stage  # isort: skip
+from hifuflow import fem as stage  # isort: skip
 import sys
 import tempfile
 from pathlib import Path
@@ -16,16 +16,18 @@ from run import ROOT, Check, at_most, run_patient, within
 from scipy.integrate import quad
 from skfem.helpers import dot, grad
 
-from controller.plant import Plant
-from controller.responsive_plant import ResponsivePlant
-from controller.tissue_response import TissueResponse
-from fem.mesh_input import TissueMesh, read_mesh
-from fem.pennes import assemble_bioheat, assemble_matrices
-from fem.point_evaluation import PointEvaluator
-from fem.properties import CellProperties, region_properties
-from hifuflow.artifacts import Anatomy, BioheatModel, Trajectory
-from hifuflow.cholesky import ShiftedSolver
-from hifuflow.config import load_patient
+from hifuflow.controller.patient.plant import Plant
+from hifuflow.controller.patient.responsive_plant import ResponsivePlant
+from hifuflow.controller.patient.tissue_response import TissueResponse
+from hifuflow.fem.mesh_input import TissueMesh, read_mesh
+from hifuflow.fem.pennes import assemble_bioheat, assemble_matrices
+from hifuflow.fem.point_evaluation import PointEvaluator
+from hifuflow.fem.properties import CellProperties, region_properties
+from hifuflow.numerics.cholesky import ShiftedSolver
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.trajectory import Trajectory
+from hifuflow.study.patient import load_patient
 
 sys.path.insert(0, str(ROOT / "tests" / "convergence"))
 from test_fem_two_materials_convergence import rates

@@ -16,13 +16,17 @@ from bioheat_treatment import FOCUS, around, tissue_tables
 from run import ROOT, Check, at_most, run_patient, within
 from voxel_bioheat import VoxelBioheat
 
-from controller.loop import run_treatment
-from controller.plant import Plant
-from fem.model import build_model
-from hifuflow.artifacts import Anatomy, BioheatModel, Heating, Plan, ReducedModel
-from hifuflow.config import load_patient
+from hifuflow.controller.loop import run_treatment
+from hifuflow.controller.patient.plant import Plant
+from hifuflow.fem.model import build_model
 from hifuflow.job import read_json
-from meshes.tetrahedra import mesh_anatomy
+from hifuflow.meshes.build import mesh_anatomy
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.heating import Heating
+from hifuflow.records.plan import Plan
+from hifuflow.records.reduced_model import ReducedModel
+from hifuflow.study.patient import load_patient
 
 CELLS = (16_500, 33_000, 66_000)
 SAMPLE, PULSE_SAMPLES, LATER_SAMPLES = 2.0, 3, 10

@@ -12,7 +12,7 @@ the trajectory, and at constraint points and target voxels in every sample. Wher
 
 from __future__ import annotations
 
-import fem as stage  # noqa: F401 # isort: skip
+from hifuflow import fem as stage  # noqa: F401 # isort: skip
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,14 @@ from run import ROOT, Check, at_most, run_patient, within
 from scipy.ndimage import distance_transform_edt
 from voxel_bioheat import VoxelBioheat
 
-from controller.dose import cem43
-from fem.mesh_input import read_mesh
-from fem.point_evaluation import PointEvaluator
-from hifuflow.artifacts import Anatomy, BioheatModel, Heating, Trajectory
-from hifuflow.config import load_patient
+from hifuflow.controller.dose import cem43
+from hifuflow.fem.mesh_input import read_mesh
+from hifuflow.fem.point_evaluation import PointEvaluator
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.heating import Heating
+from hifuflow.records.trajectory import Trajectory
+from hifuflow.study.patient import load_patient
 
 REFERENCE = ROOT / "config" / "patients" / "breast_reference.yaml"
 ORIGIN = "finite volumes, 0.75 mm"

@@ -13,9 +13,9 @@ import numpy as np
 import yaml
 from scipy import ndimage, special
 
-from acoustics.source import source_plane
-from acoustics.transducer import Transducer
-from hifuflow.devices import load_device
+from hifuflow.acoustics.source import source_plane
+from hifuflow.acoustics.transducer import Transducer
+from hifuflow.study.transducer_file import load_device
 
 ROOT = Path(__file__).resolve().parents[2]
 FREQUENCY, SPACING = 1e6, 0.5e-3

@@ -11,13 +11,13 @@ import numpy as np
 from run import Check, at_most, within
 from scipy import ndimage
 
-from acoustics.angular_spectrum import HybridAngularSpectrum, transmission
-from acoustics.medium import Medium
-from acoustics.rayleigh import rayleigh_pressure
-from acoustics.source import source_plane
-from acoustics.transducer import Transducer
-from hifuflow.devices import load_device
+from hifuflow.acoustics.angular_spectrum import HybridAngularSpectrum, transmission
+from hifuflow.acoustics.medium import Medium
+from hifuflow.acoustics.rayleigh import rayleigh_pressure
+from hifuflow.acoustics.source import source_plane
+from hifuflow.acoustics.transducer import Transducer
 from hifuflow.provenance import ROOT
+from hifuflow.study.transducer_file import load_device
 
 DENSITY, SPEED = 1000.0, 1500.0
 RAYLEIGH = "direct Rayleigh sum over the discs"

@@ -8,11 +8,11 @@ import numpy as np
 from run import ROOT, Check, at_most
 from scipy import ndimage
 
-from acoustics.heating import compute_heating
-from acoustics.plan import plan_treatment
-from hifuflow.artifacts import Heating
-from hifuflow.config import load_patient
-from meshes.anatomy import build_anatomy
+from hifuflow.acoustics.heating import compute_heating
+from hifuflow.acoustics.plan import plan_treatment
+from hifuflow.anatomy.build import build_anatomy
+from hifuflow.records.heating import Heating
+from hifuflow.study.patient import load_patient
 
 FINE = 0.5  # mm
 HALF_BOX, STEP = 12e-3, 0.5e-3  # of the lattice about a focus on which heat is compared [m]

@@ -17,12 +17,13 @@ from scipy.spatial import cKDTree
 from scipy.stats import qmc
 from skimage.measure import marching_cubes
 
-from fem.properties import region_properties
-from hifuflow.config import load_patient
-from hifuflow.mesh_file import cell_volumes, read_mesh_file
-from meshes.anatomy import build_anatomy
-from meshes.quality import interface_facets, smallest_dihedral
-from meshes.tetrahedra import mesh_anatomy
+from hifuflow.anatomy.build import build_anatomy
+from hifuflow.fem.properties import region_properties
+from hifuflow.formats.mesh_file import read_mesh_file
+from hifuflow.meshes.build import mesh_anatomy
+from hifuflow.meshes.facets import interface_facets
+from hifuflow.numerics.tetrahedra import signed_volumes, smallest_dihedral
+from hifuflow.study.patient import load_patient
 
 DATA = ROOT.parent / "shared" / "data"
 SIZES = {"breast_exam33": (16_500, 200_000), "breast_exam25": (16_500,),
@@ -56,7 +57,7 @@ def _real(name, wanted) -> list[Check]:
     config = {**patient.section("mesh", "plant"), "cells": wanted}
     record, points, cells, tags = _meshed(f"{name}, {wanted}", anatomy, config)
     found = _rows(f"{name}, {wanted} cells", [record], TARGET[wanted])
-    volume = cell_volumes(points, cells)
+    volume = signed_volumes(points[cells])
     held = region_properties(points[cells], anatomy, patient.tissues, patient.blood,
                              patient.section("assemble", "control")["deviations"]).cells
     names = {region["tissue"] for region in anatomy.regions.values()}

@@ -11,13 +11,13 @@ import yaml
 from run import ROOT, Check, run_patient, within
 from scipy import ndimage
 
-from acoustics.focal_zone import focal_size
-from acoustics.transducer import Transducer
-from hifuflow.artifacts import Plan
-from hifuflow.config import load_patient
-from hifuflow.devices import load_device
+from hifuflow.acoustics.focal_zone import focal_size
+from hifuflow.acoustics.transducer import Transducer
+from hifuflow.anatomy.build import build_anatomy
 from hifuflow.job import read_json
-from meshes.anatomy import build_anatomy
+from hifuflow.records.plan import Plan
+from hifuflow.study.patient import load_patient
+from hifuflow.study.transducer_file import load_device
 
 LIVER = ROOT.parent / "shared" / "data" / "liver_ircad01_labels.nii.gz"
 WINDOW, BEHIND_RIBS = (268, 141, 93), (178, 337, 78)  # voxels of two of its tumours

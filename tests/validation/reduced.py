@@ -11,10 +11,10 @@ import numpy as np
 import scipy.linalg as la
 from run import ROOT, Check, at_most, run_patient
 
-from hifuflow.artifacts import BioheatModel
-from hifuflow.config import load_patient
-from reduction.balance import balanced_truncation
-from reduction.reduce import reduce_model
+from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.reduction.balance import balanced_truncation
+from hifuflow.reduction.reduce import reduce_model
+from hifuflow.study.patient import load_patient
 
 sys.path.append(str(ROOT / "benchmarks"))
 from heated_box import heated_box

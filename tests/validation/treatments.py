@@ -6,11 +6,14 @@ from copy import deepcopy
 
 from run import ROOT, Check, at_most, run_patient
 
-from controller.loop import run_treatment
-from fem.model import build_model
-from hifuflow.artifacts import Anatomy, BioheatModel, Heating, ReducedModel
-from hifuflow.config import load_patient
+from hifuflow.controller.loop import run_treatment
+from hifuflow.fem.model import build_model
 from hifuflow.job import read_json
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.heating import Heating
+from hifuflow.records.reduced_model import ReducedModel
+from hifuflow.study.patient import load_patient
 
 PATIENTS = ("breast_planes", "breast_reference")
 GOAL = "goal, noise 0.5 K"

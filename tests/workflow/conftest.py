@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hifuflow.provenance import PACKAGES, ROOT
+from hifuflow.provenance import ROOT, STAGES
 
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "2"]
 
@@ -18,7 +18,7 @@ class Checkout:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        for name in (*PACKAGES, "workflow", "config"):
+        for name in ("hifuflow", "study", *STAGES, "workflow", "config"):
             shutil.copytree(ROOT / name, folder / name,
                             ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "Snakefile", folder)

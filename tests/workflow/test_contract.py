@@ -11,7 +11,7 @@ import pyvista
 import SimpleITK as sitk
 import vtk
 
-from hifuflow.hdf5 import get_csr
+from hifuflow.formats.hdf5 import get_csr
 
 METRICS = {
     "treatment_time_s", "time_to_t90_s", "on_time_s", "energy_j", "coverage", "t90_cem43_min",

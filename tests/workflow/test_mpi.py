@@ -18,7 +18,7 @@ PROFILE = ROOT / "workflow" / "profiles" / "slurm" / "config.yaml"
 JOB = """#!/bin/sh
 cd {folder}
 exec env -i PATH="$PATH" HOME="$HOME" SLURM_JOB_ID="$SLURM_JOB_ID" PYTHONPATH={root}:{folder} \\
-    {python} -c "import counted; from fem.ranks import run_on_ranks; \\
+    {python} -c "import counted; from hifuflow.fem.ranks import run_on_ranks; \\
 run_on_ranks('{launcher}', 2, '{folder}/ranks', counted.count, '{folder}/size')"
 """
 COUNTED = """

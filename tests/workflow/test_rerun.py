@@ -30,11 +30,11 @@ def test_nothing_to_do_after_a_run(checkout, coarse_run, patients_dir):
 
 
 @pytest.mark.parametrize(("module", "rules"), [
-    ("meshes/phantom.py", {"anatomy"} | AFTER_ANATOMY),
+    ("anatomy/phantom.py", {"anatomy"} | AFTER_ANATOMY),
     ("acoustics/angular_spectrum.py", {"heating", "assemble", "reduce", "control"} | AFTER_CONTROL),
     ("fem/pennes.py", {"assemble", "reduce", "control"} | AFTER_CONTROL),
     ("reduction/reduce.py", {"reduce", "control"} | AFTER_CONTROL),
-    ("controller/paper.py", {"control"} | AFTER_CONTROL),
+    ("controller/methods/paper.py", {"control"} | AFTER_CONTROL),
     ("report/page.py", {"report"}),
 ])
 def test_edited_code_reruns_its_stage_and_what_follows(edit, module, rules):
@@ -42,7 +42,7 @@ def test_edited_code_reruns_its_stage_and_what_follows(edit, module, rules):
 
 
 def test_comments_rerun_nothing(edit):
-    assert edit("meshes/phantom.py", "", "\n# a remark\n") == set()
+    assert edit("anatomy/phantom.py", "", "\n# a remark\n") == set()
 
 
 @pytest.mark.parametrize(("old", "new", "rules"), [

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from hifuflow.artifacts import Trajectory
+from hifuflow.records.trajectory import Trajectory
 
 
 def test_killed_run_resumes(checkout, coarse_run, patients_dir):

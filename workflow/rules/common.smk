@@ -13,7 +13,7 @@ def code(name):
 
     Only the main process compares it; those that run single jobs are spared the time.
     """
-    return workflow.is_main_process and code_hash(f"{workflow.basedir}/workflow/scripts/{name}.py")
+    return workflow.is_main_process and code_hash(f"{ROOT}/workflow/scripts/{name}.py")
 
 
 def cost(name, wildcard, wildcards):

@@ -1,7 +1,7 @@
 from pathlib import Path
 
+from hifuflow.anatomy.build import build_anatomy
 from hifuflow.job import job
-from meshes.anatomy import build_anatomy
 
 with job("anatomy", snakemake.log[0]):
     anatomy = build_anatomy(snakemake.params.config)

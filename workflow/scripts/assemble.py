@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from fem.model import write_model
-from fem.ranks import run_on_ranks
+from hifuflow.fem.model import write_model
+from hifuflow.fem.ranks import run_on_ranks
 from hifuflow.job import job
 
 files, output, resources = snakemake.input, Path(snakemake.output[0]), snakemake.resources

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from hifuflow.artifacts import Anatomy
+from hifuflow.anatomy.constraints import place_constraints
 from hifuflow.job import job, write_json
-from meshes.constraints import place_constraints
+from hifuflow.records.anatomy import Anatomy
 
 with job("constraints", snakemake.log[0]):
     anatomy = Anatomy.load(Path(snakemake.input[0]).parent)

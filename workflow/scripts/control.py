@@ -1,7 +1,8 @@
-from controller.loop import run_treatment
-from hifuflow.artifacts import BioheatModel, ReducedModel
+from hifuflow.controller.loop import run_treatment
 from hifuflow.job import job, write_json
 from hifuflow.provenance import config_hash
+from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.reduced_model import ReducedModel
 
 config, controller = snakemake.params.config, snakemake.wildcards.controller
 with job(controller, snakemake.log[0], snakemake.threads):

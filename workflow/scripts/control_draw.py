@@ -1,7 +1,8 @@
-from controller.ensemble import drawn_config
-from controller.loop import run_treatment
-from hifuflow.artifacts import BioheatModel, ReducedModel
+from hifuflow.controller.ensemble import drawn_config
+from hifuflow.controller.loop import run_treatment
 from hifuflow.job import job, write_json
+from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.reduced_model import ReducedModel
 
 name, draw = snakemake.wildcards.controller, int(snakemake.wildcards.draw)
 with job(f"{name} {draw}", snakemake.log[0], snakemake.threads):

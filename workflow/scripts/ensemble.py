@@ -1,4 +1,4 @@
-from controller.ensemble import distributions, table
+from hifuflow.controller.ensemble import distributions, table
 from hifuflow.job import atomic, job, read_json, write_json
 
 with job("ensemble", snakemake.log[0]):

@@ -1,10 +1,12 @@
 from pathlib import Path
 
-from hifuflow.artifacts import Anatomy, BioheatModel, Trajectory
 from hifuflow.job import job
 from hifuflow.provenance import config_hash
-from report.export import export_images, export_segments, export_series
-from report.vtkhdf import write_vtkhdf
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.trajectory import Trajectory
+from hifuflow.report.exports.images import export_images, export_segments, export_series
+from hifuflow.report.exports.vtkhdf import write_vtkhdf
 
 given, made, config = snakemake.input, snakemake.output, snakemake.params.config
 with job(f"export {snakemake.wildcards.controller}", snakemake.log[0]):

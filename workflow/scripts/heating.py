@@ -1,9 +1,11 @@
 from pathlib import Path
 
-from acoustics.heating import compute_heating
-from hifuflow.artifacts import Anatomy, HeatingFile, Plan
+from hifuflow.acoustics.heating import compute_heating
 from hifuflow.job import job
 from hifuflow.provenance import config_hash
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.heating import HeatingFile
+from hifuflow.records.plan import Plan
 
 config = snakemake.params.config
 with job("heating", snakemake.log[0], snakemake.threads), HeatingFile.create(

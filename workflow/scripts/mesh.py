@@ -1,8 +1,9 @@
 from pathlib import Path
 
-from hifuflow.artifacts import Anatomy, Plan
 from hifuflow.job import atomic, job, write_json
-from meshes.tetrahedra import mesh_anatomy
+from hifuflow.meshes.build import mesh_anatomy
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.plan import Plan
 
 with job(f"mesh {snakemake.wildcards.model}", snakemake.log[0]):
     anatomy = Anatomy.load(Path(snakemake.input.anatomy[0]).parent)

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from acoustics.plan import plan_treatment
-from hifuflow.artifacts import Anatomy
+from hifuflow.acoustics.plan import plan_treatment
 from hifuflow.job import job
+from hifuflow.records.anatomy import Anatomy
 
 with job("plan", snakemake.log[0]):
     anatomy = Anatomy.load(Path(snakemake.input[0]).parent)

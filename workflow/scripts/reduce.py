@@ -1,7 +1,7 @@
-from hifuflow.artifacts import BioheatModel
 from hifuflow.job import job, write_json
 from hifuflow.provenance import config_hash
-from reduction.reduce import reduce_model
+from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.reduction.reduce import reduce_model
 
 config = snakemake.params.config
 with job("reduce", snakemake.log[0], snakemake.threads):

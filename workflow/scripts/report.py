@@ -2,8 +2,8 @@ from pathlib import Path
 
 from hifuflow.job import job, read_json
 from hifuflow.provenance import config_hash, created_by, revision, versions
-from report.inputs import ReportInputs
-from report.page import write_report
+from hifuflow.report.inputs import ReportInputs
+from hifuflow.report.page import write_report
 
 config, page = snakemake.params.config, Path(snakemake.output.page)
 with job("report", snakemake.log[0]):

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from hifuflow.job import job
-from report.summary import write_summary
+from hifuflow.report.summary import write_summary
 
 config, page = snakemake.params.config, snakemake.output.page
 with job("summary", snakemake.log[0]):

@@ -4,9 +4,9 @@ import copy
 
 import numpy as np
 
-from hifuflow.artifacts import Anatomy
-from hifuflow.config import load_patient
 from hifuflow.provenance import ROOT
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.study.patient import load_patient
 
 REFERENCE = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.special import eval_legendre, spherical_jn, spherical_yn
 
-from acoustics.angular_spectrum import HybridAngularSpectrum, edge_taper, plane_power
-from acoustics.medium import Medium
-from acoustics.rayleigh import rayleigh_pressure
-from acoustics.source import source_plane
-from acoustics.transducer import Transducer
+from hifuflow.acoustics.angular_spectrum import HybridAngularSpectrum, edge_taper, plane_power
+from hifuflow.acoustics.medium import Medium
+from hifuflow.acoustics.rayleigh import rayleigh_pressure
+from hifuflow.acoustics.source import source_plane
+from hifuflow.acoustics.transducer import Transducer
 
 FREQUENCY, SPEED, DENSITY = 1e6, 1500.0, 1000.0
 K = 2 * np.pi * FREQUENCY / SPEED

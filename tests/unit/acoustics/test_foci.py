@@ -5,12 +5,12 @@ import pytest
 from cube_patient import plan_config
 from scipy.spatial.distance import pdist
 
-from acoustics.focal_zone import coverage, focal_size
-from acoustics.foci import automatic_spacing, planes_through, reach, touches
-from acoustics.plan import plan_treatment
-from acoustics.transducer import Transducer
-from hifuflow.devices import TRANSDUCERS, load_device
+from hifuflow.acoustics.focal_zone import coverage, focal_size
+from hifuflow.acoustics.foci import automatic_spacing, planes_through, reach, touches
+from hifuflow.acoustics.plan import plan_treatment
+from hifuflow.acoustics.transducer import Transducer
 from hifuflow.errors import InputError
+from hifuflow.study.transducer_file import TRANSDUCERS, load_device
 
 SPEED = 1500.0
 

@@ -7,23 +7,23 @@ import pytest
 import yaml
 from cube_patient import REFERENCE, plan_config
 
-import acoustics.grid
-from acoustics.angular_spectrum import EDGE
-from acoustics.frame import beam_frame
-from acoustics.grid import attenuation_at, check_grid, place_grid, sample_medium
-from acoustics.heating import check_balance, compute_heating, superpose
-from acoustics.medium import Balance
-from acoustics.phasing import geometric
-from acoustics.plan import plan_treatment
-from acoustics.storage import choose_box, rounded
-from acoustics.superposition import element_fields
-from acoustics.transducer import Transducer
-from hifuflow.artifacts import Anatomy
-from hifuflow.config import load_patient
-from hifuflow.devices import load_device
+from hifuflow.acoustics import grid as grid_module
+from hifuflow.acoustics.angular_spectrum import EDGE
+from hifuflow.acoustics.frame import beam_frame
+from hifuflow.acoustics.grid import attenuation_at, check_grid, place_grid, sample_medium
+from hifuflow.acoustics.heating import check_balance, compute_heating, superpose
+from hifuflow.acoustics.medium import Balance
+from hifuflow.acoustics.phasing import geometric
+from hifuflow.acoustics.plan import plan_treatment
+from hifuflow.acoustics.storage import choose_box, rounded
+from hifuflow.acoustics.superposition import element_fields
+from hifuflow.acoustics.transducer import Transducer
+from hifuflow.anatomy.build import build_anatomy
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.provenance import ROOT
-from meshes.anatomy import build_anatomy
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.study.patient import load_patient
+from hifuflow.study.transducer_file import load_device
 
 CONFIG = {**REFERENCE.section("heating")["acoustics"], "spacing_mm": 0.85}
 
@@ -135,7 +135,7 @@ def test_spacing_that_does_not_suit_the_wave_is_refused(cube, device, tissues, v
 
 
 def test_grid_that_no_machine_holds_is_refused(cube, device, tissues, monkeypatch):
-    monkeypatch.setattr(acoustics.grid, "CELL_LIMIT", 1000)
+    monkeypatch.setattr(grid_module, "CELL_LIMIT", 1000)
     with pytest.raises(InputError, match=r"acoustics\.spacing_mm = 0\.85.*1000 cells"):
         heated(cube(), device, tissues)
 

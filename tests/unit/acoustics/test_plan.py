@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from cube_patient import plan_config
 
-from acoustics.frame import beam_frame
-from acoustics.plan import plan_treatment
+from hifuflow.acoustics.frame import beam_frame
+from hifuflow.acoustics.plan import plan_treatment
 from hifuflow.errors import InputError
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from cube_patient import plan_config
 
-from acoustics.plan import plan_treatment
-from acoustics.rayleigh import rayleigh_pressure
-from acoustics.steering import POINTS, steered_gain, steering_map
-from acoustics.transducer import Transducer
+from hifuflow.acoustics.plan import plan_treatment
+from hifuflow.acoustics.rayleigh import rayleigh_pressure
+from hifuflow.acoustics.steering import POINTS, steered_gain, steering_map
+from hifuflow.acoustics.transducer import Transducer
 
 
 def test_gain_of_steered_foci_matches_the_rayleigh_sum(device):

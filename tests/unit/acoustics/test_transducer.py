@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from acoustics.angular_spectrum import plane_power
-from acoustics.rayleigh import rayleigh_pressure
-from acoustics.source import source_plane
-from acoustics.transducer import Transducer
+from hifuflow.acoustics.angular_spectrum import plane_power
+from hifuflow.acoustics.rayleigh import rayleigh_pressure
+from hifuflow.acoustics.source import source_plane
+from hifuflow.acoustics.transducer import Transducer
 from hifuflow.errors import InputError
 
 DENSITY, SPEED = 1000.0, 1500.0

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from controller.prediction import DiscreteModel
-from hifuflow.artifacts import BioheatModel, Outputs, ReducedModel, Voxels
-from hifuflow.config import load_patient
+from hifuflow.controller.prediction import DiscreteModel
 from hifuflow.provenance import ROOT
+from hifuflow.records.bioheat_model import BioheatModel, Voxels
+from hifuflow.records.outputs import Outputs
+from hifuflow.records.reduced_model import ReducedModel
+from hifuflow.study.patient import load_patient
 
 SIDE, SPACING = 11, 3e-3
 HEAT_CAPACITY, CONDUCTIVITY, PERFUSION = 3.3e6, 0.5, 2000.0

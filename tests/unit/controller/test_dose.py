@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from controller.dose import cem43, cem43_path, cem43_rate, cem43_smooth
+from hifuflow.controller.dose import cem43, cem43_path, cem43_rate, cem43_smooth
 
 # Equivalents of 240 CEM43 minutes (Sapareto and Dewey 1984, R = 0.5).
 EQUIVALENTS = [(43.0, 14400.0), (47.0, 900.0), (50.0, 112.5), (55.0, 3.515625), (57.0, 0.87890625)]

@@ -3,8 +3,8 @@ import csv
 import numpy as np
 import pytest
 
-from controller.ensemble import NUMBERS, distributions, drawn_config, table
-from controller.loop import run_treatment
+from hifuflow.controller.ensemble import NUMBERS, distributions, drawn_config, table
+from hifuflow.controller.loop import run_treatment
 
 
 def _draw(status="complete", **changes):

@@ -6,20 +6,21 @@ import pytest
 import scipy.linalg as la
 import scipy.sparse as sp
 
-from controller.estimator import (
+from hifuflow.controller.estimation.heating_errors import FocusGains, HeatingErrors
+from hifuflow.controller.estimation.kalman import (
     KalmanFilter,
     noise_covariances,
     predicted_variances,
     solve_riccati,
     stationary_gain,
 )
-from controller.heating_errors import FocusGains, HeatingErrors
-from controller.plant import Plant
-from controller.prediction import DiscreteModel
-from controller.settings import EstimatorSettings, ThermometrySettings
-from controller.thermometry import Thermometry
-from hifuflow.artifacts import Outputs
+from hifuflow.controller.imaging import Imaging
+from hifuflow.controller.patient.plant import Plant
+from hifuflow.controller.patient.thermometry import Thermometry
+from hifuflow.controller.prediction import DiscreteModel
+from hifuflow.controller.settings import EstimatorSettings, ThermometrySettings
 from hifuflow.job import log
+from hifuflow.records.outputs import Outputs
 
 
 @pytest.fixture
@@ -31,7 +32,8 @@ def settings(treatment_config):
 def thermometry(treatment_config, small_rom):
     def make(noise=0.5, seed=1, **changes):
         section = {**treatment_config["thermometry"], "noise_c": noise, "seed": seed, **changes}
-        return Thermometry(ThermometrySettings.read(section), small_rom.outputs)
+        settings = ThermometrySettings.read(section)
+        return Thermometry(settings, Imaging(settings, small_rom.outputs))
     return make
 
 
@@ -55,7 +57,7 @@ def test_riccati_stops_within_its_tolerance():
 
 def test_the_gain_is_announced(model, settings, thermometry, caplog):
     with caplog.at_level("INFO", logger=log.name):
-        KalmanFilter(model, settings, thermometry(), 15.0)
+        KalmanFilter(model, settings, thermometry().imaging, 15.0)
     assert f"Kalman gain for {len(model.A)} states..." in caplog.text
 
 
@@ -93,7 +95,7 @@ def _heat(patient, model, observer, images, gain=1.0, samples=90):
     plant = Plant(patient, model.interval, 1.0, 15.0)
     alone, errors, estimates = np.zeros(len(model.A)), [], []
     target = model.outputs.target
-    arriving = [images.image(0, plant.temperature) * np.nan] * images.delay
+    arriving = [images.image(0, plant.temperature) * np.nan] * images.imaging.delay
     for k in range(samples):
         arriving.append(images.image(k, plant.temperature))
         estimate = observer.update(model.interval * k, arriving.pop(0))
@@ -122,7 +124,7 @@ WRONG = {"exact": {}, "half of conductivity and perfusion": {"conductivity": 0.5
 def test_no_offset_under_a_wrong_model(altered_patient, model, settings, thermometry, case):
     images = thermometry(0.5, seed=3)
     (filtered, alone), _ = _heat(altered_patient(**WRONG[case]), model,
-                                 KalmanFilter(model, settings, images, 15.0), images)
+                                 KalmanFilter(model, settings, images.imaging, 15.0), images)
     for rows in (model.outputs.constraint, model.outputs.target):
         assert _rms(filtered[:, rows]) < max(0.25, 0.5 * _rms(alone[:, rows]))
     offset = np.abs(filtered[30:].mean(axis=0))
@@ -132,7 +134,7 @@ def test_no_offset_under_a_wrong_model(altered_patient, model, settings, thermom
 def test_the_gains_of_the_foci_are_found(altered_patient, model, settings, thermometry):
     images = thermometry(0.5, seed=3)
     factor = np.array([0.7, 1.3, 1.0, 1.2, 1.2])
-    observer = KalmanFilter(model, settings, images, 15.0)
+    observer = KalmanFilter(model, settings, images.imaging, 15.0)
     (filtered, alone), estimates = _heat(altered_patient(), model, observer, images, gain=factor)
     np.testing.assert_allclose(estimates[-1].gain[:4], factor[:4], atol=0.05)
     assert _rms(filtered) < 0.2 * _rms(alone)
@@ -207,8 +209,8 @@ def test_more_heat_beside_the_target_is_found(altered_patient, model, settings, 
     beside = ~patient.voxels.target
     patient.B = np.where(beside[:, None], 1.5, 1.0) * patient.B
     images, c = thermometry(0.5, seed=3), model.outputs.constraint
-    (filtered, alone), estimates = _heat(patient, model,
-                                         KalmanFilter(model, settings, images, 15.0), images)
+    observer = KalmanFilter(model, settings, images.imaging, 15.0)
+    (filtered, alone), estimates = _heat(patient, model, observer, images)
     deviation = np.array([estimate.constraint_deviation for estimate in estimates])
     assert (np.abs(filtered[:, c]) < 2 * deviation + 0.05).mean() > 0.85
     assert _rms(filtered[40:, c]) < 0.25 * _rms(alone[40:, c])
@@ -217,8 +219,8 @@ def test_more_heat_beside_the_target_is_found(altered_patient, model, settings, 
 def test_ten_seconds_without_images_are_survived(altered_patient, model, settings, thermometry):
     wrong = altered_patient(conductivity=0.5, perfusion=0.5)
     images = thermometry(0.5, seed=3, lost_s=[[81, 91]])
-    (filtered, _), estimates = _heat(wrong, model, KalmanFilter(model, settings, images, 15.0),
-                                     images)
+    observer = KalmanFilter(model, settings, images.imaging, 15.0)
+    (filtered, _), estimates = _heat(wrong, model, observer, images)
     deviation = np.array([estimate.constraint_deviation.mean() for estimate in estimates])
     assert [k for k, e in enumerate(estimates) if not e.valid] == [41, 42, 43, 44, 45]
     assert (np.diff(deviation[40:46]) > 0).all()
@@ -228,7 +230,7 @@ def test_ten_seconds_without_images_are_survived(altered_patient, model, setting
 
 
 def test_a_missing_image_changes_nothing(model, settings, thermometry):
-    observer = KalmanFilter(model, settings, thermometry(), 15.0)
+    observer = KalmanFilter(model, settings, thermometry().imaging, 15.0)
     observer.predict(np.full(5, 2.0))
     before = observer.state.copy()
     estimate = observer.update(2.0, np.full(len(model.C), np.nan))
@@ -240,16 +242,16 @@ def test_a_missing_image_changes_nothing(model, settings, thermometry):
 def test_a_useless_image_is_not_believed(altered_patient, model, settings, thermometry):
     images = thermometry(0.5, seed=3, artefact_probability=0.2)
     (filtered, _), estimates = _heat(altered_patient(), model,
-                                     KalmanFilter(model, settings, images, 15.0), images)
+                                     KalmanFilter(model, settings, images.imaging, 15.0), images)
     assert 5 < sum(not estimate.valid for estimate in estimates) < 35
     assert _rms(filtered) < 0.25
 
 
 def test_late_images_are_led_on_to_the_present(altered_patient, model, settings, thermometry):
     images = thermometry(0.2, seed=3, latency_s=3.5)
-    assert images.delay == 2
+    assert images.imaging.delay == 2
     (filtered, _), estimates = _heat(altered_patient(), model,
-                                     KalmanFilter(model, settings, images, 15.0), images)
+                                     KalmanFilter(model, settings, images.imaging, 15.0), images)
     assert _rms(filtered) < 0.15
     assert not estimates[1].valid and estimates[2].valid
 
@@ -260,9 +262,10 @@ def test_points_without_a_signal_are_known_to_be_uncertain(small_rom, model, set
     rom = copy.deepcopy(small_rom)
     rom.outputs.region = np.where(rom.outputs.target, "tumour", "fat")
     section = {**treatment_config["thermometry"], "noise_c": 0.5, "no_signal_regions": ["fat"]}
-    images = Thermometry(ThermometrySettings.read(section), rom.outputs)
+    imaging = ThermometrySettings.read(section)
+    images = Thermometry(imaging, Imaging(imaging, rom.outputs))
     (filtered, _), estimates = _heat(altered_patient(conductivity=1.5, perfusion=1.5), model,
-                                     KalmanFilter(model, settings, images, 15.0), images)
+                                     KalmanFilter(model, settings, images.imaging, 15.0), images)
     error = np.abs(filtered[:, model.outputs.constraint])
     deviation = np.array([estimate.constraint_deviation for estimate in estimates])
     assert (error < 2 * deviation + 0.1).mean() > 0.8

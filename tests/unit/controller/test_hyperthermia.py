@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
-from controller.hyperthermia import HyperthermiaController
-from controller.loop import run_treatment
-from controller.settings import Prescription
-from hifuflow.config import load_patient
+from hifuflow.controller.loop import run_treatment
+from hifuflow.controller.methods.hyperthermia import HyperthermiaController
+from hifuflow.controller.settings import Prescription
 from hifuflow.provenance import ROOT
+from hifuflow.study.patient import load_patient
 
 
 @pytest.fixture

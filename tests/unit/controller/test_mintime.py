@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint, milp
 
-import controller.limits as limits_module
-from controller.dose import cem43_path
-from controller.estimator import Absorbed, Estimate
-from controller.limits import Limits
-from controller.loop import run_treatment
-from controller.mintime import MintimeController
-from controller.prediction import DiscreteModel
-from controller.settings import Prescription
-from hifuflow.artifacts import Outputs
-from hifuflow.config import load_patient
+from hifuflow.controller.dose import cem43_path
+from hifuflow.controller.estimation.kalman import Absorbed, Estimate
+from hifuflow.controller.loop import run_treatment
+from hifuflow.controller.methods import limits as limits_module
+from hifuflow.controller.methods.limits import Limits
+from hifuflow.controller.methods.mintime import MintimeController
+from hifuflow.controller.prediction import DiscreteModel
+from hifuflow.controller.settings import Prescription
 from hifuflow.errors import NumericalError
 from hifuflow.provenance import ROOT
+from hifuflow.records.outputs import Outputs
+from hifuflow.study.patient import load_patient
 
 FULL = Prescription(240.0, 0.9, 15.0, 600.0)
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from controller.loop import run_treatment
-from controller.model_difference import model_difference, replayed
-from controller.settings import Prescription
+from hifuflow.controller.loop import run_treatment
+from hifuflow.controller.model_difference import model_difference, replayed
+from hifuflow.controller.settings import Prescription
 
 FULL = Prescription(240.0, 0.9, 15.0, 600.0)
 

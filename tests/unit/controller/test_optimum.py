@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from controller.loop import run_treatment
-from hifuflow.config import load_patient
+from hifuflow.controller.loop import run_treatment
 from hifuflow.provenance import ROOT
+from hifuflow.study.patient import load_patient
 
 
 def configured(config, controller):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from controller.lbfgs import lbfgs
-from controller.planning import Goal, PlanProblem
-from controller.prediction import ModalModel
+from hifuflow.controller.methods.lbfgs import lbfgs
+from hifuflow.controller.methods.planning import Goal, PlanProblem
+from hifuflow.controller.prediction import ModalModel
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ import pytest
 import scipy.linalg as la
 import scipy.sparse as sp
 
-from controller.krylov import StepResponseSolver
-from controller.plant import SAMPLES_PER_BLOCK, Plant
+from hifuflow.controller.patient.krylov import StepResponseSolver
+from hifuflow.controller.patient.plant import SAMPLES_PER_BLOCK, Plant
 from hifuflow.errors import NumericalError
 
 

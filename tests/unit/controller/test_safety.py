@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from controller.estimator import Estimate
-from controller.loop import run_treatment
-from controller.paper import PaperController
-from controller.safety import Supervisor
-from controller.settings import SafetySettings
+from hifuflow.controller.estimation.kalman import Estimate
+from hifuflow.controller.loop import run_treatment
+from hifuflow.controller.methods.paper import PaperController
+from hifuflow.controller.safety import Supervisor
+from hifuflow.controller.settings import SafetySettings
 
 LIMIT = np.array([43.0, 43.0, np.nan])
 COOL = np.array([40.0, 41.0, 60.0])

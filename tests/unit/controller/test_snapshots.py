@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from controller.loop import run_treatment
-from controller.snapshots import MOST, Snapshots
+from hifuflow.controller.loop import run_treatment
+from hifuflow.controller.patient.snapshots import MOST, Snapshots
 
 
 def fake_plant():

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from controller.settings import ThermometrySettings
-from controller.thermometry import Thermometry
-from hifuflow.artifacts import Outputs
+from hifuflow.controller.imaging import Imaging
+from hifuflow.controller.patient.thermometry import Thermometry
+from hifuflow.controller.settings import ThermometrySettings
 from hifuflow.errors import InputError
+from hifuflow.records.outputs import Outputs
 
 
 @pytest.fixture
@@ -22,7 +23,8 @@ def outputs():
 def thermometry(treatment_config, outputs):
     def make(**changes):
         section = {**treatment_config["thermometry"], "noise_c": 0.0, **changes}
-        return Thermometry(ThermometrySettings.read(section), outputs)
+        settings = ThermometrySettings.read(section)
+        return Thermometry(settings, Imaging(settings, outputs))
     return make
 
 
@@ -33,11 +35,11 @@ def test_target_voxels_are_means_and_points_are_points(thermometry, outputs):
     assert len(found) == 2 + 4 * 4 * 2
     np.testing.assert_allclose(found[:2], 37)
     np.testing.assert_allclose(np.unique(found[2:].round(9)), [38.5, 41.5])
-    np.testing.assert_allclose(images.position[2:, 2], (found[2:] - 37) / 1000, atol=1e-12)
-    np.testing.assert_array_equal(images.limit[:2], 43.0)
-    assert np.isnan(images.limit[2:]).all()
+    np.testing.assert_allclose(images.imaging.position[2:, 2], (found[2:] - 37) / 1000, atol=1e-12)
+    np.testing.assert_array_equal(images.imaging.limit[:2], 43.0)
+    assert np.isnan(images.imaging.limit[2:]).all()
     outputs.soft[1] = True
-    np.testing.assert_array_equal(thermometry().limit[:2], [43.0, np.inf])
+    np.testing.assert_array_equal(thermometry().imaging.limit[:2], [43.0, np.inf])
 
 
 def test_a_hot_spot_is_seen_colder_in_a_larger_voxel(thermometry, outputs):
@@ -78,7 +80,7 @@ def test_drift_and_its_correction(thermometry, outputs):
 
 def test_no_signal_in_fat(thermometry, outputs):
     images = thermometry(no_signal_regions=["fat"], voxel_mm=[1.5, 1.5, 1.5])
-    assert np.isnan(images.limit).all() and len(images.position) == 64
+    assert np.isnan(images.imaging.limit).all() and len(images.imaging.position) == 64
     with pytest.raises(InputError, match="no_signal_regions"):
         thermometry(no_signal_regions=["fat", "tumour"])
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import controller.loop as loop
-from controller.base import Controller
-from controller.estimator import Estimate
-from controller.loop import run_treatment
-from controller.paper import PaperController
-from controller.prediction import DiscreteModel
-from controller.settings import Prescription
-from hifuflow.schema import load_schema
+from hifuflow.controller import loop
+from hifuflow.controller.estimation.kalman import Estimate
+from hifuflow.controller.loop import run_treatment
+from hifuflow.controller.methods.base import Controller
+from hifuflow.controller.methods.paper import PaperController
+from hifuflow.controller.prediction import DiscreteModel
+from hifuflow.controller.settings import Prescription
+from hifuflow.study.schema import load_schema
 
 CONTRACT_KEYS = {
     "treatment_time_s", "time_to_t90_s", "on_time_s", "energy_j", "coverage", "t90_cem43_min",

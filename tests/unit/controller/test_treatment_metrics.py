@@ -1,16 +1,17 @@
 import numpy as np
 import pytest
 
-from controller.dose import cem43_rate
-from controller.metrics import (
+from hifuflow.controller.dose import cem43_rate
+from hifuflow.controller.metrics import (
     constraint_report,
     dose_to_fraction,
     time_to_limit,
     treatment_metrics,
 )
-from controller.prediction import DiscreteModel
-from controller.settings import Prescription
-from hifuflow.artifacts import Outputs, Trajectory
+from hifuflow.controller.prediction import DiscreteModel
+from hifuflow.controller.settings import Prescription
+from hifuflow.records.outputs import Outputs
+from hifuflow.records.trajectory import Trajectory
 
 
 @pytest.fixture

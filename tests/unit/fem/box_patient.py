@@ -2,15 +2,16 @@
 
 import copy
 
-import fem  # isort: skip
+from hifuflow import fem  # isort: skip
 import gmsh
 import numpy as np
 from dolfinx import mesh as dmesh
 
-from fem.mesh_input import TissueMesh
-from hifuflow.artifacts import Anatomy, Heating
-from hifuflow.config import load_patient
+from hifuflow.fem.mesh_input import TissueMesh
 from hifuflow.provenance import ROOT
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.heating import Heating
+from hifuflow.study.patient import load_patient
 
 REFERENCE = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
 # The reference patient in a water bath at 37 degC, but both tissues conduct heat differently.

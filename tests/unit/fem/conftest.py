@@ -1,6 +1,6 @@
 """The fixtures of the finite-element tests."""
 
-import fem  # noqa: F401 # isort: skip
+from hifuflow import fem  # noqa: F401 # isort: skip
 import pytest
 from box_patient import box_anatomy, write_gmsh
 

@@ -5,7 +5,7 @@ import pytest
 from box_patient import BOX, box_anatomy, gaussian_heating
 from test_fem_model import build
 
-from hifuflow.artifacts import BioheatModel
+from hifuflow.records.bioheat_model import BioheatModel
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from box_patient import BOX, box_mesh, gaussian_heating
 from dolfinx import fem
 from scipy.spatial.transform import Rotation
 
-from fem.heating_load import heating_load
-from fem.point_evaluation import PointEvaluator
-from hifuflow.artifacts import Heating
-from hifuflow.cell_shares import subdivided_centroids
-from hifuflow.cells import quadratic_shape_functions
 from hifuflow.errors import InputError, NumericalError
+from hifuflow.fem.heating_load import heating_load
+from hifuflow.fem.point_evaluation import PointEvaluator
+from hifuflow.numerics.cell_shares import subdivided_centroids
+from hifuflow.numerics.quadratic import quadratic_shape_functions
+from hifuflow.records.heating import Heating
 
 TURNED = Rotation.from_euler("xyz", [25, -40, 70], degrees=True).as_matrix()
 
@@ -82,8 +82,8 @@ def test_heating_read_slab_by_slab_gives_the_same_load(monkeypatch, tmp_path):
     evaluator, heating = evaluator_of(4), gaussian_heating(0.00075, 0.0015)
     whole = heating_load(evaluator, heating)
     heating.save(tmp_path / "heating.h5", "someone", "0")
-    monkeypatch.setattr("fem.heating_load.READ_AT_ONCE", 1)
-    monkeypatch.setattr("fem.heating_load.LEAST_PLANES", 5)
+    monkeypatch.setattr("hifuflow.fem.heating_load.READ_AT_ONCE", 1)
+    monkeypatch.setattr("hifuflow.fem.heating_load.LEAST_PLANES", 5)
     with Heating.opened(tmp_path / "heating.h5") as stored:
         np.testing.assert_allclose(heating_load(evaluator, stored), whole, atol=1e-12)
 

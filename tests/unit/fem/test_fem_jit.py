@@ -8,13 +8,13 @@ import ufl
 from box_patient import box_mesh
 from dolfinx import fem
 
-from fem.jit import compile_form
+from hifuflow.fem.jit import compile_form
 
 COMPILE = """
 import sys
 from pathlib import Path
-import fem
-from fem.jit import compile_form
+from hifuflow import fem
+from hifuflow.fem.jit import compile_form
 import ufl
 from dolfinx import fem as dfem, mesh
 domain = mesh.create_unit_cube(fem.MPI.COMM_SELF, 1, 1, 1)

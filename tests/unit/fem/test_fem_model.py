@@ -10,9 +10,9 @@ import pytest
 import scipy.sparse.linalg as spla
 from box_patient import BOX, CONFIG, NO_DEVIATIONS, box_anatomy, gaussian_heating
 
-from fem.model import build_model, target_blocks
-from hifuflow.artifacts import BioheatModel
 from hifuflow.errors import InputError
+from hifuflow.fem.model import build_model, target_blocks
+from hifuflow.records.bioheat_model import BioheatModel
 
 POINTS = {"position_m": [[0.02, 0.02, 0.008], [0.02, 0.032, 0.02]], "limit_c": [43.0, 44.0],
           "name": ["ellipsoid", "skin"], "dose_limit_cem43_min": [None, 10.0],

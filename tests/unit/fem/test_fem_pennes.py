@@ -8,10 +8,15 @@ from box_patient import BOX, CONFIG, box_mesh
 from dolfinx import fem
 from skfem.helpers import dot, grad
 
-from fem.jit import compile_form
-from fem.pennes import assemble_bioheat, assemble_matrices, bioheat_forms, check_positive_definite
-from fem.properties import CellProperties
 from hifuflow.errors import InputError, NumericalError
+from hifuflow.fem.jit import compile_form
+from hifuflow.fem.pennes import (
+    assemble_bioheat,
+    assemble_matrices,
+    bioheat_forms,
+    check_positive_definite,
+)
+from hifuflow.fem.properties import CellProperties
 
 RHO_C, K, W = 3.4e6, 0.5, 2000.0
 

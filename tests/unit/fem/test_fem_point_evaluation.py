@@ -5,7 +5,7 @@ import pytest
 from box_patient import BOX, box_mesh
 from dolfinx import fem
 
-from fem.point_evaluation import PointEvaluator, closest_point_on_triangle
+from hifuflow.fem.point_evaluation import PointEvaluator, closest_point_on_triangle
 
 
 def quadratic(x):

@@ -3,16 +3,16 @@
 import importlib
 import json
 
-import fem  # noqa: F401 # isort: skip
+from hifuflow import fem  # noqa: F401 # isort: skip
 import h5py
 import numpy as np
 import pytest
 from box_patient import CONFIG, NO_DEVIATIONS, box_anatomy, gaussian_heating
 
-from fem import heating_load
-from fem.model import write_model
-from fem.ranks import run_on_ranks
 from hifuflow.errors import InputError
+from hifuflow.fem import heating_load
+from hifuflow.fem.model import write_model
+from hifuflow.fem.ranks import run_on_ranks
 
 POINTS = {"position_m": [[0.02, 0.02, 0.008]], "limit_c": [43.0], "name": ["ellipsoid"],
           "dose_limit_cem43_min": [None], "soft": [False]}

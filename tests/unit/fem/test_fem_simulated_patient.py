@@ -8,14 +8,14 @@ from box_patient import CONFIG, NO_DEVIATIONS, box_anatomy, gaussian_heating
 from scipy.integrate import solve_ivp
 from test_fem_model import POINTS, build
 
-from controller.dose import cem43_rate
-from controller.patient import drawn, simulated_patient, translated
-from controller.plant import Plant
-from controller.responsive_plant import ResponsivePlant
-from controller.tissue_response import TissueResponse
-from fem.model import build_model
-from hifuflow.config import load_patient
+from hifuflow.controller.dose import cem43_rate
+from hifuflow.controller.patient.drawn import drawn, simulated_patient, translated
+from hifuflow.controller.patient.plant import Plant
+from hifuflow.controller.patient.responsive_plant import ResponsivePlant
+from hifuflow.controller.patient.tissue_response import TissueResponse
+from hifuflow.fem.model import build_model
 from hifuflow.provenance import ROOT
+from hifuflow.study.patient import load_patient
 
 SECTION = load_patient(ROOT / "config/patients/breast_reference.yaml").section(
     "control", "paper")["plant"]

@@ -6,8 +6,8 @@ import ufl
 from box_patient import BOX, box_mesh
 from dolfinx import fem
 
-from fem.point_evaluation import PointEvaluator
-from fem.voxel_means import voxel_means
+from hifuflow.fem.point_evaluation import PointEvaluator
+from hifuflow.fem.voxel_means import voxel_means
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 import skfem
 from skfem.models.poisson import laplace, mass
 
-from hifuflow.cholesky import ShiftedSolver
 from hifuflow.errors import NumericalError
+from hifuflow.numerics.cholesky import ShiftedSolver
 
 
 @pytest.fixture(scope="module")

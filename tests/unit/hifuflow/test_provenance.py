@@ -19,7 +19,7 @@ def test_config_hash_ignores_key_order_only():
 def checkout(tmp_path):
     """A small project: script -> meshes.outer -> meshes.inner; meshes.other is not reached."""
     files = {
-        "script.py": "from meshes.outer import f\n",
+        "script.py": "from hifuflow.meshes.outer import f\n",
         "meshes/__init__.py": "",
         "meshes/outer.py": "def f():\n    from .inner import g\n    return g()\n",
         "meshes/inner.py": '"""Doc."""\ndef g():\n    """Doc."""\n    return 1\n',
@@ -29,7 +29,7 @@ def checkout(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     (tmp_path / "hifuflow").mkdir()
-    (tmp_path / "hifuflow" / "__init__.py").write_text("")
+    shutil.copy(provenance.PACKAGE / "__init__.py", tmp_path / "hifuflow")
     shutil.copy(provenance.__file__, tmp_path / "hifuflow" / "provenance.py")
 
     def digest(**edits):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from hifuflow.side_files import source_sha256, with_side_files
+from hifuflow.formats.side_files import source_sha256, with_side_files
 
 
 def names(path):

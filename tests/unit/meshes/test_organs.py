@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-import meshes.search as search
-from hifuflow.artifacts import Anatomy
-from meshes.organs import Thickness
-from meshes.tetrahedra import check_cells, mesh_anatomy
+from hifuflow.meshes import search
+from hifuflow.meshes.build import check_cells, mesh_anatomy
+from hifuflow.meshes.organs import Thickness
+from hifuflow.records.anatomy import Anatomy
 
 ORGANS = ["slab", "rod"]
 

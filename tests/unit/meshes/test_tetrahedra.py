@@ -5,18 +5,18 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-import meshes.search as search
-from hifuflow.artifacts import Anatomy
-from hifuflow.config import load_patient
+from hifuflow.anatomy.build import build_anatomy
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.isolated import OutOfTime
-from hifuflow.mesh_file import cell_volumes
+from hifuflow.meshes import search
+from hifuflow.meshes.build import check_cells, mesh_anatomy
+from hifuflow.meshes.facets import boundary_facets, unknowns_p2
+from hifuflow.meshes.routes import SurfaceRoute
+from hifuflow.meshes.surfaces import SmoothMask, enclosed_volume
+from hifuflow.numerics.tetrahedra import cell_quality, signed_volumes
 from hifuflow.provenance import ROOT
-from meshes.anatomy import build_anatomy
-from meshes.domain import SurfaceRoute
-from meshes.quality import boundary_facets, cell_quality, unknowns_p2
-from meshes.surfaces import SmoothMask, enclosed_volume
-from meshes.tetrahedra import check_cells, mesh_anatomy
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.study.patient import load_patient
 
 REFERENCE = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
 
@@ -69,11 +69,11 @@ def check(record, path, anatomy):
                                        ("triangle", "skin"), ("triangle", "cut")}
     cells = np.concatenate([groups["tetra", "fat"], groups["tetra", "tumour"]])
     assert len(cells) == record["n_cells"] and len(points) == record["n_vertices"]
-    assert cell_volumes(points, cells).min() > 0
+    assert signed_volumes(points[cells]).min() > 0
     quality = cell_quality(points, cells)
     assert record["min_quality"] == pytest.approx(quality.min(), abs=1e-6) and quality.min() > 0.05
     for name, entry in record["regions"].items():
-        volume = cell_volumes(points, groups["tetra", name]).sum()
+        volume = signed_volumes(points[groups["tetra", name]]).sum()
         assert volume == pytest.approx(entry["volume_m3"], rel=1e-6)
     facets = np.concatenate([groups["triangle", "skin"], groups["triangle", "cut"]])
     expected = np.sort(boundary_facets(cells), axis=1)
@@ -221,7 +221,7 @@ def test_quality_of_known_tetrahedra():
     # three right angles: r_in = 1 / (3 + sqrt(3)), r_circ = sqrt(3) / 2
     assert cell_quality(corner, cell)[0] == pytest.approx(6 / ((3 + 3**0.5) * 3**0.5))
     assert cell_quality(corner, cell[:, [0, 2, 1, 3]])[0] < 0
-    assert cell_volumes(corner, cell)[0] == pytest.approx(1 / 6)
+    assert signed_volumes(corner[cell])[0] == pytest.approx(1 / 6)
     assert unknowns_p2(cell) == 10 and unknowns_p2(boundary_facets(cell)) == 10
 
 

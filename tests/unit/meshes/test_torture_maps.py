@@ -6,10 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torture import torture_maps
 
-import meshes.search as search
-from hifuflow.artifacts import Anatomy
 from hifuflow.errors import InputError
-from meshes.tetrahedra import mesh_anatomy
+from hifuflow.meshes import search
+from hifuflow.meshes.build import mesh_anatomy
+from hifuflow.records.anatomy import Anatomy
 
 MAPS = torture_maps()
 CELLS = 2500

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hifuflow.artifacts import Anatomy
+from hifuflow.records.anatomy import Anatomy
 
 N = 32  # voxels along an edge
 

@@ -6,7 +6,8 @@ import scipy.sparse as sp
 import skfem
 from skfem.models.poisson import laplace, mass
 
-from hifuflow.artifacts import BioheatModel, Outputs, Voxels
+from hifuflow.records.bioheat_model import BioheatModel, Voxels
+from hifuflow.records.outputs import Outputs
 
 
 def heated_cube(cells: int, n_foci: int = 5) -> BioheatModel:

@@ -5,8 +5,8 @@ import pytest
 import scipy.linalg as la
 
 from hifuflow.errors import InputError, NumericalError
-from reduction import slicot
-from reduction.balance import (
+from hifuflow.reduction import slicot
+from hifuflow.reduction.balance import (
     balanced_truncation,
     minimal_order,
     reachability,

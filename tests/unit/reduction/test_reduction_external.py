@@ -11,12 +11,12 @@ import scipy.io
 import scipy.linalg as la
 import scipy.sparse as sp
 
-from hifuflow.artifacts import ReducedModel
 from hifuflow.errors import InputError, NumericalError
-from reduction.balance import balanced_truncation
-from reduction.exchange import as_full_model, read_matrices, to_control, to_pymor
-from reduction.external import reduce_file
-from reduction.reduce import reduce_model
+from hifuflow.records.reduced_model import ReducedModel
+from hifuflow.reduction.balance import balanced_truncation
+from hifuflow.reduction.exchange import as_full_model, read_matrices, to_control, to_pymor
+from hifuflow.reduction.external import reduce_file
+from hifuflow.reduction.reduce import reduce_model
 
 
 def heat_equation(n=200):

@@ -4,29 +4,29 @@ import numpy as np
 import pytest
 import scipy.linalg as la
 
-from hifuflow.cholesky import ShiftedSolver
-from reduction.balance import Balanced, balanced_truncation
-from reduction.frequency import (
+from hifuflow.numerics.cholesky import ShiftedSolver
+from hifuflow.reduction.balance import Balanced, balanced_truncation
+from hifuflow.reduction.frequency import (
     frequency_sweep,
     largest_eigenvalue,
     projection_bound,
     projection_errors,
 )
-from reduction.low_rank import (
+from hifuflow.reduction.low_rank import (
     ModalModel,
     orthonormal_part,
     project,
     reachable_space,
     unit_capacity,
 )
-from reduction.replay import (
+from hifuflow.reduction.replay import (
     full_stepper,
     reduced_stepper,
     replay_error,
     replayed,
     switching_treatment,
 )
-from reduction.shifts import spectral_interval
+from hifuflow.reduction.shifts import spectral_interval
 
 
 @pytest.fixture

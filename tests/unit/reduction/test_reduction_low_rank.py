@@ -6,11 +6,11 @@ import scipy.linalg as la
 import scipy.sparse as sp
 import slycot
 
-from hifuflow.cholesky import ShiftedSolver
 from hifuflow.errors import NumericalError
-from reduction.balance import balanced_truncation
-from reduction.low_rank import orthonormal_part, project, reachable_space, unit_capacity
-from reduction.shifts import REPEATS, spectral_interval
+from hifuflow.numerics.cholesky import ShiftedSolver
+from hifuflow.reduction.balance import balanced_truncation
+from hifuflow.reduction.low_rank import orthonormal_part, project, reachable_space, unit_capacity
+from hifuflow.reduction.shifts import REPEATS, spectral_interval
 
 
 def reach(model, tolerance=1e-12):

@@ -9,10 +9,10 @@ import pytest
 import scipy.linalg as la
 import scipy.sparse as sp
 
-from hifuflow.artifacts import ReducedModel
 from hifuflow.errors import InputError, NumericalError
-from hifuflow.modal import HeldModel
-from reduction.reduce import FREQUENCIES, reduce_model
+from hifuflow.records.reduced_model import ReducedModel
+from hifuflow.reduction.modal import HeldModel
+from hifuflow.reduction.reduce import FREQUENCIES, reduce_model
 
 
 def settings(order="auto", tolerance_k=None):
@@ -109,7 +109,7 @@ def test_tolerance_in_kelvin_gives_the_fewest_states_that_keep_it(cube):
 
 def test_weights_lower_the_largest_error_and_the_bound_still_holds(cube, monkeypatch):
     weighted = reduce_model(cube, settings(30), threads=1)
-    monkeypatch.setattr("reduction.order.ROUNDS", 0)
+    monkeypatch.setattr("hifuflow.reduction.order.ROUNDS", 0)
     plain = reduce_model(cube, settings(30), threads=1)
     worst = [max(found["max_output_error_k"].values()) for _, found in (weighted, plain)]
     assert worst[0] < 0.8 * worst[1]
@@ -191,6 +191,6 @@ def test_balanced_truncation_beats_modal_truncation_at_equal_order(cube):
 
 
 def test_too_little_memory_is_refused_with_the_numbers(cube, monkeypatch):
-    monkeypatch.setattr("reduction.checks.free_memory", lambda: 1e5)
+    monkeypatch.setattr("hifuflow.reduction.checks.free_memory", lambda: 1e5)
     with pytest.raises(InputError, match=r"needs about .* GB for a basis of \d+ states of 343"):
         reduce_model(cube, settings(20), threads=1)

@@ -5,8 +5,8 @@ import pytest
 import scipy.linalg as la
 from scipy.special import ellipk, ellipkm1
 
-from hifuflow.cholesky import ShiftedSolver
-from reduction.shifts import interleaved, spectral_interval, wachspress_shifts
+from hifuflow.numerics.cholesky import ShiftedSolver
+from hifuflow.reduction.shifts import interleaved, spectral_interval, wachspress_shifts
 
 
 @pytest.mark.parametrize(("low", "high", "tolerance"), [

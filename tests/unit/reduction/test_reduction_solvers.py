@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from hifuflow.cholesky import ShiftedSolver
 from hifuflow.errors import NumericalError
-from hifuflow.multigrid import MultigridSolver
-from reduction.low_rank import project, reachable_space, unit_capacity
-from reduction.shifts import spectral_interval
-from reduction.solvers import shifted_solver
+from hifuflow.numerics.cholesky import ShiftedSolver
+from hifuflow.reduction.low_rank import project, reachable_space, unit_capacity
+from hifuflow.reduction.multigrid import MultigridSolver
+from hifuflow.reduction.shifts import spectral_interval
+from hifuflow.reduction.solvers import shifted_solver
 
 
 @pytest.mark.parametrize("shifts", [(1.0, 0.0), (0.0, 1.0), (1.0, 0.01)])
@@ -42,5 +42,5 @@ def test_indefinite_matrix_is_refused(cube):
 
 def test_automatic_choice_goes_by_memory(cube, monkeypatch):
     assert isinstance(shifted_solver(cube.E, cube.K, "auto"), ShiftedSolver)
-    monkeypatch.setattr("reduction.solvers.free_memory", lambda: 1e5)
+    monkeypatch.setattr("hifuflow.reduction.solvers.free_memory", lambda: 1e5)
     assert isinstance(shifted_solver(cube.E, cube.K, "auto"), MultigridSolver)

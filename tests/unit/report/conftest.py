@@ -8,7 +8,11 @@ import meshio
 import numpy as np
 import pytest
 
-from hifuflow.artifacts import Anatomy, Heating, Outputs, Plan, Trajectory
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.heating import Heating
+from hifuflow.records.outputs import Outputs
+from hifuflow.records.plan import Plan
+from hifuflow.records.trajectory import Trajectory
 
 DOSE, LIMIT = 240.0, 43.0
 CONFIG = {
@@ -152,6 +156,8 @@ def make_mesh(path: Path, anatomy, coarse: int) -> Path:
                   [c[0, 1, 1], c[0, 1, 0], c[0, 0, 1], c[1, 1, 1]],
                   [c[1, 0, 0], c[0, 1, 0], c[0, 0, 1], c[1, 1, 1]]]
     cells = np.array(cells)
+    mirrored = np.linalg.det(points[cells[:, 1:]] - points[cells[:, :1]]) < 0
+    cells[mirrored] = cells[mirrored][:, [0, 2, 1, 3]]
     middle = np.round(anatomy.index(points[cells].mean(axis=1))).astype(int)
     tag = anatomy.labels[tuple(middle.T)]
     cells, tag = cells[tag > 0], tag[tag > 0]

@@ -5,8 +5,8 @@ import pytest
 import scipy.sparse as sp
 from test_report_page import make_inputs
 
-from report import live_figures
-from report.frames import (
+from hifuflow.report.browser import curves as live_figures
+from hifuflow.report.browser.frames import (
     CELSIUS_STEP,
     DOSE_STEP,
     LENGTH_STEP,
@@ -18,7 +18,7 @@ from report.frames import (
     shown_box,
     slice_axes,
 )
-from report.scene import build_scene
+from hifuflow.report.browser.scene import build_scene
 
 DOSE = 240.0
 

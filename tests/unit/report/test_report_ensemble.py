@@ -1,6 +1,6 @@
 import numpy as np
 
-from report.ensemble_figures import PANELS, ensemble_distributions
+from hifuflow.report.figures.ensemble import PANELS, ensemble_distributions
 
 
 def test_every_draw_is_shown_at_its_fraction():

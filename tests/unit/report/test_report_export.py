@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 
 from hifuflow.errors import InputError
-from report.export import export_images, export_segments, export_series
-from report.vtkhdf import _node_dose, quadratic
+from hifuflow.report.exports.images import export_images, export_segments, export_series
+from hifuflow.report.exports.vtkhdf import _node_dose, quadratic
 
 
 def names(folder):

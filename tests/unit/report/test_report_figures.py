@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
 
-from hifuflow.artifacts import Heating
-from report.acoustic_figures import (
+from hifuflow.numerics.tetrahedra import smallest_dihedral
+from hifuflow.records.heating import Heating
+from hifuflow.report.figures.acoustics import (
     beam_over_anatomy,
     central_heating,
     focal_gain,
@@ -15,17 +16,16 @@ from report.acoustic_figures import (
     heating_pattern,
     steering_gain,
 )
-from report.anatomy_figures import ellipsoid_mesh, geometry, planned_foci
-from report.model_figures import (
+from hifuflow.report.figures.anatomy import ellipsoid_mesh, geometry, planned_foci
+from hifuflow.report.figures.models import (
     cut_tetrahedra,
     hankel,
     mesh_angles,
     mesh_cuts,
     read_tetrahedra,
-    smallest_angles,
     truncation_errors,
 )
-from report.treatment_figures import (
+from hifuflow.report.figures.treatment import (
     compare_controllers,
     dose_histogram,
     dose_volume,
@@ -33,7 +33,7 @@ from report.treatment_figures import (
     treatment_course,
     worst_points,
 )
-from report.view import View, ellipsoid_value
+from hifuflow.report.figures.view import View, ellipsoid_value
 
 
 def artists(figure, gid):
@@ -267,7 +267,8 @@ def test_hankel_plot_shows_values_and_bound():
 def test_angles_of_known_tetrahedra(case):
     regular = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1.0]])
     corner = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
-    angles = smallest_angles(np.vstack([regular, corner]), np.array([[0, 1, 2, 3], [7, 4, 5, 6]]))
+    cells = np.array([[0, 2, 1, 3], [4, 5, 6, 7]])
+    angles = smallest_dihedral(np.vstack([regular, corner]), cells)
     np.testing.assert_allclose(angles, np.degrees(np.arccos([1 / 3, 1 / np.sqrt(3)])))
     figure = mesh_angles(case.mesh_paths)
     for name in case.mesh_paths:

@@ -7,14 +7,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from hifuflow.config import load_patient
 from hifuflow.provenance import ROOT
-from report.facts import compare_with_paper
-from report.inputs import ReportInputs
-from report.limits import METRICS, limit_table
-from report.model_difference import deviations, model_differences, what_differs
-from report.page import certificate_table, mesh_table, write_report
-from report.table import comparison_markdown, run_table
+from hifuflow.report.facts import compare_with_paper
+from hifuflow.report.figures.model_difference import deviations, model_differences, what_differs
+from hifuflow.report.inputs import ReportInputs
+from hifuflow.report.limits import METRICS, limit_table
+from hifuflow.report.page import certificate_table, mesh_table, write_report
+from hifuflow.study.patient import load_patient
+from hifuflow.study.run_table import comparison_markdown, run_table
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 RECORD = {"n_cells": 9312, "n_vertices": 2045, "min_quality": 0.31, "quality_p01": 0.42,

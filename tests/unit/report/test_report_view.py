@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from report.facts import untreated
-from report.treatment_figures import treated_by_slice
-from report.view import Plane, View, ellipsoid_value, target_heights
+from hifuflow.report.facts import untreated
+from hifuflow.report.figures.treatment import treated_by_slice
+from hifuflow.report.figures.view import Plane, View, ellipsoid_value, target_heights
 
 
 @pytest.mark.parametrize("axis", [(0, 0, 1), (0, -1, 0), (-1, 0, 0), (0.6, 0, 0.8)])

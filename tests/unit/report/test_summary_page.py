@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from report.summary import write_summary
+from hifuflow.report.summary import write_summary
 
 CONTROLLERS = {"anna": ["paper", "mintime"], "berta": ["paper"]}
 

@@ -1,0 +1,167 @@
+"""From a patient's images, mesh or the built-in phantom to the body that will be treated."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from hifuflow.errors import InputError
+from hifuflow.job import log
+from hifuflow.numerics.sphere import RAYS, cone, cone_angle, fibonacci_sphere
+from hifuflow.provenance import config_hash
+from hifuflow.records.anatomy import Anatomy
+
+from .beam_window import beam_record, best_axis, check_open, look_around
+from .crop import behind, coupling_mask, crop_box, cropped, scan_edge
+from .labelmap import LabelMap, read_label_map
+from .mesh_map import read_mesh_map
+from .phantom import breast_phantom
+from .regions import named_regions
+from .target import split_regions, target_key, target_mask, with_margin
+from .thresholds import classified
+
+
+def build_anatomy(config: dict) -> Anatomy:
+    """Segmented body in RAS+ with its regions, target and coupling water.
+
+    In this order: read; name the regions; find the target and the beam's way to it; crop around
+    both; remove the cut regions and all that lies behind them along the axis, and end the model
+    where the scan ends, aligned with the patient's axes or not; drop what is not
+    connected with the target; add the target's margin, splitting the regions it reaches into;
+    find the outside voxels that hold coupling water.
+
+    Parameters
+    ----------
+    config : ``file`` (the patient file), ``anatomy`` (where the anatomy comes from, and
+        crop_margin_mm), ``regions`` (name -> {labels, tissue}), ``cut_regions`` (names),
+        ``target`` (see `anatomy.target`), ``transducer`` ({axis: 3 numbers, the direction in which
+        the ultrasound travels, or ``auto``; max_blocked_fraction}), ``device`` and ``tissues``
+        (see `anatomy.beam_window`).
+
+    Returns
+    -------
+    Anatomy : its `record` says where it came from and, region by region, how many voxels the crop,
+        the cut and the loss of islands left out.
+
+    Raises
+    ------
+    InputError : input that cannot be read or does not fit the regions and the target, no way for
+        the beam through the skin.
+    """
+    source = _source(config["anatomy"], config["file"])
+    labels, regions = named_regions(source, config)
+    edge = scan_edge(labels > 0, source.beyond)
+    core = target_mask(labels, regions, source.affine, edge, config)
+    spacing = np.diag(source.affine)[:3]
+    wall = np.zeros_like(edge) if source.wall is None else source.wall
+    cut = np.isin(labels, [regions[region]["label"] for region in config["cut_regions"]])
+    axis, beam = _beam(labels, source.affine, core, regions, cut | wall | edge, config)
+    box = (slice(None),) * 3
+    if "phantom" not in config["anatomy"]:
+        wall = wall | behind(cut, spacing, axis)
+        box = crop_box(labels > 0, core, wall, spacing, axis,
+                       config["anatomy"]["crop_margin_mm"] * 1e-3, cone_angle(config["device"]))
+        wall |= edge
+    coupling = coupling_mask(labels > 0, wall, spacing, axis, box)
+    counts = [_counts(labels, regions)]
+    labels, affine = cropped(labels, source.affine, box)
+    counts.append(_counts(labels, regions))
+    core, wall = core[box], wall[box]
+    _check_uncut(core, core & ~wall, "behind the cut regions, seen along the axis", "cut_regions "
+                 "behind the target", config)
+    labels = np.where(wall, 0, labels)
+    counts.append(_counts(labels, regions))
+    labels = _one_piece(labels, core, config, affine)
+    counts.append(_counts(labels, regions))
+    check_open(beam, config["transducer"], config["file"])
+    left_out = _left_out(counts, regions)
+    enclosed = int((ndimage.binary_fill_holes(labels > 0) & (labels == 0)).sum())
+    if enclosed:
+        log.info("%d voxels that belong to no region lie inside the body: no water there", enclosed)
+    mask = with_margin(core, labels, affine, config["target"]["margin_mm"] * 1e-3)
+    labels, target = split_regions(labels, regions, mask, config)
+    _measure(labels, regions, affine)
+    return Anatomy(labels.astype(np.int16), affine, regions, target, coupling, axis,
+                   source.sha256, beam, {"source": source.record, "left_out_voxels": left_out,
+                                    "enclosed_outside_voxels": enclosed})
+
+
+def _beam(labels, affine, target, regions, cut, config):
+    """Direction of the ultrasound, given or found, and what is in the beam's way."""
+    given, device = config["transducer"]["axis"], config["device"]
+    if given == "auto":
+        rays = look_around(labels, affine, target, regions, cut, fibonacci_sphere(RAYS), config)
+        axis = best_axis(rays, device, config["file"])
+        log.info("best direction of the beam: (%.3f, %.3f, %.3f)", *axis)
+    else:
+        axis = np.array(given, float) / np.linalg.norm(given)
+        rays = look_around(labels, affine, target, regions, cut, cone(axis, cone_angle(device)),
+                           config)
+    return axis, beam_record(rays, axis, device)
+
+
+def _source(section, file) -> LabelMap:
+    """The label map that all ways of giving an anatomy come to."""
+    if "phantom" in section:
+        labels, affine, wall = breast_phantom(section["phantom"], file)
+        return LabelMap([labels.astype(np.int32)], affine, config_hash(section["phantom"]),
+                        record={"format": "phantom"}, wall=wall)
+    if "mesh" in section:
+        return read_mesh_map(section["mesh"])
+    base = read_label_map(section["labels"]) if "labels" in section else None
+    return classified(section, base, file) if "image" in section else base
+
+
+def _check_uncut(target, kept, where, remedy, config):
+    """No voxel of the target may be lost without a word."""
+    lost, whole = int(target.sum() - kept.sum()), int(target.sum())
+    if lost:
+        key = target_key(config["target"])
+        share = "the target lies wholly" if lost == whole else (
+            f"{lost} of the target's {whole} voxels lie")
+        raise InputError(f"{share} {where}", file=config["file"], key=key,
+                         value=config["target"][key.split(".")[1]],
+                         allowed=f"{remedy}; or one component of it: at_mm or largest_component")
+
+
+def _one_piece(labels, core, config, affine):
+    """Keep the component of the body that holds the target."""
+    component, n = ndimage.label(labels > 0)
+    held = np.bincount(component[core], minlength=n + 1)
+    keep = component == held.argmax()
+    if (keep <= core).all():
+        key = target_key(config["target"])
+        raise InputError(f"the target of {int(core.sum())} voxels lies outside of the body",
+                         file=config["file"], key=key,
+                         value=config["target"][key.split(".")[1]],
+                         allowed="a target that touches another region")
+    _check_uncut(core, core & keep, "apart from the body around the rest of it",
+                 "a target within one piece of body", config)
+    if n > 1:
+        lost = int((labels > 0).sum() - keep.sum())
+        log.info("dropped %d island(s) of body: %d voxel(s) (%.3f ml)", n - 1, lost,
+                 lost * np.prod(np.diag(affine)[:3]) * 1e6)
+    return np.where(keep, labels, 0)
+
+
+def _counts(labels, regions):
+    return np.bincount(labels.ravel(), minlength=len(regions) + 1)
+
+
+def _left_out(counts, regions):
+    """Region -> voxels that the crop, the cut and the loss of islands took."""
+    steps = -np.diff(counts, axis=0)
+    return {region: {name: int(steps[i, entry["label"]])
+                     for i, name in enumerate(("crop", "cut", "islands"))}
+            for region, entry in regions.items() if steps[:, entry["label"]].any()}
+
+
+def _measure(labels, regions, affine):
+    """Fill in `volume_m3`; drop the regions that the crop or the cut left without a voxel."""
+    count = _counts(labels, regions)
+    for region in list(regions):
+        voxels = int(count[regions[region]["label"]])
+        regions[region]["volume_m3"] = voxels * float(np.prod(np.diag(affine)[:3]))
+        if voxels == 0:
+            del regions[region]
+            log.info("region %s has no voxel in the domain", region)

@@ -1,0 +1,133 @@
+"""Where normal tissue must stay cool: the points of all constraints.
+
+The reference study's surface is the smallest ellipsoid that keeps its distance from the target:
+the one of least volume that contains a ball of radius `clearance_mm` around every corner of every
+target voxel, so that the target is at least that far inside. The others: `constraint_surfaces`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import ConvexHull, cKDTree
+
+from hifuflow.errors import InputError
+from hifuflow.job import log
+from hifuflow.records.anatomy import Anatomy
+
+from . import constraint_surfaces as surfaces
+from .ellipsoid import clearance_ellipsoid, spread_points
+
+OTHER = "another constraints.surface (near_field, skin, region)"  # for targets near the skin
+
+
+def place_constraints(anatomy: Anatomy, config: dict) -> dict:
+    """Points of all constraints.
+
+    Parameters
+    ----------
+    anatomy : segmented body.
+    config : ``file`` (the patient file), ``constraints`` (each with its ``name``, ``key`` in that
+        file, ``surface``, ``clearance_mm``, ``depth_mm``, ``reach_mm``, ``region``, ``points``,
+        ``limit_c``, ``dose_limit_cem43_min``, ``soft``), ``device`` (for the near field:
+        ``aperture_m``, ``radius_of_curvature_m``).
+
+    Returns
+    -------
+    dict : per point, ``position_m`` (n, 3), ``limit_c``, ``name``, ``dose_limit_cem43_min`` (or
+        None), ``soft`` (n); ``surfaces``, one for each constraint: {name, kind, n_points,
+        evenness (smallest distance between neighbours over the mean one)} and, of an ellipsoid,
+        {centre_m (3), semi_axes_m (3, descending), rotation (3, 3), its columns the principal
+        axes}; ``surface``, the first of them.
+
+    Raises
+    ------
+    InputError : points fall outside of the body, or there is no such surface.
+    """
+    found = {name: [] for name in ("position_m", "limit_c", "name", "dose_limit_cem43_min", "soft")}
+    placed = []
+    for constraint in config["constraints"]:
+        points, shape = _points(anatomy, constraint, config)
+        _check_inside(anatomy, points, constraint, config["file"])
+        found["position_m"] += points.tolist()
+        for key in ("limit_c", "name", "dose_limit_cem43_min", "soft"):
+            found[key] += [constraint[key]] * len(points)
+        placed.append({"name": constraint["name"], "kind": constraint["surface"],
+                         "n_points": len(points), "evenness": _evenness(points), **shape})
+        log.info("%d points of the constraint '%s'", len(points), constraint["name"])
+    return {**found, "surface": placed[0], "surfaces": placed}
+
+
+def _points(anatomy: Anatomy, constraint: dict, config: dict) -> tuple[np.ndarray, dict]:
+    """Points (n, 3) of one constraint, and the shape of its surface where it has one."""
+    clearance, count = constraint["clearance_mm"] * 1e-3, constraint["points"]
+    kind = constraint["surface"]
+    if kind == "ellipsoid":
+        centre, semi_axes, rotation = clearance_ellipsoid(target_corners(anatomy), clearance)
+        points = centre + spread_points(semi_axes, count) * semi_axes @ rotation.T
+        return points, {"centre_m": centre.tolist(), "semi_axes_m": semi_axes.tolist(),
+                        "rotation": rotation.tolist()}
+    if kind == "distance":
+        return surfaces.evenly(surfaces.around_target(anatomy, clearance), count), {}
+    if kind == "region":
+        points = (surfaces.on_region(anatomy, constraint["region"])
+                  if constraint["region"] in anatomy.regions else np.zeros((0, 3)))
+    else:
+        water = anatomy.coupling
+        outside = ~(anatomy.body_mask | water) if kind == "cut" else water
+        points = surfaces.beneath(anatomy, outside, constraint["depth_mm"] * 1e-3)
+        if kind == "near_field":
+            points = surfaces.in_beam(anatomy, points, config["device"])
+    points = surfaces.within_reach(anatomy, points, constraint["reach_mm"] * 1e-3)
+    if not len(points):
+        raise InputError(f"no part of the surface '{kind}' lies that near to the target",
+                         file=config["file"], key=f"{constraint['key']}.reach_mm",
+                         value=constraint["reach_mm"], allowed="a longer reach, or no such "
+                         "constraint for this patient")
+    return surfaces.evenly(points, count), {}
+
+
+def _evenness(points: np.ndarray) -> float | None:
+    if len(points) < 2:
+        return None
+    nearest = cKDTree(points).query(points, k=2)[0][:, 1]
+    return float(nearest.min() / nearest.mean())
+
+
+def target_corners(anatomy: Anatomy) -> np.ndarray:
+    """Corners (n, 3) of the target's voxels that span its convex hull [m]."""
+    half = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), -1).reshape(-1, 3)
+    corners = (np.argwhere(anatomy.target_mask)[:, None] + half).reshape(-1, 3)
+    return anatomy.position(corners[ConvexHull(corners).vertices])
+
+
+def _check_inside(anatomy, positions, constraint, file):
+    """All points must lie in voxels of the body."""
+    index = np.rint(anatomy.index(positions)).astype(int)
+    in_grid = ((index >= 0) & (index < anatomy.labels.shape)).all(axis=1)
+    inside = np.zeros(len(positions), bool)
+    inside[in_grid] = anatomy.body_mask[tuple(index[in_grid].T)]
+    outside = int((~inside).sum())
+    if outside == 0:
+        return
+    fault = {"file": file, "key": f"{constraint['key']}.clearance_mm",
+             "value": constraint["clearance_mm"]}
+    points = f"{outside} of {len(positions)} constraint points lie outside of the"
+    edge = np.clip(index, 0, np.array(anatomy.labels.shape) - 1)
+    beyond_crop = ~in_grid & anatomy.body_mask[tuple(edge.T)]
+    if beyond_crop.sum() == outside:
+        raise InputError(f"{points} part of the label map that is modelled", **fault,
+                         allowed="a smaller clearance, a larger anatomy.crop_margin_mm, or a label "
+                                 "map that reaches farther")
+    body = np.pad(anatomy.body_mask, 1, mode="edge")  # past the edge the body may run on
+    target = np.pad(anatomy.target_mask, 1)
+    if (ndimage.binary_dilation(target, np.ones((3, 3, 3))) & ~body).any():
+        raise InputError(f"{points} body: the target touches the body's surface, so that no "
+                         "clearance fits", **fault,
+                         allowed=f"a target with tissue all around it, or {OTHER}")
+    depth = ndimage.distance_transform_edt(body, sampling=anatomy.spacing)[target].min()
+    also = " and anatomy.crop_margin_mm wide enough for it" if beyond_crop.any() else ""
+    raise InputError(f"{points} body", **fault,
+                     allowed=f"a clearance that keeps the ellipsoid inside the body{also}, or "
+                             f"{OTHER}; the target comes within {depth * 1e3:.1f} mm of the body's "
+                             "surface")

@@ -1,0 +1,159 @@
+"""A ready mesh as a label map: the region of each voxel is that of the cell around its centre."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from hifuflow.errors import InputError
+from hifuflow.formats.image import HIGHEST, LOWEST, Segment
+from hifuflow.formats.images import MOST_VOXELS
+from hifuflow.formats.mesh_file import MeshFile, read_mesh_file
+from hifuflow.formats.side_files import source_sha256
+from hifuflow.job import log
+from hifuflow.numerics.tetrahedra import signed_volumes
+from hifuflow.provenance import config_hash
+
+from .labelmap import LabelMap
+
+KEY = "anatomy.mesh"
+METRES = {"m": 1.0, "mm": 1e-3}
+PAD = 4  # voxels of outside around the mesh
+AT_ONCE = 2_000_000  # pairs of cell and voxel that are tested together
+ON_FACE = 1e-9  # how far outside, in barycentric coordinates, a point still counts as inside
+SMALLEST, LARGEST = 0.01, 3.0  # body parts [m]
+CUT = "cut"  # facets where the mesh ends inside the body
+
+
+def read_mesh_map(section: dict) -> LabelMap:
+    """Label map of a mesh, at voxels of the size asked for.
+
+    Facets of a group named ``cut`` mark where the mesh ends inside the body: no water there. All
+    other boundary facets are skin.
+
+    Parameters
+    ----------
+    section : ``file``, ``unit`` (m or mm), ``axes`` (RAS or LPS), ``tags`` (name of the cell data,
+        optional), ``voxel_size_mm``.
+
+    Raises
+    ------
+    InputError : a mesh that cannot be read, of an impossible size, or with a region that holds no
+        voxel's centre.
+    """
+    path, spacing = Path(section["file"]), section["voxel_size_mm"] * 1e-3
+    mesh = read_mesh_file(path, section.get("tags"), KEY)
+    scale = METRES[section["unit"]] * np.array([-1, -1, 1] if section["axes"] == "LPS" else 1)
+    points = mesh.points * scale
+    _check_extent(points[mesh.cells], spacing, section)
+    if mesh.tags.min() < LOWEST or mesh.tags.max() > HIGHEST or (mesh.tags == 0).any():
+        raise InputError(f"region tags from {mesh.tags.min()} to {mesh.tags.max()}", file=path,
+                         key=KEY, allowed=f"from {LOWEST} to {HIGHEST} and not 0, which is the "
+                                          "outside of the body")
+    owner, affine = voxel_cells(points, mesh.cells, spacing)
+    labels = np.where(owner < 0, 0, mesh.tags[owner]).astype(np.int32)
+    volumes = _compare(labels, spacing, points, mesh, path)
+    wall = _beside_cut(owner >= 0, affine, points, mesh)
+    names = tuple(Segment(tag, name) for tag, name in sorted(mesh.names.items()))
+    return LabelMap([labels], affine, config_hash([source_sha256(path), section | {"file": ""}]),
+                    names, {"format": "mesh", "n_cells": len(mesh.cells),
+                            "mesh_volume_m3": volumes}, wall)
+
+
+def voxel_cells(points, cells, spacing: float):
+    """Index of the cell that holds each voxel's centre; of several at a face, the lowest.
+
+    For every cell, the centres in its bounding box are tested by their barycentric coordinates;
+    cells whose boxes hold equally many are tested together.
+
+    Parameters
+    ----------
+    points : (n, 3) [m].  cells : (m, 4).  spacing : edge of the voxels [m].
+
+    Returns
+    -------
+    owner : (nx, ny, nz) int64, -1 outside of the mesh, with `PAD` voxels of outside around it.
+    affine : (4, 4), voxel index to position [m].
+    """
+    low, high = points[cells].min(axis=(0, 1)), points[cells].max(axis=(0, 1))
+    shape = np.ceil((high - low) / spacing - 1e-6).astype(int) + 2 * PAD
+    affine = np.diag([spacing] * 3 + [1.0])
+    affine[:3, 3] = low + (0.5 - PAD) * spacing
+    corners = (points[cells] - affine[:3, 3]) / spacing  # in voxels
+    edges = corners[:, 1:] - corners[:, :1]
+    solid = np.abs(np.linalg.det(edges)) > 1e-12
+    if not solid.all():
+        log.info("%d cells without volume are left out", (~solid).sum())
+    first = np.ceil(corners.min(axis=1) - ON_FACE).astype(int)
+    size = np.floor(corners.max(axis=1) + ON_FACE).astype(int) - first + 1
+    used = np.flatnonzero(solid & (size > 0).all(axis=1))
+    owner = np.full(np.prod(shape), len(cells))
+    sizes, group = np.unique(size[used], axis=0, return_inverse=True)
+    for number, box in enumerate(sizes):
+        offsets = np.stack(np.meshgrid(*map(np.arange, box), indexing="ij"), -1).reshape(-1, 3)
+        members = used[group.ravel() == number]
+        for part in np.array_split(members, -(-len(members) * len(offsets) // AT_ONCE)):
+            index = first[part, None] + offsets
+            # point - corner = lambda @ edges, one row of lambda for each point
+            weights = (index - corners[part, :1]) @ np.linalg.inv(edges[part])
+            inside = (weights >= -ON_FACE).all(axis=2) & (weights.sum(axis=2) <= 1 + ON_FACE)
+            flat = np.ravel_multi_index(tuple(index[inside].T), shape)
+            np.minimum.at(owner, flat, np.broadcast_to(part[:, None], inside.shape)[inside])
+    owner[owner == len(cells)] = -1
+    return owner.reshape(shape), affine
+
+
+def _check_extent(points, spacing, section):
+    """A body part, not a point or a planet, in voxels that fit into memory."""
+    extent = np.ptp(points.reshape(-1, 3), axis=0)
+    if extent.min() < SMALLEST or extent.max() > LARGEST:
+        size = " x ".join(f"{edge * 1e3:.4g}" for edge in extent)
+        raise InputError(f"the mesh measures {size} mm", file=Path(section["file"]),
+                         key=f"{KEY}.unit", value=section["unit"],
+                         allowed=f"the unit, m or mm, in which it measures {SMALLEST * 1e3:g} to "
+                                 f"{LARGEST * 1e3:g} mm")
+    voxels = np.prod(extent / spacing)
+    if voxels > MOST_VOXELS:
+        raise InputError(f"{voxels:.3g} voxels", file=Path(section["file"]),
+                         key=f"{KEY}.voxel_size_mm", value=section["voxel_size_mm"],
+                         allowed=f"at most {MOST_VOXELS} voxels")
+
+
+def _compare(labels, spacing, points, mesh: MeshFile, path):
+    """Volume of each region's cells [m3]; say how far the voxels are from it."""
+    volume, volumes = np.abs(signed_volumes(points[mesh.cells])), {}
+    for tag in np.unique(mesh.tags):
+        name = mesh.names.get(int(tag), str(tag))
+        volumes[name] = float(volume[mesh.tags == tag].sum())
+        voxels = np.count_nonzero(labels == tag)
+        if voxels == 0:
+            raise InputError(f"region {name}, {(mesh.tags == tag).sum()} cells of "
+                             f"{volumes[name] * 1e9:.3g} mm3, holds no voxel's centre", file=path,
+                             key=f"{KEY}.voxel_size_mm", value=spacing * 1e3,
+                             allowed="smaller voxels")
+        log.info("region %s: %d voxels, volume %+.2f %% of its cells'", name, voxels,
+                 100 * (voxels * spacing**3 / volumes[name] - 1))
+    return volumes
+
+
+def _beside_cut(body, affine, points, mesh):
+    """Outside voxels next to the body whose nearest boundary facet is a cut."""
+    if CUT not in mesh.facet_names:
+        return None
+    spacing = affine[0, 0]
+    corners = points[mesh.facets]
+    fine = int(np.ceil(np.linalg.norm(np.ptp(corners, axis=1), axis=1).max() / spacing)) + 1
+    i, j = np.mgrid[:fine + 1, :fine + 1]
+    keep = i + j <= fine
+    share = np.stack([i[keep], j[keep], fine - i[keep] - j[keep]], -1) / fine
+    samples = np.einsum("sk,fkd->fsd", share, corners)
+    near = ndimage.binary_dilation(body, np.ones((3, 3, 3))) & ~body
+    index = np.argwhere(near)
+    tree = cKDTree(samples.reshape(-1, 3))
+    nearest = tree.query(index * spacing + affine[:3, 3])[1] // len(share)
+    wall = np.zeros_like(body)
+    wall[tuple(index[mesh.facet_names[nearest] == CUT].T)] = True
+    return wall

@@ -1,0 +1,74 @@
+"""Files that a header only refers to: the voxels of a detached image, the arrays of a mesh."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from hifuflow.provenance import config_hash, file_sha256
+
+DETACHED = (".mhd", ".nhdr")  # headers whose voxels are elsewhere
+HEADER_BYTES = 1_000_000  # a header is no longer
+NUMBERED = re.compile(r"^(\S*%\S*d\S*)\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)")  # name, first, last, step
+
+
+def side_files(path) -> list[Path]:
+    """All files that are read with `path`, whether they exist or not.
+
+    MetaImage (``ElementDataFile``) and NRRD (``data file``) name one file, a numbered series or a
+    list; XDMF names HDF5 or binary files; the halves of Analyze and NIfTI pairs share their name;
+    a DICOM series is every file of its folder. A header that cannot be understood has none: its
+    reader will say so.
+    """
+    path, suffix = Path(path), Path(path).suffix.lower()
+    if path.is_dir():
+        return sorted(path.iterdir())
+    if suffix in (*DETACHED, ".xdmf") and path.is_file():
+        with open(path, "rb") as stream:
+            text = stream.read(HEADER_BYTES).decode("utf-8", "replace")
+        names = _in_xdmf(text) if suffix == ".xdmf" else _in_header(text)
+        return [path.parent / name for name in names]
+    if suffix in (".hdr", ".img"):
+        return [path.with_suffix(other) for other in (".hdr", ".img", ".img.gz")]
+    return []
+
+
+def with_side_files(path) -> list[str]:
+    """`path` and the files that are read with it, as far as they exist."""
+    found = [str(file) for file in side_files(path) if os.path.isfile(file)]
+    return list(dict.fromkeys([str(path), *found]))
+
+
+def source_sha256(path) -> str:
+    """Hash of a file's content and of all that is read with it."""
+    files = [file for file in with_side_files(path) if os.path.isfile(file)]
+    return file_sha256(path) if files == [str(path)] else config_hash(list(map(file_sha256, files)))
+
+
+def _in_header(text):
+    """Names after ``ElementDataFile =`` or ``data file:``."""
+    match = re.search(r"^(?:ElementDataFile\s*=|data ?file:)\s*(.*)$", text,
+                      re.MULTILINE | re.IGNORECASE)
+    if not match:
+        return []
+    given = match[1].strip()
+    if given.upper() == "LOCAL":  # the voxels follow the header
+        return []
+    if given.upper().startswith("LIST"):
+        return [line.strip() for line in text[match.end():].splitlines() if line.strip()]
+    numbered = NUMBERED.match(given)
+    if numbered:
+        first, last, step = (int(numbered[i]) for i in (2, 3, 4))
+        try:
+            return [numbered[1] % i for i in range(first, last + 1, max(1, abs(step)))]
+        except (TypeError, ValueError):
+            return []
+    return [given]
+
+
+def _in_xdmf(text):
+    """Files of data items: ``NAME.h5:/group/array``, or the name alone."""
+    items = re.findall(r"<DataItem\b[^>]*>([^<]*)</DataItem>", text, re.IGNORECASE)
+    return sorted({item.strip().split(":")[0] for item in items
+                   if re.fullmatch(r"[^\n]*\.\w+(:.*)?", item.strip())})

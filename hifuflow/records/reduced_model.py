@@ -1,0 +1,73 @@
+"""Reduced model: `reduction/rom.h5`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hifuflow.formats.hdf5 import create, open_artifact, put
+
+from .outputs import Outputs
+
+
+@dataclass
+class ReducedModel:
+    """x' = A x + B u, y = C x with the outputs of the full model: `reduction/rom.h5`.
+
+    Attributes
+    ----------
+    A : (r, r) [1/s].  B : (r, n_foci).  C : (p, r).
+    hsv : Hankel singular values, all that were computed, descending.
+    error_bound : (len(hsv),) H-infinity error bound of the model truncated to order i + 1.
+    method : how it was made.  outputs, foci : as in `BioheatModel`.
+    C_mean : (p, r), see `BioheatModel`; by default C.
+    """
+
+    A: np.ndarray
+    B: np.ndarray
+    C: np.ndarray
+    hsv: np.ndarray
+    error_bound: np.ndarray
+    method: str
+    outputs: Outputs
+    foci: np.ndarray
+    C_mean: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.C_mean is None:
+            self.C_mean = self.C
+
+    @property
+    def order(self) -> int:
+        """Number of states r."""
+        return len(self.A)
+
+    @property
+    def truncation_bound(self) -> np.ndarray:
+        """(len(hsv),) bound 2 (hsv[i + 1] + ...) on what keeping only i + 1 states changes [K/W].
+
+        The states of a balanced model come in falling order of importance. Source: see
+        `reduction.balance`.
+        """
+        return 2 * (self.hsv.sum() - np.cumsum(self.hsv))
+
+    def save(self, path, patient: str, config_sha256: str) -> None:
+        with create(path, "reduced_model", patient, config_sha256) as file:
+            file.attrs.update(order=self.order, method=self.method)
+            put(file, "A", self.A, "1/s", "state matrix")
+            put(file, "B", self.B, "1", "input matrix")
+            put(file, "C", self.C, "1", "output matrix")
+            put(file, "C_mean", self.C_mean, "1", "output matrix, means over target voxels")
+            put(file, "hsv", self.hsv, "K/W", "Hankel singular values")
+            put(file, "error_bound", self.error_bound, "K/W",
+                "H-infinity error bound of the truncation to each order")
+            put(file, "foci", self.foci, "m", "focus of each input")
+            self.outputs.write(file)
+
+    @classmethod
+    def load(cls, path) -> ReducedModel:
+        with open_artifact(path, "reduced_model") as file:
+            return cls(*(file[name][:] for name in ("A", "B", "C", "hsv", "error_bound")),
+                       str(file.attrs["method"]), Outputs.read(file), file["foci"][:],
+                       file["C_mean"][:] if "C_mean" in file else None)

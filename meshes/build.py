@@ -1,0 +1,138 @@
+"""Tetrahedral mesh of the body with a chosen number of cells."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from hifuflow.errors import InputError
+from hifuflow.job import log
+from hifuflow.numerics.tetrahedra import cell_quality, smallest_dihedral
+from hifuflow.records.anatomy import Anatomy
+
+from .cell_regions import tag_cells
+from .compartments import LEAST_VOXELS, Compartments
+from .facets import boundary_facets, unknowns_p2
+from .msh import write_msh
+from .organs import follow_organs
+from .search import adjusted_mesh, goals_of
+from .sizes import SizeField
+
+COARSEST = 0.5  # cells no larger than this share of the target's radius
+FINEST = 0.15  # cells no smaller than this share of a voxel: the masks are smoothed
+MOST_CELLS = 1_000_000
+SKIN, CUT = "skin", "cut"
+
+
+def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
+    """Mesh that conforms to body, target and organs with a boundary, written as MSH 4.1.
+
+    The surfaces are iso-surfaces of the smoothed voxel masks. Their levels and the size field are
+    adjusted together until the meshed volumes equal the voxels' and the count is the wanted one.
+
+    Parameters
+    ----------
+    anatomy : segmented body.
+    plan : `Plan`; cells are as fine at its foci as in the target (None: the target alone).
+    config : ``cells`` (wanted number of tetrahedra), the ``file`` and ``key`` it is from,
+        ``boundary_regions`` (names of regions whose surfaces the mesh conforms to).
+    msh_path : where the mesh goes. Volume groups carry region names (see `tag_cells`). Facet
+        groups: ``skin`` (next to coupling water) and ``cut`` (all others).
+
+    Returns
+    -------
+    dict : `n_cells`, `n_vertices`, `n_unknowns_p2`, `n_unknowns_p2_off_skin`, `min_quality` and
+        `quality_p01` (radius ratio: 1 regular, 0 flat), `min_dihedral_deg` and
+        `dihedral_p01_deg` (smallest angle of each cell), `regions` (see `tag_cells`), `surfaces`
+        (body, target, organs -> `volume_m3`, `label_volume_m3`, `volume_error`), `islands`
+        (pieces without a surface of their own), `averaged` (organs without, see
+        `follow_organs`), `method` (`route`, `fallback_reason`, `attempts`
+        of all routes; one that failed has a `failure`).
+
+    Raises
+    ------
+    InputError : the target is too small, or no mesh of that count is acceptable.
+    """
+    compartments, sizes, averaged = check_cells(anatomy, plan, config)
+    mesh, method = adjusted_mesh(compartments, sizes, config)
+    facets = boundary_facets(mesh.cells)
+    facet_group = np.where(_faces_water(mesh.points[facets].mean(axis=1), anatomy), SKIN, CUT)
+    cell_group, regions = tag_cells(mesh.points, mesh.cells, mesh.group, anatomy, compartments)
+    surfaces = _surfaces(mesh, compartments, goals_of(config["cells"]).volumes[3])
+    write_msh(msh_path, mesh.points, mesh.cells, cell_group, facets, facet_group)
+    quality = cell_quality(mesh.points, mesh.cells)
+    angle = smallest_dihedral(mesh.points, mesh.cells)
+    unknowns = unknowns_p2(mesh.cells)
+    return {
+        "n_cells": len(mesh.cells),
+        "n_vertices": len(mesh.points),
+        "n_unknowns_p2": unknowns,
+        "n_unknowns_p2_off_skin": unknowns - unknowns_p2(facets[facet_group == SKIN]),
+        "min_quality": float(quality.min()),
+        "quality_p01": float(np.percentile(quality, 1)),
+        "min_dihedral_deg": float(angle.min()),
+        "dihedral_p01_deg": float(np.percentile(angle, 1)),
+        "regions": regions,
+        "surfaces": surfaces,
+        "islands": compartments.dropped,
+        "averaged": averaged,
+        "method": method,
+    }
+
+
+def check_cells(anatomy: Anatomy, plan, config: dict):
+    """What to conform to, and the cells' sizes, once such a mesh of this body is conceivable.
+
+    Parameters : see `mesh_anatomy`.
+
+    Returns
+    -------
+    compartments : `Compartments`, without the organs that so many cells cannot hold.
+    sizes : `SizeField`.
+    averaged : list of those organs, see `follow_organs`.
+
+    Raises
+    ------
+    InputError : the target is too small, the count cannot hold its surface, or nobody can compute
+        with it.
+    """
+    voxels = int(anatomy.target_mask.sum())
+    if voxels < LEAST_VOXELS:
+        raise InputError(f"the target is too small: {voxels} voxels", file=config["file"],
+                         key="target", value=", ".join(anatomy.target),
+                         allowed=f"at least {LEAST_VOXELS} voxels: a finer map, a larger target, "
+                                 "or target.margin_mm")
+    sizes = SizeField(anatomy, np.empty((0, 3)) if plan is None else plan.foci)
+    least = int(np.ceil(sizes.cells(COARSEST * sizes.radius)))
+    most = int(min(sizes.cells(FINEST * anatomy.spacing.min()), MOST_CELLS))
+    if not least <= config["cells"] <= most:
+        problem = ("so few cells cannot hold the target's surface" if config["cells"] < least
+                   else "so many cells are too fine for this map, or too many to compute with")
+        raise InputError(problem, file=config["file"], key=config["key"], value=config["cells"],
+                         allowed=f"a whole number from {least} to {most}")
+    compartments = Compartments.of(anatomy, config)
+    return compartments, sizes, follow_organs(compartments, sizes, config["cells"])
+
+
+def _faces_water(positions, anatomy):
+    """Whether points of the surface are nearer to coupling water than to any other outside."""
+    spacing, pad = anatomy.spacing, 2
+    water = np.pad(anatomy.coupling, pad)
+    other = ~water & ~np.pad(anatomy.body_mask, pad)
+    index = anatomy.index(positions).T + pad
+    distance = [ndimage.map_coordinates(ndimage.distance_transform_edt(~mask, sampling=spacing),
+                                        index, order=1, mode="nearest") for mask in (water, other)]
+    return distance[0] < distance[1]
+
+
+def _surfaces(mesh, compartments, tolerance):
+    """Volumes that the mesh's surfaces enclose, against the voxels'; say which organs are off."""
+    names, record = ["body", *compartments.names[2:]], {}
+    for name, volume, voxels in zip(names, mesh.volumes(len(names)), compartments.volumes,
+                                    strict=True):
+        record[name] = {"volume_m3": float(volume), "label_volume_m3": float(voxels),
+                        "volume_error": float(volume / voxels - 1)}
+        if name not in ("body", "target") and abs(volume / voxels - 1) > tolerance:
+            log.warning("organ %s is %+.0f %% off its volume in the mesh; more cells, or none of "
+                        "its own boundary, serve it better", name, 100 * (volume / voxels - 1))
+    return record

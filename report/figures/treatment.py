@@ -1,0 +1,305 @@
+"""What the treatment did: lesion, power, foci, temperatures, fraction treated."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
+
+from .anatomy import slice_plane
+from .style import (
+    BLUE,
+    FAINT,
+    INK,
+    LESION,
+    LIMIT,
+    MUTED,
+    SERIES,
+    TARGET,
+    UNTREATED,
+    VERMILION,
+    WIDTH,
+    image_axes,
+    new_figure,
+    panel,
+    style,
+)
+from .view import View, ellipsoid_value, ellipsoids, scattered_points, target_heights, volume_of
+
+MAX_SLICES = 16
+NEAR = 1.5e-3  # m: constrained points at most so far from a slice are shown in it
+DOTS = {"ls": "", "marker": "o", "ms": 2.2, "mfc": BLUE, "mec": "white", "mew": 0.3,
+        "gid": "constrained points"}
+LOWEST_DOSE = 1e-3  # CEM43 min; doses are drawn and interpolated as logarithms above it
+WORST = 3
+
+
+def dose_volume(anatomy, trajectory) -> np.ndarray:
+    """(nx, ny, nz) final dose [CEM43 min] on the anatomy's grid, 0 outside the model."""
+    return volume_of(anatomy, trajectory.voxel_index, trajectory.voxel_dose, 0.0)
+
+
+def treated_by_slice(anatomy, trajectory, dose: float, view: View):
+    """Slices across the beam with a part of the target, and how much of each is treated.
+
+    Returns
+    -------
+    heights : (n,) coordinate along the beam [m].
+    treated : (n,) fraction of the slice's target voxels at or above `dose` [CEM43 min].
+    volume : (n,) the target's volume on the slice [m3].
+    """
+    heights = target_heights(anatomy, view)
+    index = np.argwhere(anatomy.target_mask)
+    along = anatomy.position(index) @ view.upright
+    slot = np.argmin(np.abs(along[:, None] - heights), axis=1)
+    done = dose_volume(anatomy, trajectory)[tuple(index.T)] >= dose
+    count = np.bincount(slot, minlength=len(heights))
+    treated = np.bincount(slot, weights=done, minlength=len(heights)) / np.maximum(count, 1)
+    return heights, treated, count * anatomy.voxel_volume
+
+
+def lesion(anatomy, trajectory, constraints: dict, dose: float, view: View):
+    """Figure 6: where the final dose reaches `dose` [CEM43 min], slice by slice.
+
+    With the target's outline, the parts of it left untreated, the cross-sections of constraint
+    ellipsoids, and the points of other constraints that are nearer than `NEAR`. At most
+    `MAX_SLICES` slices, evenly spread over the target.
+    """
+    heights, treated, _ = treated_by_slice(anatomy, trajectory, dose, view)
+    chosen = np.unique(np.linspace(0, len(heights) - 1, min(len(heights), MAX_SLICES)).astype(int))
+    if not view.deeper_is_larger:
+        chosen = chosen[::-1]
+    volume = np.log2(np.maximum(dose_volume(anatomy, trajectory), LOWEST_DOSE))
+    centroid = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0)
+    margin = constraint_margin(anatomy, constraints, view, centroid)
+    with style():
+        columns = min(4, len(chosen))
+        rows = -(-len(chosen) // columns)
+        wide = WIDTH if columns == 4 else 1.75 * columns + 0.6
+        tall = slice_plane(anatomy, view, centroid, heights[0], margin)
+        tall = (wide - 0.5) / columns * len(tall.vs) / len(tall.us)
+        figure = new_figure(0.75 + rows * (tall + 0.2), wide)
+        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for ax, number in zip(panels.flat, chosen, strict=False):
+            plane = slice_plane(anatomy, view, centroid, heights[number], margin)
+            _lesion_slice(ax, anatomy, plane, volume, dose, constraints)
+            title = f"{view.name(view.upright)} = {heights[number] * 1e3:.1f} mm"
+            share = treated[number]
+            # Never round an incomplete slice up to 100 %.
+            percent = "100" if share == 1 else f"{min(share * 100, 99.4):.0f}"
+            ax.set_title(title, fontsize=7.5)
+            ax.set_title(f"{percent} %", loc="right", fontsize=7.5,
+                         color=LESION if share == 1 else VERMILION)
+            image_axes(ax)
+        for ax in panels.flat[len(chosen):]:
+            ax.set_axis_off()
+        for ax in panels.flat[max(0, len(chosen) - columns):len(chosen)]:
+            ax.tick_params(labelbottom=True)
+            ax.set_xlabel(view.label(view.across[0]))
+        for ax in panels[:, 0]:
+            ax.set_ylabel(view.label(view.across[1]))
+        figure.legend(handles=_lesion_legend(dose, constraints), loc="outside lower center",
+                      ncols=4)
+        return figure
+
+
+def _lesion_slice(ax, anatomy, plane, log_dose, dose, constraints):
+    u, v = plane.us * 1e3, plane.vs * 1e3
+    amount = plane.sample(log_dose, anatomy.affine, outside=np.log2(LOWEST_DOSE))
+    target = plane.sample(anatomy.target_mask.astype(np.float32), anatomy.affine)
+    reached = amount - np.log2(dose)
+    # Voxels just at the dose belong to the lesion.
+    if reached.max() >= 0:
+        drawn = ax.contourf(u, v, reached, [-1e-6, 1e3], colors=[LESION], alpha=0.45)
+        drawn.set_gid("lesion")
+    left = (target >= 0.5) & (reached < 0)
+    if left.any():
+        missing = ax.contourf(u, v, left.astype(float), [0.5, 1.5], colors=[UNTREATED], alpha=0.55)
+        missing.set_gid("untreated")
+        ax.contourf(u, v, left.astype(float), [0.5, 1.5], colors="none", hatches=["////"])
+    if target.max() >= 0.5:
+        ax.contour(u, v, target, [0.5], colors=[TARGET], linewidths=1.1, linestyles="--")
+    body = plane.sample(anatomy.body_mask.astype(np.float32), anatomy.affine)
+    if body.min() < 0.5 <= body.max():
+        ax.contour(u, v, body, [0.5], colors=[MUTED], linewidths=0.8)
+    for surface in ellipsoids(constraints):
+        value = ellipsoid_value(plane.points, surface)
+        if value.min() < 1 < value.max():
+            ax.contour(u, v, value, [1], colors=[BLUE], linewidths=0.9, linestyles="-.")
+    points = scattered_points(constraints)
+    near = points[np.abs(points @ plane.w - plane.height) < NEAR]
+    near = near[(np.abs(near @ plane.u - plane.us.mean()) <= np.ptp(plane.us) / 2)
+                & (np.abs(near @ plane.v - plane.vs.mean()) <= np.ptp(plane.vs) / 2)]
+    ax.plot(near @ plane.u * 1e3, near @ plane.v * 1e3, **DOTS)
+
+
+def constraint_margin(anatomy, constraints, view, centroid) -> float:
+    """Room around the target [m] that shows the widest cross-section of the constraint points."""
+    points = anatomy.position(np.argwhere(anatomy.target_mask)) - centroid
+    outside = np.asarray(constraints["position_m"]).reshape(-1, 3) - centroid
+    room = [np.abs(outside @ axis).max(initial=0) - np.abs(points @ axis).max()
+            for axis in view.across]
+    return max(0.0, *room) + 0.002
+
+
+def _lesion_legend(dose, constraints):
+    entries = [Patch(fc=LESION, alpha=0.45, label=f"lesion, at least {dose:g} CEM43"),
+               Patch(fc=UNTREATED, alpha=0.55, hatch="////", ec=INK, lw=0,
+                     label="target left untreated"),
+               Line2D([], [], color=TARGET, ls="--", label="target's outline")]
+    if ellipsoids(constraints):
+        entries.append(Line2D([], [], color=BLUE, ls="-.", label="constraint surface"))
+    if len(scattered_points(constraints)):
+        entries.append(Line2D([], [], **DOTS, label="constrained point"))
+    return entries
+
+
+def treatment_course(trajectory, prescription: dict, early: float = 500.0):
+    """Figure 7: (a) power, (b) focus, (c) constrained temperatures, (d) fraction treated.
+
+    Left column: the first `early` seconds; right column: the whole treatment.
+    """
+    t = trajectory.t
+    spans = [(t[0], min(early, t[-1])), (t[0], t[-1])]
+    if spans[0] == spans[1]:
+        spans = spans[:1]
+    with style():
+        figure = new_figure(7.4)
+        panels = figure.subplots(4, len(spans), sharex="col", sharey="row", squeeze=False,
+                                 height_ratios=[1, 1.1, 1.35, 1])
+        for column, span in enumerate(spans):
+            whole = column == len(spans) - 1
+            power, focus, temperature, treated = panels[:, column]
+            _power(power, trajectory, prescription, smooth=whole and len(t) > 400)
+            _focus(focus, trajectory, span)
+            _temperature(temperature, trajectory, named=column == 0)
+            _treated(treated, trajectory, prescription)
+            treated.set(xlim=span, xlabel="time (s)")
+        title = f"first {early:g} s" if len(spans) == 2 else "whole treatment"
+        panel(panels[0, 0], "a", f"Power, {title}")
+        panel(panels[1, 0], "b", "Focus")
+        panel(panels[2, 0], "c", "Constrained locations")
+        panel(panels[3, 0], "d", "Fraction treated")
+        if len(spans) == 2:
+            panels[0, 1].set_title("Whole treatment")
+        panels[0, 0].set_ylabel("acoustic power (W)")
+        panels[1, 0].set_ylabel("focus number")
+        panels[2, 0].set_ylabel("temperature (°C)")
+        panels[3, 0].set_ylabel("target at the dose")
+        return figure
+
+
+def _power(ax, trajectory, prescription, smooth):
+    total = trajectory.power.sum(axis=1)
+    if smooth:
+        ax.step(trajectory.t, total, where="post", color=BLUE, alpha=0.25, lw=0.5, gid="power",
+                rasterized=True)
+        step = float(np.median(np.diff(trajectory.t)))
+        window = max(1, round(60 / step))
+        mean = np.convolve(total, np.ones(window), "same") / np.convolve(
+            np.ones(len(total)), np.ones(window), "same")
+        ax.plot(trajectory.t, mean, color=INK, lw=0.8, label="mean over 60 s")
+        ax.legend(loc="upper right", bbox_to_anchor=(1, 1.22))
+    else:
+        ax.fill_between(trajectory.t, total, step="post", color=BLUE, alpha=0.25, lw=0)
+        ax.step(trajectory.t, total, where="post", color=BLUE, lw=0.9, gid="power")
+    highest = prescription.get("max_power_w")
+    if highest:
+        ax.axhline(highest, color=MUTED, ls="--", lw=0.8, zorder=0.5)
+    ax.set_ylim(0, 1.08 * max(highest or 0, total.max(), 1e-9))
+
+
+def _focus(ax, trajectory, span):
+    """A mark for every sample and focus with power; a pale mark has a small share of it."""
+    when, which = np.nonzero(trajectory.power > 0)
+    share = trajectory.power[when, which] / trajectory.power.sum(axis=1)[when]
+    ax.scatter(trajectory.t[when], which + 1, s=3.0, marker="s", lw=0, c=BLUE, rasterized=True,
+               alpha=np.clip(share, 0.15, 1), gid="foci")
+    ax.set_ylim(0, trajectory.power.shape[1] + 1)
+
+
+def worst_points(trajectory, count: int = WORST) -> np.ndarray:
+    """Rows of the constrained locations that came closest to, or furthest over, their limit."""
+    over = trajectory.constraint_temperature.max(axis=0) - constraint_limits(trajectory)
+    return np.argsort(over)[::-1][:count]
+
+
+def constraint_limits(trajectory) -> np.ndarray:
+    """(n_c,) limits [degC] of the constrained locations."""
+    return trajectory.outputs.limit[trajectory.outputs.constraint]
+
+
+def _temperature(ax, trajectory, named):
+    t, values = trajectory.t, trajectory.constraint_temperature
+    if not values.shape[1]:
+        ax.text(0.5, 0.5, "no constrained location", transform=ax.transAxes, ha="center")
+        return
+    ax.fill_between(t, values.min(axis=1), values.max(axis=1), color=FAINT, lw=0,
+                    label=f"all {values.shape[1]} locations")
+    for number, colour in zip(worst_points(trajectory), SERIES, strict=False):
+        ax.plot(t, values[:, number], color=colour, lw=0.8, label=f"location {number + 1}")
+    limits = np.unique(constraint_limits(trajectory))
+    for limit in limits:
+        ax.axhline(limit, color=LIMIT, ls="--", lw=0.9, gid="limit",
+                   label=f"limit {limit:g} °C" if len(limits) <= 2 else None)
+    low, high = values.min(), max(values.max(), limits.max())
+    ax.set_ylim(low - 0.03 * (high - low), high + 0.42 * (high - low))
+    if named:
+        ax.legend(loc="upper left", ncols=3, columnspacing=1.2)
+
+
+def _treated(ax, trajectory, prescription):
+    ax.plot(trajectory.t, trajectory.coverage, color=LESION, lw=1.4, gid="coverage")
+    goal = prescription.get("coverage")
+    if goal:
+        ax.axhline(goal, color=LIMIT, ls="--", lw=0.8)
+        ax.annotate(f"goal {goal:.0%}", (1, goal), (-2, 2), xycoords=("axes fraction", "data"),
+                    textcoords="offset points", ha="right", va="bottom", fontsize=6.5)
+    ax.set_ylim(0, 1.14)
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def compare_controllers(treatments: dict, prescription: dict):
+    """Fraction treated and the worst overshoot against time, one line per controller."""
+    with style():
+        figure = new_figure(2.5)
+        treated, worst = figure.subplots(1, 2)
+        for (name, trajectory), colour in zip(treatments.items(), SERIES, strict=False):
+            treated.plot(trajectory.t, trajectory.coverage, color=colour, label=name)
+            over = (trajectory.constraint_temperature - constraint_limits(trajectory)).max(axis=1)
+            worst.plot(trajectory.t, over, color=colour, lw=0.8, label=name)
+        if prescription.get("coverage"):
+            treated.axhline(prescription["coverage"], color=LIMIT, ls="--", lw=0.8)
+        worst.axhline(0, color=LIMIT, ls="--", lw=0.8)
+        treated.yaxis.set_major_formatter(PercentFormatter(1))
+        treated.set(xlabel="time (s)", ylabel="target at the dose", ylim=(0, 1.05), xlim=0)
+        worst.set(xlabel="time (s)", xlim=0,
+                  ylabel="hottest constrained location\nabove its limit (K)")
+        panel(treated, "a", "Fraction treated")
+        panel(worst, "b", "Distance to the limit")
+        treated.legend(loc="lower right")
+        return figure
+
+
+def dose_histogram(treatments: dict, prescription: dict):
+    """Fraction of the target's volume with at least each final dose, one line per controller."""
+    with style():
+        figure = new_figure(2.7, 4.2)
+        ax = figure.subplots()
+        for (name, trajectory), colour in zip(treatments.items(), SERIES, strict=False):
+            volume = trajectory.outputs.volume[trajectory.outputs.target]
+            dose = np.maximum(trajectory.target_dose[-1], LOWEST_DOSE)
+            order = np.argsort(dose)
+            share = np.cumsum(volume[order][::-1])[::-1] / volume.sum()
+            # A voxel counts up to and including its own dose.
+            ax.step(dose[order], share, where="pre", color=colour, label=name, gid="histogram")
+        ax.axvline(prescription["dose_cem43_min"], color=LIMIT, ls="--", lw=0.8)
+        ax.annotate(f"prescribed {prescription['dose_cem43_min']:g}",
+                    (prescription["dose_cem43_min"], 0.03), (-3, 0), ha="right",
+                    xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=6.5)
+        ax.set(xscale="log", xlabel="final dose (CEM43 min)", ylabel="target with at least this",
+               xlim=(1, 1e6), ylim=(0, 1.03))
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 0.1))
+        return figure

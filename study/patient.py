@@ -1,0 +1,254 @@
+"""From configuration files to what each workflow rule gets.
+
+A patient file, its transducer and the tissue table become one plain dict, checked, with every
+default filled in. A rule then gets only the sections it uses (`Patient.section`), so editing one
+section reruns only the rules that depend on it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from hifuflow.errors import InputError, InvalidConfig
+from hifuflow.formats.side_files import with_side_files
+from hifuflow.provenance import ROOT
+
+from .cross_checks import YARDSTICK, constraint_list, cross_check
+from .schema import check, read_yaml
+from .transducer_file import load_device
+
+TISSUES = ROOT / "config" / "tissues.yaml"
+THERMAL = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfusion_kg_m3_s")
+FACTORS = ("perfusion_factor", "conductivity_factor", "absorption_factor")
+PLACES = ("focal_shift_mm", "regions")
+CURVES = ("perfusion", "conductivity", "absorption")
+BEAM_PATH = ("attenuation_np_m_mhz", "blocks")
+ACOUSTIC = ("density_kg_m3", "speed_of_sound_m_s", "attenuation_np_m_mhz", "absorption_np_m_mhz",
+            "attenuation_exponent")
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One patient file, valid and complete.
+
+    Attributes
+    ----------
+    name : the file's stem.  file : its path.
+    config : every section of the patient file, with defaults and absolute paths.
+    transducer : content of the transducer file.
+    tissues : tissue -> properties, overrides applied.  water, blood : their properties.
+    """
+
+    name: str
+    file: Path
+    config: dict
+    transducer: dict
+    tissues: dict
+    water: dict
+    blood: dict
+
+    @property
+    def sources(self) -> list[str]:
+        """Paths of all that the anatomy is made from; empty for the built-in phantom."""
+        return [file for section, key, _ in _source_files(self.config["anatomy"])
+                for file in with_side_files(section[key])]
+
+    @property
+    def scan(self) -> str | None:
+        """Path of the image whose grid results are exported on; None where there is no image."""
+        anatomy = self.config["anatomy"]
+        return anatomy.get("labels", anatomy.get("image"))
+
+    @property
+    def controllers(self) -> list[str]:
+        """Names of the controllers to run."""
+        return self.config["controllers"]
+
+    def section(self, rule: str, part: str | None = None) -> dict:
+        """What a rule depends on, and nothing else; `part`: which model or which controller."""
+        content = getattr(self, f"_{rule}")
+        return content[part] if part else content
+
+    def _pick(self, *keys) -> dict:
+        return {key: self.config[key] for key in keys}
+
+    def _used_tissues(self, keys) -> dict:
+        used = {region["tissue"] for region in self.config["regions"].values()}
+        return {name: {key: self.tissues[name][key] for key in keys if key in self.tissues[name]}
+                for name in sorted(used)}
+
+    @cached_property
+    def _anatomy(self) -> dict:
+        beam = ("frequency_hz", "radius_of_curvature_m", "aperture_m", "max_steering_m")
+        return {"file": self.file.name,
+                "transducer": {key: self.config["transducer"][key]
+                               for key in ("axis", "max_blocked_fraction")},
+                "device": {key: self.transducer[key] for key in beam},
+                "tissues": self._used_tissues(BEAM_PATH),
+                **self._pick("anatomy", "regions", "cut_regions", "target")}
+
+    @cached_property
+    def _constraints(self) -> dict:
+        listed = constraint_list(self.config["constraints"])
+        beam = {key: self.transducer[key] for key in ("aperture_m", "radius_of_curvature_m")
+                if any(constraint["surface"] == "near_field" for constraint in listed)}
+        return {"file": self.file.name, "constraints": listed, "device": beam}
+
+    @cached_property
+    def _plan(self) -> dict:
+        return {"file": self.file.name, "device": self.transducer,
+                "water": {"speed_of_sound_m_s": self.water["speed_of_sound_m_s"]},
+                "tissues": self._used_tissues(BEAM_PATH),
+                **self._pick("transducer", "foci")}
+
+    @cached_property
+    def _mesh(self) -> dict:
+        organs = [name for name, region in self.config["regions"].items() if region["boundary"]]
+        return {model: {"file": self.file.name, "key": f"mesh.{model}.cells",
+                        "boundary_regions": organs, **sizes}
+                for model, sizes in self.config["mesh"].items()}
+
+    @cached_property
+    def _heating(self) -> dict:
+        return {"device": self.transducer,
+                "tissues": {**self._used_tissues(ACOUSTIC),
+                            "water": {key: self.water[key] for key in ACOUSTIC}},
+                "acoustics": {"file": self.file.name, **self.config["acoustics"]}}
+
+    @cached_property
+    def _assemble(self) -> dict:
+        shared = {"file": self.file.name, "tissues": self._used_tissues(THERMAL),
+                  "blood": {"specific_heat_j_kg_k": self.blood["specific_heat_j_kg_k"]},
+                  **self._pick("boundary")}
+        deviations = {key: self.config["plant"][key] for key in (*FACTORS, *PLACES)}
+        none = {**dict.fromkeys(FACTORS, 1), "focal_shift_mm": [0, 0, 0], "regions": {}}
+        return {"control": {**shared, "deviations": none},
+                "plant": {**shared, "deviations": deviations}}
+
+    @cached_property
+    def _reduce(self) -> dict:
+        return {"file": self.file.name, **self.config["reduction"],
+                "max_power_w": self.config["prescription"]["max_power_w"]}
+
+    @cached_property
+    def _control(self) -> dict:
+        loop = {key: value for key, value in self.config["plant"].items()
+                if key not in (*FACTORS, *PLACES)}  # these are in the plant's matrices
+        tissues = self._used_tissues(("response",)) if loop["tissue"] == "responsive" else {}
+        loop["response"] = {name: tissues[region["tissue"]]["response"]
+                            for name, region in self.config["regions"].items()
+                            if "response" in tissues.get(region["tissue"], {})}
+        return {name: {"file": self.file.name, "plant": loop, "options": self.config[name],
+                       **self._pick("prescription", "thermometry", "estimator", "safety")}
+                for name in self.controllers}
+
+    @property
+    def treating(self) -> list[str]:
+        """Names of the controllers that are no yardstick."""
+        return [name for name in self.controllers if name != YARDSTICK]
+
+    @property
+    def ensemble_controllers(self) -> list[str]:
+        """Names of the controllers whose treatments are repeated with other draws.
+
+        The yardstick only where it is named: it would search for the same plan in every draw.
+        """
+        ensemble = self.config["ensemble"]
+        return ensemble.get("controllers", self.treating) if ensemble["draws"] else []
+
+    @cached_property
+    def _draw(self) -> dict:
+        drawn = {key: self.config["ensemble"][key] for key in ("seed", "spread")}
+        return {name: {**self._control[name], "ensemble": drawn}
+                for name in self.ensemble_controllers}
+
+    @cached_property
+    def _export(self) -> dict:
+        return {"dose_cem43_min": self.config["prescription"]["dose_cem43_min"],
+                **self._pick("boundary")}
+
+    @cached_property
+    def _report(self) -> dict:
+        return {"file": self.file.name, "patient": self.config, "device": self.transducer,
+                "tissues": self.tissues}
+
+
+def load_patient(path) -> Patient:
+    """Read and check a patient file and the tissue and transducer files it refers to.
+
+    Raises
+    ------
+    InvalidConfig : every fault found, each with file, key, value and what is allowed.
+    """
+    path = Path(path)
+    config, faults = check(read_yaml(path), "patient", path)
+    if faults:
+        raise InvalidConfig(faults)
+    tissue_table, tissue_faults = _load_tissues(config["tissues"], path)
+    device, device_faults = load_device(config["transducer"], path)
+    faults = tissue_faults + device_faults or cross_check(config, tissue_table["tissues"], device,
+                                                           path)
+    if faults:
+        raise InvalidConfig(faults)
+    _find_sources(config["anatomy"], path)
+    return Patient(path.stem, path, config, device, tissue_table["tissues"],
+                   tissue_table["water"], tissue_table["blood"])
+
+
+def _source_files(anatomy: dict) -> list:
+    """(section, key in it, dotted key) of each file that the anatomy is made from."""
+    found = [(anatomy, key, f"anatomy.{key}") for key in ("labels", "image") if key in anatomy]
+    return found + ([(anatomy["mesh"], "file", "anatomy.mesh.file")] if "mesh" in anatomy else [])
+
+
+def _find_sources(anatomy: dict, patient_file) -> None:
+    """Make the paths of an anatomy's files absolute; all must exist."""
+    faults = []
+    for section, key, dotted in _source_files(anatomy):
+        given = section[key]
+        try:
+            found = (patient_file.parent / Path(given).expanduser()).resolve()
+            folder = found.is_dir()
+            exists = found.is_file() or (key == "image" and folder)
+        except (RuntimeError, ValueError, OSError):  # no such user, a NUL byte, a loop of links
+            exists = folder = False
+        if exists:
+            section[key] = str(found)
+        else:
+            faults.append(InputError(
+                "is a folder" if folder else "no such file", file=patient_file, key=dotted,
+                value=given, allowed="a file" if folder else "a path relative to the patient file"))
+    if faults:
+        raise InvalidConfig(faults)
+
+
+def _load_tissues(overrides: dict, patient_file) -> tuple[dict, list]:
+    """The tissue table with a patient's own values laid over it, checked as a whole."""
+    content = read_yaml(TISSUES)
+    table, faults = check(content, "tissues", TISSUES)
+    if faults:
+        return table, faults
+    for name, values in overrides.items():
+        part = table if name in ("water", "blood") else table["tissues"]
+        part[name] = {**part.get(name, {}), "source": patient_file.name, **values}
+    table, faults = check(table, "tissues", patient_file)
+    if faults:
+        return table, faults
+    media = {f"tissues.{name}": (tissue, patient_file) for name, tissue in table["tissues"].items()}
+    for key, (medium, file) in {**media, "water": (table["water"], TISSUES)}.items():
+        for name, curve in medium.get("response", {}).items():
+            if name in CURVES and any(a[0] >= b[0] for a, b in itertools.pairwise(curve)):
+                faults.append(InputError("temperatures do not rise", file=file,
+                                         key=f"{key}.response.{name}", value=curve,
+                                         allowed="[degC, factor] by rising temperature"))
+        loss, heat = medium["attenuation_np_m_mhz"], medium["absorption_np_m_mhz"]
+        if heat > loss:
+            faults.append(InputError(
+                "absorption exceeds attenuation", file=file, key=f"{key}.absorption_np_m_mhz",
+                value=heat, allowed=f"at most {loss}"))
+    return table, faults
+
+

@@ -1,0 +1,216 @@
+"""Read a YAML file strictly and hold it against its schema; find every fault, fill every default.
+
+The schemas in `workflow/schemas/` are JSON Schema (draft 2020-12); they are also where each key's
+meaning, unit (in its name), range and default are documented.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import math
+import re
+from functools import cache
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from hifuflow.errors import InputError
+from hifuflow.provenance import ROOT
+
+SCHEMAS = ROOT / "workflow" / "schemas"
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without its traps: a key given twice is an error, and 1e6 is a number."""
+
+
+def _mapping(loader, node, deep=False):
+    seen = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key_node.value!r} is not text (put it in quotes)",
+                key_node.start_mark)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key '{key}' is given twice", key_node.start_mark)
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)$"), list("-+0123456789."))
+
+
+def read_yaml(path) -> dict:
+    """Read a YAML mapping.
+
+    Raises
+    ------
+    InputError : no such file, not YAML (with the line), a key given twice, not a mapping.
+    """
+    path = Path(path)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file=path) from error
+    except UnicodeDecodeError as error:
+        raise InputError("is not text", file=path, allowed="a YAML file in UTF-8") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise InputError(f"is not valid YAML{where}: {problem}", file=path) from error
+    if not isinstance(content, dict):
+        raise InputError("must hold keys and values", file=path, allowed="a YAML mapping")
+    return content
+
+
+# JSON Schema takes 256.0 for an integer; what counts things must be one.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)))
+
+
+@cache
+def load_schema(name: str) -> dict:
+    """One of `patient`, `study`, `tissues`, `transducer`."""
+    return read_yaml(SCHEMAS / f"{name}.schema.yaml")
+
+
+def check(content: dict, schema_name: str, file) -> tuple[dict, list[InputError]]:
+    """Return a copy of `content` with defaults filled in, and every fault that was found."""
+    schema = load_schema(schema_name)
+    filled = copy.deepcopy(content)
+    _fill(filled, schema, schema)
+    validator = _Validator(schema)
+    faults = [_translate(fault, file, schema) for fault in _leaves(validator.iter_errors(filled))]
+    return filled, sorted(faults, key=lambda fault: fault.key or "") + _not_finite(filled, file)
+
+
+def resolve(schema: dict, root: dict) -> dict:
+    """A schema with its `$ref` followed; keys beside the reference win."""
+    while "$ref" in schema:
+        target = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+    return schema
+
+
+def _fill(value, schema, root) -> None:
+    schema = resolve(schema, root)
+    for option in schema.get("anyOf", ()):
+        _fill(value, option, root)
+    if isinstance(value, list):
+        for item in value:
+            _fill(item, schema.get("items", {}), root)
+    if not isinstance(value, dict):
+        return
+    for key, sub in schema.get("properties", {}).items():
+        sub = resolve(sub, root)
+        if key not in value:
+            if "default" in sub:
+                value[key] = copy.deepcopy(sub["default"])
+            elif sub.get("type") == "object" and "required" not in sub and "properties" in sub \
+                    and key not in schema.get("required", ()) and not sub.get("x-optional"):
+                value[key] = {}
+        if key in value:
+            _fill(value[key], sub, root)
+    extra = schema.get("additionalProperties")
+    if isinstance(extra, dict):
+        for key in value:
+            if key not in schema.get("properties", {}):
+                _fill(value[key], extra, root)
+
+
+def _leaves(errors):
+    """Of alternatives (`anyOf`), the one that came closest speaks; otherwise each error itself."""
+    for error in errors:
+        if error.validator == "anyOf" and isinstance(error.instance, dict | list):
+            inner = [e for e in error.context if e.validator != "const" and e.validator != "type"]
+            if inner:
+                yield from _leaves(inner)
+                continue
+        yield error
+
+
+def _translate(error, file, root) -> InputError:
+    key = ".".join(str(part) for part in error.absolute_path)
+    schema, value = error.schema, error.instance
+    if error.validator == "additionalProperties":
+        known = sorted(schema.get("properties", {}))
+        unknown = sorted(set(value) - set(known), key=str)[0]
+        close = difflib.get_close_matches(str(unknown), known, 1)
+        hint = f", did you mean '{close[0]}'?" if close else ""
+        return InputError(f"unknown key{hint}", file=file, key=_join(key, unknown),
+                          value=value[unknown], allowed=", ".join(known) or "no keys")
+    if error.validator == "required":
+        # One error per missing key; only its message says which one it is about.
+        missing = next(name for name in error.validator_value
+                       if error.message.startswith(f"{name!r} "))
+        return InputError("is missing", file=file, key=_join(key, missing),
+                          allowed=_allowed(schema.get("properties", {}).get(missing, {}), root))
+    if error.validator == "propertyNames" or "propertyNames" in error.absolute_schema_path:
+        return InputError("is not a usable name", file=file, key=_join(key, value),
+                          allowed="lower-case letters, digits and _, beginning with a letter")
+    problems = {"type": "has the wrong type", "enum": "is not known",
+                "pattern": "has the wrong form",
+                "anyOf": "fits none of the possibilities", "uniqueItems": "names something twice",
+                "minItems": "has too few entries", "maxItems": "has too many entries",
+                "minProperties": "is empty"}
+    return InputError(problems.get(error.validator, "is out of range"), file=file, key=key or None,
+                      value=value, allowed=_allowed(schema, root))
+
+
+def _join(key, name) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+def _allowed(schema: dict, root: dict) -> str:
+    """What a schema accepts, in words."""
+    schema = resolve(schema, root)
+    if "const" in schema:
+        return "null" if schema["const"] is None else f"'{schema['const']}'"
+    if "enum" in schema:
+        return ", ".join(str(item) for item in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(_allowed(option, root) for option in schema["anyOf"])
+    words = [{"number": "a number", "integer": "a whole number", "string": "text",
+              "array": "a list", "object": "keys and values"}.get(schema.get("type"), "a value")]
+    if schema.get("type") == "array":
+        low, high = schema.get("minItems"), schema.get("maxItems")
+        if low is not None and low == high:
+            words.append(f"of {low} entries")
+        elif low:
+            words.append(f"of at least {low}")
+        if schema.get("uniqueItems"):
+            words.append("all different")
+        if "items" in schema:
+            words.append(f"each {_allowed(schema['items'], root)}")
+    for name, sign in (("exclusiveMinimum", "above"), ("minimum", "at least"),
+                       ("exclusiveMaximum", "below"), ("maximum", "at most")):
+        if name in schema:
+            words.append(f"{sign} {schema[name]}")
+    if "properties" in schema:
+        words.append("of " + ", ".join(schema["properties"]))
+    if "pattern" in schema:
+        words.append(f"of the form {schema['pattern']}")
+    return " ".join(words)
+
+
+def _not_finite(value, file, key="") -> list[InputError]:
+    if isinstance(value, dict):
+        return [e for name, sub in value.items() for e in _not_finite(sub, file, _join(key, name))]
+    if isinstance(value, list):
+        return [e for i, sub in enumerate(value) for e in _not_finite(sub, file, _join(key, i))]
+    if isinstance(value, float) and not math.isfinite(value):
+        return [InputError("is not a finite number", file=file, key=key, value=value,
+                           allowed="a finite number")]
+    return []

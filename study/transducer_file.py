@@ -1,0 +1,232 @@
+"""Transducer files: read, check, and complete with what follows from the elements.
+
+A transducer is a file of `config/transducers`, or a user's own one beside the patient file.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+from hifuflow.errors import InputError
+from hifuflow.provenance import ROOT
+
+from .schema import check, read_yaml
+
+TRANSDUCERS = ROOT / "config" / "transducers"
+PROSE = ("description", "source", "assumed")  # an edit there changes no result
+COLUMNS = ("x_m", "y_m", "z_m", "nx", "ny", "nz", "radius_m")
+MOST_ELEMENTS = 10_000
+ON_BOWL = ("random_spherical", "fermat_spiral", "bowl")
+ROUNDING = 0.01  # part of two radii by which discs of a rounded list may overlap
+KEYS = {  # the keys of each kind beside those that every kind has; the first ones are required
+    "elements": (("elements",), ()),
+    "random_spherical": (("aperture_m", "n_elements", "element_radius_m"),
+                         ("inner_aperture_m", "seed")),
+    "fermat_spiral": (("aperture_m", "n_elements", "element_radius_m"), ("inner_aperture_m",)),
+    "bowl": (("aperture_m",), ("inner_aperture_m",)),
+    "annular": (("rings_m",), ()),
+}
+
+
+def load_device(choice: dict, patient_file) -> tuple[dict, list[InputError]]:
+    """The transducer of a patient, and every fault that was found.
+
+    Parameters
+    ----------
+    choice : section `transducer` of the patient file: its `name` is a file in
+        `config/transducers`, or a path (with a slash, or ending in .yaml) relative to the patient
+        file; `failed_elements` and `apodisation` are laid over those of the device.
+
+    Returns
+    -------
+    The file's content, completed: `name`, `file`; `n_elements` and `aperture_m` for every kind;
+    `elements` as rows of numbers in the order of `COLUMNS`; `weights` [1], one for each element.
+    """
+    given = choice["name"]
+    own = "/" in given or given.endswith(".yaml")
+    file = (Path(patient_file).parent / Path(given).expanduser() if own
+            else TRANSDUCERS / f"{given}.yaml")
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in TRANSDUCERS.glob("*.yaml")))
+        return {}, [InputError("no such transducer", file=patient_file, key="transducer.name",
+                               value=given, allowed=f"{known}, or the path of a .yaml file "
+                                                    "relative to the patient file")]
+    content = read_yaml(file)
+    device, faults = check(content, "transducer", file)
+    faults = faults or _check_kind(content, file)
+    if not faults:
+        device, faults = _complete(device, file)
+    if not faults:
+        faults = _check_sizes(device, file) or _weigh(device, choice, file, patient_file)
+    device = {key: value for key, value in device.items() if key not in PROSE}
+    shown = given if own else f"config/transducers/{given}.yaml"
+    return {"name": file.stem, "file": shown, **device}, faults
+
+
+def _check_kind(content: dict, file) -> list[InputError]:
+    """Each kind of layout has keys of its own."""
+    required, optional = KEYS[content["kind"]]
+    own = {key for keys in KEYS.values() for part in keys for key in part}
+    faults = [InputError("is missing", file=file, key=key, allowed=f"needed by the kind "
+                         f"{content['kind']}") for key in required if key not in content]
+    return faults + [InputError(f"does not belong to the kind {content['kind']}", file=file,
+                                key=key, value=content[key],
+                                allowed=", ".join((*required, *optional)))
+                     for key in sorted(own & content.keys() - {*required, *optional})]
+
+
+def _complete(device: dict, file) -> tuple[dict, list[InputError]]:
+    """The number of elements and the aperture, which some kinds do not give themselves."""
+    if device["kind"] == "elements":
+        try:
+            rows = read_elements(file.parent / device["elements"], device["radius_of_curvature_m"])
+        except InputError as fault:
+            return device, [fault]
+        reach = max(math.hypot(x, y) + radius * math.sqrt(max(0.0, 1 - (x * nx + y * ny) ** 2
+                                                              / max(x * x + y * y, 1e-30)))
+                    for x, y, _, nx, ny, _, radius in rows)
+        return {**device, "elements": rows, "n_elements": len(rows), "aperture_m": 2 * reach}, []
+    if device["kind"] == "annular":
+        return {**device, "n_elements": len(device["rings_m"]),
+                "aperture_m": 2 * max(rim for _, rim in device["rings_m"]),
+                "inner_aperture_m": 2 * min(inner for inner, _ in device["rings_m"])}, []
+    return {"n_elements": 1, **device}, []
+
+
+def _check_sizes(device: dict, file) -> list[InputError]:
+    faults, radius, aperture = [], device["radius_of_curvature_m"], device["aperture_m"]
+    if device["kind"] != "elements" and aperture >= 2 * radius:
+        faults.append(InputError("is wider than a hemisphere", file=file, value=aperture,
+                                 key="rings_m" if device["kind"] == "annular" else "aperture_m",
+                                 allowed=f"below {2 * radius:g}, twice radius_of_curvature_m"))
+    if device["kind"] in ON_BOWL and device["inner_aperture_m"] >= aperture:
+        faults.append(InputError("leaves no room for the elements", file=file,
+                                 key="inner_aperture_m", value=device["inner_aperture_m"],
+                                 allowed=f"below aperture_m ({aperture:g})"))
+    before = 0.0
+    for ring in device.get("rings_m", ()):
+        if not before <= ring[0] < ring[1]:
+            faults.append(InputError("rings overlap or are empty", file=file, key="rings_m",
+                                     value=ring, allowed="rings from the axis outwards, each "
+                                     "[inner, outer], none beginning before the last one ends"))
+        before = ring[1]
+    return faults
+
+
+def _weigh(device: dict, choice: dict, file, patient_file) -> list[InputError]:
+    """Fill in `weights` and what power is left: failed elements 0, apodised ones less than 1."""
+    count, faults = device["n_elements"], []
+    weights = [1.0] * count
+    for section, source, prefix in ((device, file, ""), (choice, patient_file, "transducer.")):
+        given = section.get("apodisation")
+        if given is not None and len(given) != count:
+            faults.append(InputError(f"has {len(given)} numbers", file=source,
+                                     key=f"{prefix}apodisation", allowed=f"one for each of the "
+                                     f"{count} elements"))
+        elif given is not None:
+            weights = list(given)
+    for section, source, prefix in ((device, file, ""), (choice, patient_file, "transducer.")):
+        for number in section["failed_elements"]:
+            if number > count:
+                faults.append(InputError("no such element", file=source, value=number,
+                                         key=f"{prefix}failed_elements",
+                                         allowed=f"1 to {count}"))
+            else:
+                weights[number - 1] = 0.0
+    if not faults and not any(weights):
+        faults.append(InputError("no element is left", file=patient_file, key="transducer",
+                                 allowed="failed_elements and apodisation that leave one"))
+    if not faults:
+        areas = _areas(device)
+        whole = sum(areas)
+        device["max_power_w"] *= sum(w**2 * a for w, a in zip(weights, areas, strict=True)) / whole
+        device["weights"] = weights
+    for key in ("failed_elements", "apodisation"):
+        device.pop(key, None)
+    return faults
+
+
+def _areas(device: dict) -> list[float]:
+    """Radiating area of each element, up to a factor common to all."""
+    if device["kind"] == "elements":
+        return [row[-1] ** 2 for row in device["elements"]]
+    if device["kind"] == "annular":
+        squared = device["radius_of_curvature_m"] ** 2
+        return [math.sqrt(squared - inner**2) - math.sqrt(squared - rim**2)
+                for inner, rim in device["rings_m"]]
+    return [1.0] * device["n_elements"]
+
+
+def read_elements(path, radius_of_curvature: float) -> list[list[float]]:
+    """Rows of an element list: centre, unit normal and radius of discs, in the device's frame.
+
+    The file is comma-separated text with the header `x_m,y_m,z_m,nx,ny,nz,radius_m`. The apex is
+    the origin and the sound travels along +z.
+
+    Raises
+    ------
+    InputError : no such file or not of this form, a value that is not a finite number, a radius
+        that is not positive, a normal without direction or away from the focus, discs that
+        overlap; with the number of the line.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            lines = list(csv.reader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot be read: {error}", file=path, key="elements",
+                         allowed="a text file of comma-separated values") from error
+    if not lines or [cell.strip() for cell in lines[0]] != list(COLUMNS):
+        raise InputError("line 1 is not the header", file=path, value=",".join(lines[0][:20])
+                         if lines else "", key="elements", allowed=",".join(COLUMNS))
+    numbered = [(number, line) for number, line in enumerate(lines[1:], start=2) if line]
+    if not 1 <= len(numbered) <= MOST_ELEMENTS:
+        raise InputError(f"holds {len(numbered)} elements", file=path, key="elements",
+                         allowed=f"1 to {MOST_ELEMENTS}")
+    rows = [_element(line, number, path, radius_of_curvature) for number, line in numbered]
+    _check_apart(rows, [number for number, _ in numbered], path)
+    return rows
+
+
+def _element(line: list[str], number: int, path, radius_of_curvature: float) -> list[float]:
+    def fault(problem, allowed):
+        return InputError(f"line {number} {problem}", file=path, key="elements",
+                          value=",".join(line), allowed=allowed)
+
+    if len(line) != len(COLUMNS):
+        raise fault(f"has {len(line)} values", ",".join(COLUMNS))
+    try:
+        values = [float(cell) for cell in line]
+    except ValueError:
+        raise fault("holds something that is not a number", "numbers") from None
+    if not all(math.isfinite(value) and abs(value) < 10 for value in values):
+        raise fault("holds a number that is not finite, or 10 m and more", "metres")
+    x, y, z, *normal, radius = values
+    length = math.hypot(*normal)
+    if radius <= 0:
+        raise fault("has a radius that is not positive", "radius_m > 0")
+    if length < 1e-6:
+        raise fault("has a normal without a direction", "nx, ny, nz not all 0")
+    normal = [value / length for value in normal]
+    if sum(n * d for n, d in zip(normal, (-x, -y, radius_of_curvature - z), strict=True)) <= 0:
+        raise fault("faces away from the geometric focus",
+                    f"normals towards (0, 0, {radius_of_curvature:g})")
+    return [x, y, z, *normal, radius]
+
+
+def _check_apart(rows: list, numbers: list, path) -> None:
+    """Discs must not overlap. Neighbours in a list sorted by x are enough to compare."""
+    order = sorted(range(len(rows)), key=lambda i: rows[i][0])
+    widest = max(row[-1] for row in rows)
+    for place, i in enumerate(order):
+        for j in order[place + 1:]:
+            if rows[j][0] - rows[i][0] >= rows[i][-1] + widest:
+                break
+            sum_of_radii = rows[i][-1] + rows[j][-1]
+            gap = math.dist(rows[i][:3], rows[j][:3]) - sum_of_radii
+            if gap < -ROUNDING * sum_of_radii:
+                first, second = sorted((numbers[i], numbers[j]))
+                raise InputError(f"the discs of lines {first} and {second} overlap by "
+                                 f"{-gap * 1e3:.3g} mm", file=path, key="elements",
+                                 allowed="discs that do not overlap")

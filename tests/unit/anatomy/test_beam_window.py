@@ -1,0 +1,140 @@
+"""The best way for the beam through the skin: around ribs and lungs, not touching the body."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from hifuflow.anatomy.beam_window import beam_record, best_axis, look_around
+from hifuflow.anatomy.build import build_anatomy
+from hifuflow.errors import InputError
+from hifuflow.numerics.rays import CUT
+from hifuflow.numerics.sphere import fibonacci_sphere
+from hifuflow.provenance import ROOT
+from hifuflow.study.patient import load_patient
+
+REFERENCE = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
+LIVER = Path(__file__).parents[4] / "shared" / "data" / "liver_ircad01_labels.nii.gz"
+TISSUES = {"soft_tissue": {"attenuation_np_m_mhz": 7.0},
+           "bone": {"attenuation_np_m_mhz": 173.0, "blocks": "bone"}}
+REGIONS = {"tumour": {"label": 1, "tissue": "soft_tissue"},
+           "body": {"label": 2, "tissue": "soft_tissue"}, "shell": {"label": 3, "tissue": "bone"}}
+DEVICE = {"frequency_hz": 1e6, "radius_of_curvature_m": 0.13, "aperture_m": 0.13,
+          "max_steering_m": {"lateral": 0.02, "axial": 0.03}}
+
+
+def ball(hole=(1.0, 0.0, 0.0), radius=60):
+    """A ball with a target in its middle and a shell of bone that has one round hole."""
+    centre = np.arange(0, 141, 2.0) - 70
+    points = np.stack(np.meshgrid(centre, centre, centre, indexing="ij"), axis=-1)
+    distance = np.linalg.norm(points, axis=-1)
+    labels = np.where(distance <= radius, 2, 0)
+    with np.errstate(invalid="ignore"):
+        open_ = points @ np.array(hole) / distance > np.cos(np.deg2rad(40))
+    labels[(distance > 30) & (distance < 36) & ~open_] = 3
+    labels[distance < 6] = 1
+    affine = np.diag([2e-3, 2e-3, 2e-3, 1.0])
+    return labels, affine
+
+
+def found(labels, affine, device=DEVICE, cut=None):
+    rays = look_around(labels, affine, labels == 1, REGIONS, cut, fibonacci_sphere(2500),
+                       {"tissues": TISSUES, "device": device})
+    return best_axis(rays, device, "anna.yaml"), rays
+
+
+@pytest.mark.parametrize("hole", [(1, 0, 0), (0, -1, 0), (0.6, 0, -0.8)])
+def test_axis_runs_through_the_hole_in_the_bone(hole):
+    axis, _ = found(*ball(hole))
+    assert axis @ -np.array(hole) > np.cos(np.deg2rad(8))
+
+
+def test_shallow_side_is_preferred():
+    labels, affine = ball()
+    labels = np.where(labels == 3, 2, labels)
+    labels[:, :, 50:] = 0  # flattened: the target is 28 mm under that side, 60 mm elsewhere
+    assert found(labels, affine)[0] @ [0, 0, -1] > np.cos(np.deg2rad(8))
+
+
+def test_transducer_that_would_touch_the_body_finds_no_axis():
+    short = {**DEVICE, "radius_of_curvature_m": 0.05, "aperture_m": 0.05,
+             "max_steering_m": {"lateral": 0.0, "axial": 0.0}}
+    with pytest.raises(InputError, match="no direction lets this transducer") as caught:
+        found(*ball(), short)
+    assert caught.value.key == "transducer.axis" and caught.value.file == "anna.yaml"
+
+
+def section(path, axis, most=0.5, **changes):
+    return {**REFERENCE.section("anatomy"),
+            "anatomy": {"labels": str(path), "outside": [], "crop_margin_mm": 40},
+            "cut_regions": [],
+            "regions": {"tumour": {"labels": [1], "tissue": "soft_tissue"},
+                        "body": {"labels": [2], "tissue": "soft_tissue"},
+                        "shell": {"labels": [3], "tissue": "bone"}},
+            "target": {"region": "tumour", "margin_mm": 0, "largest_component": False},
+            "tissues": TISSUES,
+            "transducer": {"axis": axis, "max_blocked_fraction": most}, **changes}
+
+
+@pytest.fixture(scope="module")
+def ball_map(tmp_path_factory):
+    labels, affine = ball()
+    path = tmp_path_factory.mktemp("maps") / "ball.nii.gz"
+    nib.save(nib.Nifti1Image(labels.astype(np.int16), affine * [[1e3], [1e3], [1e3], [1]]), path)
+    return path
+
+
+def test_anatomy_is_made_along_the_axis_that_was_found(ball_map):
+    anatomy = build_anatomy(section(ball_map, "auto"))
+    assert anatomy.axis @ [-1, 0, 0] > np.cos(np.deg2rad(8))
+    assert anatomy.beam["blocked_fraction"] < 0.01
+    # 54 mm of soft tissue at 7 Np/m behind the skin
+    assert anatomy.beam["arriving_fraction"] == pytest.approx(np.exp(-2 * 7 * 0.06), rel=0.05)
+
+
+def test_given_axis_through_bone_is_refused_or_recorded(ball_map):
+    with pytest.raises(InputError, match=r"100% shell \(bone\)") as caught:
+        build_anatomy(section(ball_map, [0, 0, 1]))
+    assert caught.value.key == "transducer.axis" and "auto" in caught.value.allowed
+    anatomy = build_anatomy(section(ball_map, [0, 0, 1], most=1))
+    assert anatomy.beam["blocked_by"] == pytest.approx({"shell (bone)": 1.0})
+
+
+def test_where_the_model_is_cut_no_beam_comes_from():
+    labels, affine = ball((0, 1, 0))
+    cut, labels = labels == 3, np.where(labels == 3, 2, labels)
+    axis, rays = found(labels, affine, cut=cut)
+    assert axis @ [0, -1, 0] > np.cos(np.deg2rad(8))
+    assert set(rays.blocked_by(np.s_[:])) == {CUT}
+
+
+@pytest.mark.skipif(not LIVER.exists(), reason=f"sample label map not at {LIVER}")
+def test_real_liver_tumour_is_reached_from_the_front_between_ribs_and_lung():
+    """The component under the window has a free beam; one behind the ribs has not."""
+    image = nib.load(LIVER).slicer[::4, ::4, ::2]
+    data = np.asarray(image.dataobj)
+    flips = np.sign(np.diag(image.affine)[:3]).astype(int)  # array axes L, P, S
+    data = data[::flips[0], ::flips[1], ::flips[2]]
+    affine = np.abs(np.diag(np.diag(image.affine))) * [[1e-3], [1e-3], [1e-3], [1]]
+    labels = np.where(data > 0, 2, 0)
+    labels[data == 65] = 3
+    labels[np.isin(data, (257, 321))] = 4
+    tissues = {**TISSUES, "lung": {"attenuation_np_m_mhz": 460.0, "blocks": "lung"}}
+    regions = {**REGIONS, "lungs": {"label": 4, "tissue": "lung"}}
+    parts, _ = ndimage.label(np.isin(data, (451, 453)))
+    blocked = []
+    for voxel in ((268, 141, 93), (178, 337, 78)):  # of the whole map, before it was flipped
+        i, j, k = (v // step if flip > 0 else n - 1 - v // step for v, step, n, flip in
+                   zip(voxel, (4, 4, 2), data.shape, flips, strict=True))
+        target = parts == parts[i, j, k]
+        assert parts[i, j, k] > 0
+        rays = look_around(labels, affine, target, regions, None, fibonacci_sphere(2500),
+                           {"tissues": tissues, "device": DEVICE})
+        axis = best_axis(rays, DEVICE, "anna.yaml")
+        blocked.append(beam_record(rays, axis, DEVICE))
+        if len(blocked) == 1:
+            assert axis @ [0, -1, 0] > 0.9  # it travels from the front to the back
+    assert blocked[0]["blocked_fraction"] < 0.03
+    assert blocked[1]["blocked_by"]["shell (bone)"] > 0.2

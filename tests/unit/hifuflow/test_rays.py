@@ -1,0 +1,75 @@
+"""Rays through a layered block: what blocks them, what they lose, where they leave the body."""
+
+import numpy as np
+import pytest
+
+from hifuflow.numerics.rays import CUT, EDGE, trace
+from hifuflow.numerics.sphere import cone, fibonacci_sphere
+
+TISSUES = {"soft": {"attenuation_np_m_mhz": 10.0},
+           "bone": {"attenuation_np_m_mhz": 100.0, "blocks": "bone"},
+           "lung": {"attenuation_np_m_mhz": 400.0, "blocks": "lung"}}
+REGIONS = {"body": {"label": 1, "tissue": "soft"}, "rib": {"label": 2, "tissue": "bone"},
+           "sternum": {"label": 3, "tissue": "bone"}, "lung": {"label": 4, "tissue": "lung"}}
+AXES = np.vstack([np.eye(3), -np.eye(3)])
+
+
+def block():
+    """40 mm cube of soft tissue in air, 1 mm voxels; the origin of the rays is its middle."""
+    labels = np.zeros((60, 60, 60), dtype=np.int16)
+    labels[10:50, 10:50, 10:50] = 1
+    return labels, np.diag([1e-3, 1e-3, 1e-3, 1.0]), np.full(3, 0.0295)
+
+
+def follow(labels, affine, origin, **options):
+    return trace(labels, affine, origin, AXES, REGIONS, TISSUES, 2e6, **options)
+
+
+def names(rays):
+    return [rays.names[i] for i in rays.blocked[0]]
+
+
+def test_free_rays_lose_by_attenuation_up_to_the_skin():
+    rays = follow(*block())
+    assert set(names(rays)) == {""}
+    np.testing.assert_allclose(rays.skin, 0.02, atol=1e-3)
+    np.testing.assert_allclose(rays.loss, 10 * 2 * 0.02, atol=10 * 2 * 1e-3)
+    assert rays.blocked_by(np.s_[:]) == {}
+
+
+def test_obstacles_are_named_and_the_outermost_counts():
+    labels, affine, origin = block()
+    labels[35:38, 20:40, 20:40] = 4
+    labels[40:43, 20:40, 20:40] = 2
+    labels[20:40, 40:42, 20:40] = 3
+    rays = follow(labels, affine, origin)
+    assert names(rays) == ["rib (bone)", "sternum (bone)", "", "", "", ""]
+    assert rays.blocked_by(np.s_[:]) == pytest.approx(
+        {"rib (bone)": 1 / 6, "sternum (bone)": 1 / 6})
+
+
+def test_the_bone_that_an_origin_lies_in_does_not_block_until_it_is_left():
+    labels, affine, origin = block()
+    labels[25:35, 25:35, 25:35] = 2
+    labels[35:38, 25:35, 25:35] = 3  # other bone, but without a gap
+    labels[25:35, 44:46, 25:35] = 3
+    labels[25:35, 25:35, 35:40] = 4
+    assert names(follow(labels, affine, origin)) == ["", "sternum (bone)", "lung (lung)", "", "",
+                                                     ""]
+
+
+def test_cuts_and_the_end_of_the_map_block():
+    labels, affine, origin = block()
+    labels[50:, 10:50, 10:50] = 1
+    cut = np.zeros(labels.shape, dtype=bool)
+    cut[:, 47:50] = True
+    assert names(follow(labels, affine, origin, cut=cut)) == [EDGE, CUT, "", "", "", ""]
+
+
+def test_directions_are_even_and_a_cone_holds_its_solid_angle():
+    directions = fibonacci_sphere(4000)
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1)
+    np.testing.assert_allclose(directions.mean(axis=0), 0, atol=1e-3)
+    part = cone([0.6, 0, 0.8], np.pi / 6, 4000)
+    assert (part @ [-0.6, 0, -0.8] >= np.cos(np.pi / 6)).all()
+    assert len(part) / 4000 == pytest.approx((1 - np.cos(np.pi / 6)) / 2, rel=0.02)
