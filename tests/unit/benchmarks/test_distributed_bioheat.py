@@ -51,7 +51,8 @@ def alone():
 
 def test_two_ranks_agree_with_one(alone, tmp_path):
     mpirun = Path(sys.executable).with_name("mpirun")
-    code = ("import sys, numpy as np, test_distributed_bioheat as t\ncomm = t.stage.MPI.COMM_WORLD\n"
+    code = ("import sys, numpy as np, test_distributed_bioheat as t\n"
+            "comm = t.stage.MPI.COMM_WORLD\n"
             "assert comm.size == 2\nfound = t.solved(comm)\n"
             "if found: np.savez(sys.argv[1], E=found[0].toarray(), K=found[1].toarray(), "
             "x=np.array(found[2:]))")
