@@ -46,7 +46,7 @@ class Checkout:
         if "Nothing to be done" in text:
             return set()
         return {line.split()[1].rstrip(":") for line in text.splitlines()
-                if line.startswith(("rule ", "localrule "))} - {"all"}
+                if line.startswith(("rule ", "localrule "))} - {"all", "default"}
 
 
 @pytest.fixture(scope="session")
