@@ -89,7 +89,7 @@ def ball_map(tmp_path_factory):
 def test_anatomy_is_made_along_the_axis_that_was_found(ball_map):
     anatomy = build_anatomy(section(ball_map, "auto"))
     assert anatomy.axis @ [-1, 0, 0] > np.cos(np.deg2rad(8))
-    assert anatomy.beam["blocked_fraction"] < 0.01
+    assert anatomy.beam["blocked_fraction"] < 0.02  # rays that graze the opening's rim
     # 54 mm of soft tissue at 7 Np/m behind the skin
     assert anatomy.beam["arriving_fraction"] == pytest.approx(np.exp(-2 * 7 * 0.06), rel=0.05)
 

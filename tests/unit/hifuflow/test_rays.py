@@ -66,6 +66,47 @@ def test_cuts_and_the_end_of_the_map_block():
     assert names(follow(labels, affine, origin, cut=cut)) == [EDGE, CUT, "", "", "", ""]
 
 
+@pytest.mark.parametrize("voxel", [1e-4, 5e-4, 2e-3])
+def test_a_plate_of_one_voxel_is_met_at_every_depth(voxel):
+    labels = np.ones((61, 21, 21), dtype=np.int16)
+    affine = np.diag([voxel, voxel, voxel, 1.0])
+    origin = np.array([5.2, 10.3, 9.9]) * voxel
+    slanted = np.array([[1, 0, 0], [0.97, 0.2, 0.1], [0.98, -0.1, 0.17]])
+    slanted /= np.linalg.norm(slanted, axis=1, keepdims=True)
+    for depth in range(7, 60):
+        plate = labels.copy()
+        plate[depth] = 2
+        rays = trace(plate, affine, origin, slanted, REGIONS, TISSUES, 2e6)
+        in_bone = voxel / slanted[:, 0]
+        seen = np.abs(slanted[:, 1:] * (depth - 5.2) / slanted[:, :1]).max(axis=1) < 9
+        expected = 20 * (rays.skin[0] - in_bone) + 200 * in_bone
+        np.testing.assert_allclose(rays.loss[0, seen], expected[seen], rtol=1e-9)
+        wall = np.zeros(plate.shape, dtype=bool)
+        wall[-1] = True  # so that no ray ends inside the body, which would count first
+        rays = trace(np.where(wall, 0, plate), affine, origin, slanted[:1], REGIONS, TISSUES, 2e6)
+        assert names(rays) == ["rib (bone)"]
+
+
+def test_losses_and_ends_are_those_of_fine_steps():
+    random = np.random.default_rng(3)
+    labels = random.integers(0, 4, (14, 11, 17)).astype(np.int16)
+    labels[6:8, 5:7, 8:10] = 1
+    affine = np.diag([1e-3, 2e-3, 0.7e-3, 1.0])
+    directions = fibonacci_sphere(200)
+    origin = np.array([7e-3, 11e-3, 6e-3])
+    rays = trace(labels, affine, origin, directions, REGIONS, TISSUES, 2e6)
+    step = 2e-6
+    distance = (np.arange(20_000) + 0.5) * step
+    loss, body = np.array([0, 20, 200, 200]), []
+    for number, direction in enumerate(directions):
+        index = np.rint((origin + distance[:, None] * direction) / np.diag(affine)[:3]).astype(int)
+        inside = ((index >= 0) & (index < labels.shape)).all(axis=1)
+        label = labels[tuple(index[inside].T)]
+        assert rays.loss[0, number] == pytest.approx(loss[label].sum() * step, abs=1.5e-3)
+        body.append((np.flatnonzero(label).max() + 1) * step)
+    np.testing.assert_allclose(rays.skin[0], body, atol=2 * step)
+
+
 def test_directions_are_even_and_a_cone_holds_its_solid_angle():
     directions = fibonacci_sphere(4000)
     np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1)
