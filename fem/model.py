@@ -22,6 +22,7 @@ from .heating_load import heating_load
 from .mesh_input import TissueMesh, read_mesh
 from .pennes import Bioheat, assemble_bioheat
 from .point_evaluation import PointEvaluator
+from .positive_load import positive_load
 from .properties import RegionProperties, region_properties
 from .voxel_means import voxel_means
 
@@ -82,11 +83,12 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
     load = heating_load(evaluator, _shifted(heating, deviations["focal_shift_mm"]), comm)
     C, C_mean, outputs = _outputs(evaluator, bioheat, anatomy, constraints, config["file"])
     free, cells = bioheat.free, _cells(mesh, bioheat, properties)
+    E = bioheat.E[free][:, free]
+    position = bioheat.space.tabulate_dof_coordinates()[free]
     absorption = cells.node_shares[:len(free)] @ properties.absorption
+    B = positive_load(E, load[free], position) * absorption[:, None]
     return BioheatModel(
-        E=bioheat.E[free][:, free], K=bioheat.K[free][:, free], B=load[free] * absorption[:, None],
-        C=C[:, free],
-        dof_coordinates=bioheat.space.tabulate_dof_coordinates()[free],
+        E=E, K=bioheat.K[free][:, free], B=B, C=C[:, free], dof_coordinates=position,
         baseline=bioheat.baseline()[free], outputs=outputs, foci=heating.foci,
         voxels=_voxels(evaluator, bioheat, anatomy), cells=cells, C_mean=C_mean[:, free])
 

@@ -16,16 +16,17 @@ def test_killed_run_resumes(checkout, coarse_run, patients_dir):
     shutil.copytree(coarse_run, folder)
     for name in ("reduction", "control", "export", "report"):  # what is still to be done
         shutil.rmtree(folder / name)
+    started = folder / "logs" / "control_paper.log"
+    started.unlink()
     command = checkout.command("killed/breast_small/control/paper/trajectory.h5",
                                patients_dir=patients_dir, results_dir="killed")
     process = subprocess.Popen(command, cwd=checkout.folder, env=checkout.environment,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                start_new_session=True)
     deadline = time.monotonic() + 600
-    while not (folder / "reduction" / "certificate.json").exists():  # in the middle of things
+    while not started.exists():  # in the middle of things
         assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(1)
+        time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (folder / "control" / "paper" / "metrics.json").exists()

@@ -13,6 +13,14 @@ def mesh_path(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def fine_mesh_path(tmp_path_factory):
+    """The same with cells of the size of a focus."""
+    path = tmp_path_factory.mktemp("fine") / "control.msh"
+    write_gmsh(path, 0.0025)
+    return path
+
+
 @pytest.fixture
 def anatomy():
     """Label map of the same box."""

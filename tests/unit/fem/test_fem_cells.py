@@ -69,7 +69,8 @@ def test_cells_survive_storage(model, tmp_path):
         np.testing.assert_array_equal(getattr(again, name), getattr(model.cells, name))
 
 
-def test_deviations_of_a_region_and_of_the_place_are_assembled(model, mesh_path, anatomy):
+def test_deviations_of_a_region_and_of_the_place_are_assembled(fine_mesh_path, anatomy):
+    mesh_path, model = fine_mesh_path, build(fine_mesh_path, anatomy)
     other = build(mesh_path, anatomy, focal_shift_mm=[2.0, -1.0, 1.5],
                   regions={"tumour": {"absorption_factor": 1.5, "perfusion_factor": 3.0}})
     shifted = build(mesh_path, anatomy, focal_shift_mm=[2.0, -1.0, 1.5])
