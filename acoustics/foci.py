@@ -131,7 +131,8 @@ def near_skin(anatomy: Anatomy, foci, least: float) -> np.ndarray:
     """(n,) bool: foci nearer than `least` [m] to water or air outside the body."""
     if least == 0:
         return np.zeros(len(foci), dtype=bool)
-    depth = ndimage.distance_transform_edt(~anatomy.coupling, sampling=anatomy.spacing)
+    depth = ndimage.distance_transform_edt(~(anatomy.coupling | anatomy.air),
+                                           sampling=anatomy.spacing)
     index = np.rint(anatomy.index(foci)).astype(int)
     return depth[tuple(index.T)] < least
 

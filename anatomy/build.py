@@ -12,7 +12,7 @@ from hifuflow.provenance import config_hash
 from hifuflow.records.anatomy import Anatomy
 
 from .beam_window import beam_record, best_axis, check_open, look_around
-from .crop import behind, coupling_mask, crop_box, cropped, scan_edge
+from .crop import behind, crop_box, cropped, scan_edge, surroundings
 from .labelmap import LabelMap, read_label_map
 from .mesh_map import read_mesh_map
 from .phantom import breast_phantom
@@ -28,7 +28,7 @@ def build_anatomy(config: dict) -> Anatomy:
     both; remove the cut regions and all that lies behind them along the axis, and end the model
     where the scan ends, aligned with the patient's axes or not; drop what is not
     connected with the target; add the target's margin, splitting the regions it reaches into;
-    find the outside voxels that hold coupling water.
+    find the outside voxels that hold coupling water, or air.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def build_anatomy(config: dict) -> Anatomy:
         box = crop_box(labels > 0, core, wall, spacing, axis,
                        config["anatomy"]["crop_margin_mm"] * 1e-3, cone_angle(config["device"]))
         wall |= edge
-    coupling = coupling_mask(labels > 0, wall, spacing, axis, box)
+    coupling, air = surroundings(labels > 0, wall, spacing, axis, box)
     counts = [_counts(labels, regions)]
     labels, affine = cropped(labels, source.affine, box)
     counts.append(_counts(labels, regions))
@@ -83,7 +83,7 @@ def build_anatomy(config: dict) -> Anatomy:
     _measure(labels, regions, affine)
     return Anatomy(labels.astype(np.int16), affine, regions, target, coupling, axis,
                    source.sha256, beam, {"source": source.record, "left_out_voxels": left_out,
-                                    "enclosed_outside_voxels": enclosed})
+                                    "enclosed_outside_voxels": enclosed}, air)
 
 
 def _beam(labels, affine, target, regions, cut, config):

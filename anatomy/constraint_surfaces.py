@@ -50,12 +50,17 @@ def on_region(anatomy: Anatomy, name: str) -> np.ndarray:
     return anatomy.position(np.argwhere(region & ndimage.binary_dilation(rest)))
 
 
+def target_corners(anatomy: Anatomy) -> np.ndarray:
+    """Corners (n, 3) of the target's voxels that span its convex hull [m]."""
+    half = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), -1).reshape(-1, 3)
+    corners = (np.argwhere(anatomy.target_mask)[:, None] + half).reshape(-1, 3)
+    return anatomy.position(corners[ConvexHull(corners).vertices])
+
+
 def in_beam(anatomy: Anatomy, points: np.ndarray, device: dict) -> np.ndarray:
     """Those of the points through which a beam to the target passes: that lie, seen from some
     corner of the target, within the cone that the transducer's rim spans."""
-    half = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), -1).reshape(-1, 3)
-    corners = (np.argwhere(anatomy.target_mask)[:, None] + half).reshape(-1, 3)
-    corners = anatomy.position(corners[ConvexHull(corners).vertices])
+    corners = target_corners(anatomy)
     passed, steep = np.zeros(len(points), bool), np.cos(cone_angle(device))
     for corner in corners:
         ahead = corner - points

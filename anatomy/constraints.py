@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial import cKDTree
 
 from hifuflow.errors import InputError
 from hifuflow.job import log
@@ -63,7 +63,8 @@ def _points(anatomy: Anatomy, constraint: dict, config: dict) -> tuple[np.ndarra
     clearance, count = constraint["clearance_mm"] * 1e-3, constraint["points"]
     kind = constraint["surface"]
     if kind == "ellipsoid":
-        centre, semi_axes, rotation = clearance_ellipsoid(target_corners(anatomy), clearance)
+        corners = surfaces.target_corners(anatomy)
+        centre, semi_axes, rotation = clearance_ellipsoid(corners, clearance)
         points = centre + spread_points(semi_axes, count) * semi_axes @ rotation.T
         return points, {"centre_m": centre.tolist(), "semi_axes_m": semi_axes.tolist(),
                         "rotation": rotation.tolist()}
@@ -73,8 +74,8 @@ def _points(anatomy: Anatomy, constraint: dict, config: dict) -> tuple[np.ndarra
         points = (surfaces.on_region(anatomy, constraint["region"])
                   if constraint["region"] in anatomy.regions else np.zeros((0, 3)))
     else:
-        water = anatomy.coupling
-        outside = ~(anatomy.body_mask | water) if kind == "cut" else water
+        free = anatomy.coupling | anatomy.air
+        outside = {"cut": ~(anatomy.body_mask | free), "skin": free}.get(kind, anatomy.coupling)
         points = surfaces.beneath(anatomy, outside, constraint["depth_mm"] * 1e-3)
         if kind == "near_field":
             points = surfaces.in_beam(anatomy, points, config["device"])
@@ -92,13 +93,6 @@ def _evenness(points: np.ndarray) -> float | None:
         return None
     nearest = cKDTree(points).query(points, k=2)[0][:, 1]
     return float(nearest.min() / nearest.mean())
-
-
-def target_corners(anatomy: Anatomy) -> np.ndarray:
-    """Corners (n, 3) of the target's voxels that span its convex hull [m]."""
-    half = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), -1).reshape(-1, 3)
-    corners = (np.argwhere(anatomy.target_mask)[:, None] + half).reshape(-1, 3)
-    return anatomy.position(corners[ConvexHull(corners).vertices])
 
 
 def _check_inside(anatomy, positions, constraint, file):

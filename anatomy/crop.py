@@ -111,12 +111,13 @@ def scan_edge(body, beyond):
     return beyond & ~body & ndimage.binary_dilation(body, np.ones((3, 3, 3)))
 
 
-def coupling_mask(body, wall, spacing, axis, box):
-    """Outside voxels that hold coupling water: reached from the transducer's side.
+def surroundings(body, wall, spacing, axis, box):
+    """Outside voxels that hold coupling water, and those that hold air, (nx, ny, nz) bool each.
 
-    Water fills the outside voxels before the first voxel of the body and, flooding from there,
-    the gaps between two parts of the body along the axis (an undercut). What lies behind the last
-    body voxel or behind a cut is not coupled.
+    Water is reached from the transducer's side: it fills the outside voxels before the first voxel
+    of the body and, flooding from there, the gaps between two parts of the body along the axis (an
+    undercut). What lies behind the last body voxel or behind a cut is not coupled. Air is at all
+    other free surfaces of the body: not behind a cut, and not enclosed by the body.
 
     Parameters
     ----------
@@ -128,4 +129,5 @@ def coupling_mask(body, wall, spacing, axis, box):
     behind_first = behind(solid, spacing, axis)[box]
     before_last = behind(solid, spacing, -axis)[box]
     gap = behind_first & before_last & ~solid[box]
-    return ndimage.binary_propagation(~behind_first, mask=~behind_first | gap)
+    water = ndimage.binary_propagation(~behind_first, mask=~behind_first | gap)
+    return water, ~solid[box] & ~water & ~ndimage.binary_fill_holes(solid)[box]

@@ -22,6 +22,7 @@ COARSEST = 0.5  # cells no larger than this share of the target's radius
 FINEST = 0.15  # cells no smaller than this share of a voxel: the masks are smoothed
 MOST_CELLS = 1_000_000
 SKIN, CUT = "skin", "cut"
+WATER, AIR = "water", "air"
 
 
 def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
@@ -37,7 +38,7 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     config : ``cells`` (wanted number of tetrahedra), the ``file`` and ``key`` it is from,
         ``boundary_regions`` (names of regions whose surfaces the mesh conforms to).
     msh_path : where the mesh goes. Volume groups carry region names (see `tag_cells`). Facet
-        groups: ``skin`` (next to coupling water) and ``cut`` (all others).
+        groups: ``skin`` (next to water or air) and ``cut`` (where the body goes on).
 
     Returns
     -------
@@ -56,7 +57,11 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     compartments, sizes, averaged = check_cells(anatomy, plan, config)
     mesh, method = adjusted_mesh(compartments, sizes, config)
     facets = boundary_facets(mesh.cells)
-    facet_group = np.where(_faces_water(mesh.points[facets].mean(axis=1), anatomy), SKIN, CUT)
+    free = _nearest(mesh.points[facets].mean(axis=1), anatomy)
+    facet_group = np.where(free == CUT, CUT, SKIN)
+    area = _areas(mesh.points[facets], free)
+    log.info("surface: %.1f cm2 of skin in water, %.1f in air; %.1f cm2 where the body is cut",
+             *(1e4 * area[name] for name in (WATER, AIR, CUT)))
     cell_group, regions = tag_cells(mesh.points, mesh.cells, mesh.group, anatomy, compartments)
     surfaces = _surfaces(mesh, compartments, goals_of(config["cells"]).volumes[3])
     write_msh(msh_path, mesh.points, mesh.cells, cell_group, facets, facet_group)
@@ -74,6 +79,7 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
         "dihedral_p01_deg": float(np.percentile(angle, 1)),
         "regions": regions,
         "surfaces": surfaces,
+        "surface_area_m2": area,
         "islands": compartments.dropped,
         "averaged": averaged,
         "method": method,
@@ -114,15 +120,24 @@ def check_cells(anatomy: Anatomy, plan, config: dict):
     return compartments, sizes, follow_organs(compartments, sizes, config["cells"])
 
 
-def _faces_water(positions, anatomy):
-    """Whether points of the surface are nearer to coupling water than to any other outside."""
+def _nearest(positions, anatomy):
+    """(n,) to what outside points of the surface are nearest: `WATER`, `AIR` or `CUT`."""
     spacing, pad = anatomy.spacing, 2
-    water = np.pad(anatomy.coupling, pad)
-    other = ~water & ~np.pad(anatomy.body_mask, pad)
-    index = anatomy.index(positions).T + pad
-    distance = [ndimage.map_coordinates(ndimage.distance_transform_edt(~mask, sampling=spacing),
-                                        index, order=1, mode="nearest") for mask in (water, other)]
-    return distance[0] < distance[1]
+    masks = {WATER: np.pad(anatomy.coupling, pad), AIR: np.pad(anatomy.air, pad)}
+    masks[CUT] = ~(masks[WATER] | masks[AIR] | np.pad(anatomy.body_mask, pad))
+    index, distance = anatomy.index(positions).T + pad, []
+    for name in (CUT, WATER, AIR):  # the first one wins where two are equally near
+        away = ndimage.distance_transform_edt(~masks[name], sampling=spacing) \
+            if masks[name].any() else np.full(masks[name].shape, np.inf)
+        distance.append(ndimage.map_coordinates(away, index, order=1, mode="nearest"))
+    return np.array([CUT, WATER, AIR])[np.argmin(distance, axis=0)]
+
+
+def _areas(corners, group) -> dict:
+    """Area [m2] of the facets (n, 3, 3) of each group."""
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]),
+                          axis=1) / 2
+    return {name: float(area[group == name].sum()) for name in (WATER, AIR, CUT)}
 
 
 def _surfaces(mesh, compartments, tolerance):

@@ -11,6 +11,8 @@ from scipy import ndimage
 
 from hifuflow.job import atomic, read_json, write_json
 
+WATER, AIR = 1, 2  # outside voxels in coupling.nii.gz
+
 
 @dataclass
 class Anatomy:
@@ -23,12 +25,13 @@ class Anatomy:
     regions : region name -> {"label", "tissue", "volume_m3"}.
     target : names of the regions that make up the target (never empty).
     coupling : (nx, ny, nz) bool; outside voxels on the transducer's side, filled with water.
-        Outside voxels that are not coupling lie behind a cut, where nothing is coupled.
     axis : (3,) unit vector, the direction in which the ultrasound travels.
     source_sha256 : hash of what this came from.
     beam : what is in the way of a beam from the transducer to the target, on the whole label map:
         "blocked_fraction", "blocked_by" (obstacle -> fraction), "arriving_fraction" (of the power).
     record : how it came about, further entries of `regions.json`.
+    air : (nx, ny, nz) bool; other outside voxels at the body's free surface; by default none.
+        Outside voxels that are neither water nor air lie behind a cut: the body goes on there.
     """
 
     labels: np.ndarray
@@ -40,6 +43,11 @@ class Anatomy:
     source_sha256: str
     beam: dict = field(default_factory=dict)
     record: dict = field(default_factory=dict)
+    air: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.air is None:
+            self.air = np.zeros_like(self.coupling)
 
     @property
     def spacing(self) -> np.ndarray:
@@ -91,7 +99,7 @@ class Anatomy:
         millimetres = self.affine.copy()
         millimetres[:3] *= 1e3
         for name, data in (("labels", self.labels.astype(np.int16)),
-                           ("coupling", self.coupling.astype(np.uint8))):
+                           ("coupling", np.where(self.air, AIR, self.coupling).astype(np.uint8))):
             image = nib.Nifti1Image(data, millimetres)
             image.header.set_xyzt_units("mm", "sec")
             with atomic(folder / f"{name}.nii.gz") as temporary:
@@ -121,8 +129,8 @@ class Anatomy:
         image = nib.load(folder / "labels.nii.gz")
         affine = image.affine.astype(float)
         affine[:3] *= 1e-3
-        coupling = np.asarray(nib.load(folder / "coupling.nii.gz").dataobj).astype(bool)
+        coupling = np.asarray(nib.load(folder / "coupling.nii.gz").dataobj)
         regions, target, axis, source_sha256, beam = (
             record.pop(key) for key in ("regions", "target", "axis", "source_sha256", "beam"))
         return cls(np.asarray(image.dataobj).astype(np.int16), affine, regions, target["regions"],
-                   coupling, np.array(axis), source_sha256, beam, record)
+                   coupling == WATER, np.array(axis), source_sha256, beam, record, coupling == AIR)

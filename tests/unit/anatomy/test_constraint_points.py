@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hifuflow.anatomy.constraint_surfaces import evenly
-from hifuflow.anatomy.constraints import place_constraints, target_corners
+from hifuflow.anatomy.constraint_surfaces import evenly, target_corners
+from hifuflow.anatomy.constraints import place_constraints
 from hifuflow.anatomy.ellipsoid import (
     clearance_ellipsoid,
     distance_to_ellipsoid,

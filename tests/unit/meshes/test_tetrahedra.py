@@ -63,6 +63,22 @@ def meshed(tmp_path_factory):
     return mesh_anatomy(nested_balls(), None, wanted(2000), path), path
 
 
+def test_the_free_back_is_skin_too(tmp_path):
+    anatomy = nested_balls()
+    anatomy.air = ~anatomy.body_mask & ~anatomy.coupling
+    anatomy.air[:4] = False  # where the body goes on beyond x = -28 mm
+    record = mesh_anatomy(anatomy, None, wanted(2000), tmp_path / "control.msh")
+    area = record["surface_area_m2"]
+    half = 2 * np.pi * 0.03**2
+    assert area["water"] == pytest.approx(half, rel=0.03)
+    assert area["water"] + area["air"] + area["cut"] == pytest.approx(2 * half, rel=0.02)
+    assert 0 < area["cut"] < 0.1 * half
+    points, groups = read(tmp_path / "control.msh")
+    sides = np.diff(points[groups["triangle", "skin"]], axis=1)
+    skin = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1).sum() / 2
+    assert skin == pytest.approx(area["water"] + area["air"])
+
+
 def check(record, path, anatomy):
     points, groups = read(path)
     assert {key for key in groups} == {("tetra", "fat"), ("tetra", "tumour"),
