@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from hifuflow.errors import InputError
 from hifuflow.job import log
@@ -11,8 +14,10 @@ from hifuflow.numerics.tetrahedra import cell_quality, smallest_dihedral
 from hifuflow.records.anatomy import Anatomy
 
 from .cell_regions import tag_cells
-from .compartments import LEAST_VOXELS, Compartments
-from .facets import boundary_facets, unknowns_p2
+from .compartments import LEAST_VOXELS, REST, TARGET, Compartments
+from .distances import surface_distances
+from .facets import boundary_facets, interface_facets, unknowns_p2
+from .lost_parts import lost_parts
 from .msh import write_msh
 from .organs import follow_organs
 from .search import adjusted_mesh, goals_of
@@ -23,13 +28,15 @@ FINEST = 0.15  # cells no smaller than this share of a voxel: the masks are smoo
 MOST_CELLS = 1_000_000
 SKIN, CUT = "skin", "cut"
 WATER, AIR = "water", "air"
+NEAR_TARGET = 0.04  # distance of the skin that counts as near it [m]
+MOST_BESIDE = 0.5  # voxels that a surface may lie beside the voxels' on the whole
 
 
 def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     """Mesh that conforms to body, target and organs with a boundary, written as MSH 4.1.
 
-    The surfaces are iso-surfaces of the smoothed voxel masks. Their levels and the size field are
-    adjusted together until the meshed volumes equal the voxels' and the count is the wanted one.
+    The surfaces are iso-surfaces of the smoothed voxel masks, on which every facet lies as well as
+    flat facets can (`fit`). The size field is adjusted until the count is the wanted one.
 
     Parameters
     ----------
@@ -45,7 +52,9 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     dict : `n_cells`, `n_vertices`, `n_unknowns_p2`, `n_unknowns_p2_off_skin`, `min_quality` and
         `quality_p01` (radius ratio: 1 regular, 0 flat), `min_dihedral_deg` and
         `dihedral_p01_deg` (smallest angle of each cell), `regions` (see `tag_cells`), `surfaces`
-        (body, target, organs -> `volume_m3`, `label_volume_m3`, `volume_error`), `islands`
+        (body, target, organs -> `volume_m3`, `label_volume_m3`, `volume_error`),
+        `surface_area_m2` (of skin in water and in air, and cut), `distance` (see `Distances`: of
+        body, body near the target, target), `lost_volume_m3` (see `lost_parts`), `islands`
         (pieces without a surface of their own), `averaged` (organs without, see
         `follow_organs`), `method` (`route`, `fallback_reason`, `attempts`
         of all routes; one that failed has a `failure`).
@@ -57,7 +66,8 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     compartments, sizes, averaged = check_cells(anatomy, plan, config)
     mesh, method = adjusted_mesh(compartments, sizes, config)
     facets = boundary_facets(mesh.cells)
-    free = _nearest(mesh.points[facets].mean(axis=1), anatomy)
+    lost, lost_volume = lost_parts(mesh.points, mesh.cells, anatomy)
+    free = _nearest(mesh.points[facets].mean(axis=1), anatomy, lost)
     facet_group = np.where(free == CUT, CUT, SKIN)
     area = _areas(mesh.points[facets], free)
     log.info("surface: %.1f cm2 of skin in water, %.1f in air; %.1f cm2 where the body is cut",
@@ -80,6 +90,8 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
         "regions": regions,
         "surfaces": surfaces,
         "surface_area_m2": area,
+        "distance": _distances(mesh, facets, compartments, anatomy, config),
+        "lost_volume_m3": lost_volume,
         "islands": compartments.dropped,
         "averaged": averaged,
         "method": method,
@@ -120,11 +132,12 @@ def check_cells(anatomy: Anatomy, plan, config: dict):
     return compartments, sizes, follow_organs(compartments, sizes, config["cells"])
 
 
-def _nearest(positions, anatomy):
-    """(n,) to what outside points of the surface are nearest: `WATER`, `AIR` or `CUT`."""
+def _nearest(positions, anatomy, lost):
+    """(n,) to what points of the surface are nearest: `WATER`, `AIR`, or `CUT`, which stands for
+    all that the model leaves out, of the body as well."""
     spacing, pad = anatomy.spacing, 2
     masks = {WATER: np.pad(anatomy.coupling, pad), AIR: np.pad(anatomy.air, pad)}
-    masks[CUT] = ~(masks[WATER] | masks[AIR] | np.pad(anatomy.body_mask, pad))
+    masks[CUT] = ~(masks[WATER] | masks[AIR] | np.pad(anatomy.body_mask & ~lost, pad))
     index, distance = anatomy.index(positions).T + pad, []
     for name in (CUT, WATER, AIR):  # the first one wins where two are equally near
         away = ndimage.distance_transform_edt(~masks[name], sampling=spacing) \
@@ -138,6 +151,41 @@ def _areas(corners, group) -> dict:
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]),
                           axis=1) / 2
     return {name: float(area[group == name].sum()) for name in (WATER, AIR, CUT)}
+
+
+def _distances(mesh, facets, compartments, anatomy, config) -> dict:
+    """How far the surfaces of body and target lie from the voxels'; the body's near the target too.
+
+    Raises
+    ------
+    InputError : a surface lies beside the voxels' on the whole.
+    """
+    target = anatomy.position(np.argwhere(anatomy.target_mask))
+    between, sides = interface_facets(mesh.cells, mesh.group)
+    inner = between[(sides == TARGET).any(axis=1)]
+    tree = cKDTree(target)
+    found = {}
+    for name, surface, mask, counted in (
+            ("body", facets, compartments.mask(REST), None),
+            ("body_near_target", facets, compartments.mask(REST),
+             lambda positions: tree.query(positions)[0] < NEAR_TARGET),
+            ("target", inner, compartments.mask(TARGET), None)):
+        distances = surface_distances(mesh.points, surface, mask, compartments.origin,
+                                      compartments.spacing, counted)
+        if distances is None:
+            continue
+        found[name] = {f"{key}_m": value for key, value in asdict(distances).items()}
+        off = abs(distances.mean) / anatomy.spacing.max()
+        if off > MOST_BESIDE:
+            raise InputError(f"the mesh's surface of {name.replace('_', ' ')} lies {off:.2f} "
+                             "voxels beside the label map's on the whole", file=config["file"],
+                             key=config["key"], value=config["cells"],
+                             allowed="more cells; or a smoother label map")
+    log.info("skin %.2f mm from the voxels' (rms), near the target %+.2f mm on the whole; "
+             "target %.2f mm", 1e3 * found["body"]["rms_m"],
+             1e3 * found.get("body_near_target", found["body"])["mean_m"],
+             1e3 * found["target"]["rms_m"])
+    return found
 
 
 def _surfaces(mesh, compartments, tolerance):

@@ -29,7 +29,7 @@ class Compartments:
     index : (nx, ny, nz) int16, compartment of each voxel; cavities of the body are "rest".
     origin, spacing : (3,) position of the first voxel centre, voxel size [m].
     volumes : (n - 1,) what the surfaces enclose, by the voxels: the body, the target, the organs
-        [m3]. Islands count where the label map has them.
+        [m3]. Islands without a surface do not count.
     dropped : islands without a surface: {"compartment", "pieces", "volume_m3"}.
     """
 
@@ -82,6 +82,7 @@ class Compartments:
                 lost = small[piece]
                 self._note(name, int(small.sum()), lost)
                 self.index[lost] = REST
+                self.volumes[number - REST] -= lost.sum() * np.prod(self.spacing)
             if number == TARGET and not (self.index == TARGET).any():
                 raise InputError(
                     f"the target is too small: {int(anatomy.target_mask.sum())} voxels, the "

@@ -11,6 +11,10 @@ from hifuflow.isolated import OutOfTime, run_isolated
 from hifuflow.job import log
 from hifuflow.numerics.tetrahedra import signed_volumes, smallest_dihedral
 
+from .compartments import REST
+from .fields import Fields
+from .fit import fitted
+from .lost_parts import lost_voxels
 from .polish import polished
 from .routes import ROUTES, fill
 
@@ -18,7 +22,7 @@ ATTEMPTS = 6  # at most by one route
 PATIENCE = 4  # of them, once count and volumes fit: further ones rarely better the angles
 AIM = 0.4  # of the goals' volumes: close enough to stop
 AIM_ANGLES = 1.05  # over those of the goals
-NEAREST, FARTHEST = 0.8, 1.25  # correction of a surface's volume from one attempt to the next
+ROUNDS_AT_LAST = 3  # of fitting, after the cells have been improved
 CPU_SECONDS = 600  # of one attempt; healthy ones take seconds, so only a real hang meets it
 NUDGE = 1.01
 
@@ -42,8 +46,8 @@ class Goals:
 # they are few, and leave fewer nodes that can move. Integrals of the tissues' properties are as far
 # off as the body's volume.
 GOALS = {0: Goals((0.10, 0.05, 0.03, 0.10), (8, 12)),
-         9_000: Goals((0.10, 0.02, 0.0045, 0.05), (8, 15)),
-         100_000: Goals((0.10, 0.007, 0.0045, 0.05), (8, 15))}
+         9_000: Goals((0.10, 0.02, 0.01, 0.05), (8, 15)),
+         100_000: Goals((0.10, 0.007, 0.01, 0.05), (8, 15))}
 LIMITS = Goals((0.10, 0.05, 0.05, np.inf), (3, 3))  # when no way reaches the goals
 
 
@@ -69,11 +73,12 @@ def adjusted_mesh(compartments, sizes, config):
     InputError : no route gives an acceptable one.
     """
     wanted, attempts, reasons, rest = config["cells"], [], [], []
+    fields = Fields.finest(compartments)
     for route in ROUTES:
         if rest and route is ROUTES[-1]:
             break
         try:
-            best = _iterate(route(compartments), compartments.volumes, sizes, wanted, attempts)
+            best = _iterate(route(compartments), compartments, fields, sizes, wanted, attempts)
         except NumericalError as error:
             reasons.append(f"{route.name}: {error}")
             log.info("no mesh by %s", reasons[-1])
@@ -149,8 +154,15 @@ class Attempt:
                 f"{self.angles[0]:.1f} degrees, first percentile {self.angles[1]:.1f}")
 
 
-def _iterate(route, volumes, sizes, wanted, history):
-    """Mesh again with corrected size and surface volumes until all are close; the best attempt.
+def _lost_volume(mesh, compartments) -> float:
+    """What is too thin for the cells [m3]; nothing else may grow to make good for it."""
+    lost = lost_voxels(mesh.points, mesh.cells, compartments.mask(REST), compartments.origin,
+                       compartments.spacing)
+    return float(lost.sum() * np.prod(compartments.spacing))
+
+
+def _iterate(route, compartments, fields, sizes, wanted, history):
+    """Mesh again with corrected size until count, volumes and angles are right; the best attempt.
 
     Each attempt, failed or not, is appended to `history`.
 
@@ -158,12 +170,15 @@ def _iterate(route, volumes, sizes, wanted, history):
     ------
     NumericalError : no attempt gave a mesh.
     """
+    volumes = compartments.volumes
     size, aim, goals = sizes.size(wanted), volumes.copy(), goals_of(wanted)
-    best, failures = None, 0
+    best, failures, whole = None, 0, True
 
-    def polish(attempt):
-        mesh = attempt.mesh
-        points = polished(mesh.points, mesh.cells, mesh.group)
+    def finish(mesh):
+        """The surfaces where the voxels' are, the worst cells better."""
+        points = fitted(mesh.points, mesh.cells, mesh.group, fields)
+        points = polished(points, mesh.cells, mesh.group)
+        points = fitted(points, mesh.cells, mesh.group, fields, ROUNDS_AT_LAST)
         return Attempt.of(Mesh(points, mesh.cells, mesh.group), wanted, volumes)
 
     for number in range(1, ATTEMPTS + 1):
@@ -181,9 +196,11 @@ def _iterate(route, volumes, sizes, wanted, history):
             # another level and size make other surfaces
             aim, size = np.sqrt(aim * volumes) * NUDGE, size * NUDGE
             continue
-        attempt = Attempt.of(mesh, wanted, volumes)
-        if attempt.fits(goals):  # else it is not worth the work
-            attempt = polish(attempt)
+        attempt = finish(mesh)
+        if whole and attempt.ratio[2] < 1 - goals.volumes[2]:
+            whole, volumes = False, volumes.copy()
+            volumes[0] -= _lost_volume(attempt.mesh, compartments)
+            attempt = Attempt.of(attempt.mesh, wanted, volumes)
         log.info("attempt %d by %s: %s", number, route.name, attempt)
         history.append({"by": route.name, "size_m": float(size), "n_cells": len(mesh.cells),
                         "target_volume_error": float(attempt.ratio[1] - 1),
@@ -195,6 +212,5 @@ def _iterate(route, volumes, sizes, wanted, history):
         if best.score(goals) <= 1 or (number >= PATIENCE and best.fits(goals)):
             break
         size = sizes.size(sizes.cells(size) / attempt.ratio[0])
-        _, target, body, *organs = np.clip(attempt.ratio, NEAREST, FARTHEST)
-        aim = aim / np.array([body, target, *organs])
-    return best if best.fits(goals) else polish(best)
+        aim = aim * NUDGE  # other surfaces, in case their shape was to blame
+    return best

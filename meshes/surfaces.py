@@ -17,6 +17,7 @@ BELOW_PEAK = 0.05  # steps between the highest level and the field's peak
 NEAR = 2.0  # standard deviations within which the smoothed mask tells the distance
 CLIP = 1e-4  # of the smoothed mask, where it no longer does
 TAUBIN, ROUNDS = (0.5, -0.53), 8
+MOST_SAMPLES, FINEST_SAMPLES = 1e7, 4  # of a field whose volume is taken: all; along a step
 SMOOTHING = 0.7  # standard deviation of the Gaussian over the surface grid's spacing
 
 
@@ -76,21 +77,14 @@ class SmoothMask:
         return self._largest(brentq(excess, low, high, xtol=1e-4 * reach))
 
     def level(self, volume):
-        """The iso-level [m] above which lies `volume` [m3].
-
-        A grid cell counts by how much of it the surface, one step wide, has behind it.
-        """
-        step, part = self.step.mean(), np.prod(self.step)
-        near = self.values[np.abs(self.values) < 4 * self.step.max()]
-        deep = np.count_nonzero(self.values >= 4 * self.step.max())
-
-        def excess(level):
-            return (np.clip(0.5 + (near - level) / step, 0, 1).sum() + deep) * part - volume
-
-        low, high = -3 * step, min(3 * step, self.values.max() - BELOW_PEAK * step)
-        if excess(low) < 0 or excess(high) > 0:
-            return low if excess(low) < 0 else high
-        return brentq(excess, low, high, xtol=1e-4 * step)
+        """The iso-level [m] above which lies `volume` [m3] of the field as it is interpolated."""
+        finer = int(np.clip(round((MOST_SAMPLES / self.values.size) ** (1 / 3)), 1, FINEST_SAMPLES))
+        shape = [finer * (n - 1) + 1 for n in self.values.shape]
+        axes = [np.linspace(0, n - 1, m) for n, m in zip(self.values.shape, shape, strict=True)]
+        values = ndimage.map_coordinates(self.values, np.stack(np.meshgrid(
+            *axes, indexing="ij", copy=False)), order=1).ravel()
+        behind = round(volume / np.prod(self.step / finer))
+        return -float(np.partition(-values, min(behind, len(values) - 1))[behind])
 
     def __call__(self, positions):
         """Values of the field at positions (n, 3) [m]."""

@@ -13,8 +13,9 @@ from scipy.sparse.csgraph import connected_components
 from hifuflow.errors import NumericalError
 from hifuflow.numerics.tetrahedra import EDGES, FACES, shape
 
-from .compartments import OUTSIDE, REST, TARGET
+from .compartments import OUTSIDE
 from .facets import interface_facets, row_keys
+from .fields import Fields
 from .gmsh_session import gmsh_session
 from .gmsh_tools import MILLIMETRE, set_sizes, tetrahedra
 
@@ -25,56 +26,8 @@ STAGES = 2  # in which nodes move onto the surfaces, the others making way in be
 PROJECTIONS = 3
 LAYERS, SWEEPS = 2, 1  # of nodes that make way, and how often
 RELAXED = 15.0  # the same for nodes that make way
-LEAST_SLOPE = 0.3
 NEWTON_STEPS = 3
 FARTHEST = 0.3  # of the shortest edge at a node, in one projection
-
-
-class Fields:
-    """Which compartment a position lies in: smoothed masks and their iso-levels.
-
-    Each mask but the body's holds its organ and all that go before it, so that no gap opens where
-    two touch: a position belongs to the first one that holds it.
-
-    Parameters
-    ----------
-    masks : `SmoothMask` of the body; the target; the target and the first organ; ...
-    levels : the iso-level of each.
-    """
-
-    def __init__(self, masks, levels):
-        self.masks, self.levels = masks, levels
-
-    def __call__(self, positions):
-        """(n, len(masks)): positive inside; the body holds whatever lies in its parts."""
-        value = np.column_stack([mask(positions) - level
-                                 for mask, level in zip(self.masks, self.levels, strict=True)])
-        value[:, 0] = value.max(axis=1)
-        return value
-
-    @staticmethod
-    def compartment(value):
-        """Compartment (n,) at positions with these values."""
-        inner = value[:, 1:] > 0
-        return np.where(value[:, 0] <= 0, OUTSIDE,
-                        np.where(inner.any(axis=1), TARGET + inner.argmax(axis=1), REST))
-
-    @staticmethod
-    def between(value, low, high):
-        """What is 0 on the surface between compartments `low` and `high` (n,), low < high."""
-        column = np.where(low == OUTSIDE, 0, np.where(low == REST, high, low) - REST)
-        return value[np.arange(len(value)), column]
-
-    def step(self, positions, low, high):
-        """Newton's step (n, 3) [m] towards the surface between two compartments."""
-        h = min(mask.step.min() for mask in self.masks) / 2
-        value = self.between(self(positions), low, high)
-        gradient = np.column_stack([
-            (self.between(self(positions + d), low, high)
-             - self.between(self(positions - d), low, high)) / (2 * h) for d in h * np.eye(3)])
-        # below that slope of a signed distance there is a ridge, not a surface
-        slope = np.maximum(np.linalg.norm(gradient, axis=1), LEAST_SLOPE)
-        return (-value / slope**2)[:, None] * gradient
 
 
 def fill_voxels(masks, levels, sizes, size, snap):

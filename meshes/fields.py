@@ -1,0 +1,82 @@
+"""Smoothed masks that tell in which compartment a position lies, and how far from its surface."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .compartments import OUTSIDE, REST, TARGET, Compartments
+from .surfaces import SmoothMask
+
+LEAST_SLOPE = 0.3  # of a signed distance; where it is less there is a ridge, not a surface
+# Voxels by which smoothing may have moved a surface that curves: the body's, the target's, organs'.
+MOST_SHIFT = (0.1, 0.25, 0.5)
+
+
+class Fields:
+    """Which compartment a position lies in: smoothed masks and their iso-levels.
+
+    Each mask but the body's holds its organ and all that go before it, so that no gap opens where
+    two touch: a position belongs to the first one that holds it.
+
+    Parameters
+    ----------
+    masks : `SmoothMask` of the body; the target; the target and the first organ; ...
+    levels : the iso-level of each.
+    """
+
+    def __init__(self, masks, levels):
+        self.masks, self.levels = masks, levels
+
+    @classmethod
+    def finest(cls, compartments: Compartments) -> Fields:
+        """Fields as fine as the voxels.
+
+        Smoothing moves a curved surface inwards; each level makes good for that, by the voxels'
+        volume. It makes good for no more: where smoothing takes away what is thin, nothing else
+        may grow.
+        """
+        inner = compartments.index >= TARGET
+        masks = [compartments.mask(REST)]
+        masks += [inner & (compartments.index <= number)
+                  for number in range(TARGET, len(compartments.names))]
+        fields = [SmoothMask(mask, compartments.origin, compartments.spacing, np.inf)
+                  for mask in masks]
+        volumes = [compartments.volumes[0], *np.cumsum(compartments.volumes[1:])]
+        most = np.array([*MOST_SHIFT[:2], *MOST_SHIFT[2:] * (len(fields) - 2)])
+        levels = [field.level(volume) for field, volume in zip(fields, volumes, strict=True)]
+        return cls(fields, np.clip(levels, *(most * compartments.spacing.min() * [[-1], [1]])))
+
+    def __call__(self, positions):
+        """(n, len(masks)): positive inside; the body holds whatever lies in its parts."""
+        value = np.column_stack([mask(positions) - level
+                                 for mask, level in zip(self.masks, self.levels, strict=True)])
+        value[:, 0] = value.max(axis=1)
+        return value
+
+    @staticmethod
+    def compartment(value):
+        """Compartment (n,) at positions with these values."""
+        inner = value[:, 1:] > 0
+        return np.where(value[:, 0] <= 0, OUTSIDE,
+                        np.where(inner.any(axis=1), TARGET + inner.argmax(axis=1), REST))
+
+    @staticmethod
+    def between(value, low, high):
+        """What is 0 on the surface between compartments `low` and `high` (n,), low < high."""
+        column = np.where(low == OUTSIDE, 0, np.where(low == REST, high, low) - REST)
+        return value[np.arange(len(value)), column]
+
+    def slope(self, positions, low, high):
+        """Value (n,) [m] between two compartments, and its gradient (n, 3)."""
+        h = min(mask.step.min() for mask in self.masks) / 2
+        value = self.between(self(positions), low, high)
+        gradient = np.column_stack([
+            (self.between(self(positions + d), low, high)
+             - self.between(self(positions - d), low, high)) / (2 * h) for d in h * np.eye(3)])
+        return value, gradient
+
+    def step(self, positions, low, high):
+        """Newton's step (n, 3) [m] towards the surface between two compartments."""
+        value, gradient = self.slope(positions, low, high)
+        slope = np.maximum(np.linalg.norm(gradient, axis=1), LEAST_SLOPE)
+        return (-value / slope**2)[:, None] * gradient
