@@ -16,6 +16,7 @@ from .facets import boundary_facets, unknowns_p2
 from .msh import write_msh
 from .organs import follow_organs
 from .search import adjusted_mesh, goals_of
+from .settings import MeshSettings
 from .sizes import SizeField
 
 COARSEST = 0.5  # cells no larger than this share of the target's radius
@@ -25,7 +26,7 @@ SKIN, CUT = "skin", "cut"
 WATER, AIR = "water", "air"
 
 
-def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
+def mesh_anatomy(anatomy: Anatomy, plan, settings: MeshSettings, msh_path) -> dict:
     """Mesh that conforms to body, target and organs with a boundary, written as MSH 4.1.
 
     The surfaces are iso-surfaces of the smoothed voxel masks. Their levels and the size field are
@@ -35,8 +36,7 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     ----------
     anatomy : segmented body.
     plan : `Plan`; cells are as fine at its foci as in the target (None: the target alone).
-    config : ``cells`` (wanted number of tetrahedra), the ``file`` and ``key`` it is from,
-        ``boundary_regions`` (names of regions whose surfaces the mesh conforms to).
+    settings : how many cells, and which organs the mesh conforms to.
     msh_path : where the mesh goes. Volume groups carry region names (see `tag_cells`). Facet
         groups: ``skin`` (next to water or air) and ``cut`` (where the body goes on).
 
@@ -54,8 +54,8 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     ------
     InputError : the target is too small, or no mesh of that count is acceptable.
     """
-    compartments, sizes, averaged = check_cells(anatomy, plan, config)
-    mesh, method = adjusted_mesh(compartments, sizes, config)
+    compartments, sizes, averaged = check_cells(anatomy, plan, settings)
+    mesh, method = adjusted_mesh(compartments, sizes, settings)
     facets = boundary_facets(mesh.cells)
     free = _nearest(mesh.points[facets].mean(axis=1), anatomy)
     facet_group = np.where(free == CUT, CUT, SKIN)
@@ -63,7 +63,7 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     log.info("surface: %.1f cm2 of skin in water, %.1f in air; %.1f cm2 where the body is cut",
              *(1e4 * area[name] for name in (WATER, AIR, CUT)))
     cell_group, regions = tag_cells(mesh.points, mesh.cells, mesh.group, anatomy, compartments)
-    surfaces = _surfaces(mesh, compartments, goals_of(config["cells"]).volumes[3])
+    surfaces = _surfaces(mesh, compartments, goals_of(settings.cells).volumes[3])
     write_msh(msh_path, mesh.points, mesh.cells, cell_group, facets, facet_group)
     quality = cell_quality(mesh.points, mesh.cells)
     angle = smallest_dihedral(mesh.points, mesh.cells)
@@ -86,7 +86,7 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     }
 
 
-def check_cells(anatomy: Anatomy, plan, config: dict):
+def check_cells(anatomy: Anatomy, plan, settings: MeshSettings):
     """What to conform to, and the cells' sizes, once such a mesh of this body is conceivable.
 
     Parameters : see `mesh_anatomy`.
@@ -104,20 +104,20 @@ def check_cells(anatomy: Anatomy, plan, config: dict):
     """
     voxels = int(anatomy.target_mask.sum())
     if voxels < LEAST_VOXELS:
-        raise InputError(f"the target is too small: {voxels} voxels", file=config["file"],
-                         key="target", value=", ".join(anatomy.target),
+        raise InputError(f"the target is too small: {voxels} voxels",
+                         file=settings.written.file, key="target", value=", ".join(anatomy.target),
                          allowed=f"at least {LEAST_VOXELS} voxels: a finer map, a larger target, "
                                  "or target.margin_mm")
     sizes = SizeField(anatomy, np.empty((0, 3)) if plan is None else plan.foci)
     least = int(np.ceil(sizes.cells(COARSEST * sizes.radius)))
     most = int(min(sizes.cells(FINEST * anatomy.spacing.min()), MOST_CELLS))
-    if not least <= config["cells"] <= most:
-        problem = ("so few cells cannot hold the target's surface" if config["cells"] < least
+    if not least <= settings.cells <= most:
+        problem = ("so few cells cannot hold the target's surface" if settings.cells < least
                    else "so many cells are too fine for this map, or too many to compute with")
-        raise InputError(problem, file=config["file"], key=config["key"], value=config["cells"],
-                         allowed=f"a whole number from {least} to {most}")
-    compartments = Compartments.of(anatomy, config)
-    return compartments, sizes, follow_organs(compartments, sizes, config["cells"])
+        raise settings.written.error(problem, "cells",
+                                     allowed=f"a whole number from {least} to {most}")
+    compartments = Compartments.of(anatomy, settings)
+    return compartments, sizes, follow_organs(compartments, sizes, settings.cells)
 
 
 def _nearest(positions, anatomy):

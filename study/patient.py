@@ -107,7 +107,7 @@ class Patient:
     @cached_property
     def _mesh(self) -> dict:
         organs = [name for name, region in self.config["regions"].items() if region["boundary"]]
-        return {model: {"file": self.file.name, "key": f"mesh.{model}.cells",
+        return {model: {"file": self.file.name, "key": f"mesh.{model}",
                         "boundary_regions": organs, **sizes}
                 for model, sizes in self.config["mesh"].items()}
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from patient_maps import section, write_nifti
+from patient_maps import anatomy_of, section, write_nifti
 
-from hifuflow.anatomy.build import build_anatomy
 from hifuflow.errors import InputError
 from hifuflow.records.anatomy import Anatomy
 
@@ -29,7 +28,7 @@ def path(tmp_path_factory):
 
 def built(path, margin_mm=0, largest_component=False, **target):
     target = {"margin_mm": margin_mm, "largest_component": largest_component, **target}
-    return build_anatomy(section(path, regions=REGIONS, cut_regions=[], target=target))
+    return anatomy_of(section(path, regions=REGIONS, cut_regions=[], target=target))
 
 
 def test_all_components_of_a_region(path, tmp_path):
@@ -116,9 +115,9 @@ def test_part_of_the_target_behind_the_cut_is_an_error(tmp_path):
     labels[10:13, 10:13, 10:13] = labels[10, 10, 21] = 3
     write_nifti(tmp_path / "m.nii", labels, np.eye(4))
     with pytest.raises(InputError, match="1 of the target's 28 voxels lie behind the cut"):
-        build_anatomy(section(tmp_path / "m.nii", regions=REGIONS, cut_regions=["gland"]))
+        anatomy_of(section(tmp_path / "m.nii", regions=REGIONS, cut_regions=["gland"]))
     target = {"region": "lump", "largest_component": True, "margin_mm": 0}
-    anatomy = build_anatomy(section(tmp_path / "m.nii", regions=REGIONS, cut_regions=["gland"],
+    anatomy = anatomy_of(section(tmp_path / "m.nii", regions=REGIONS, cut_regions=["gland"],
                                     target=target))
     assert anatomy.target_mask.sum() == 27
     assert anatomy.record["left_out_voxels"]["lump"] == {"crop": 0, "cut": 1, "islands": 0}
@@ -131,4 +130,4 @@ def test_part_of_the_target_outside_of_the_body_is_an_error(tmp_path):
     labels[20:26, 4:26, 8:26] = 2
     write_nifti(tmp_path / "m.nii", labels, np.eye(4))
     with pytest.raises(InputError, match="1 of the target's 28 voxels lie apart"):
-        build_anatomy(section(tmp_path / "m.nii", regions=REGIONS, cut_regions=[]))
+        anatomy_of(section(tmp_path / "m.nii", regions=REGIONS, cut_regions=[]))
