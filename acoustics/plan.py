@@ -28,7 +28,6 @@ from .settings import FociSettings, PlanSettings, Travel
 from .transducer import Transducer
 
 STEPS_PER_VOXEL = 20
-EXPLICIT = "explicit_mm"  # key of foci that a person asks for
 WORTH_A_WARNING = 0.01  # part of the beam that is blocked
 
 
@@ -194,8 +193,8 @@ def _check_explicit(anatomy: Anatomy, foci, found: Reach, touching, limits: str,
                     settings: FociSettings) -> None:
     """Foci that a person asks for are refused, not left out."""
     def fault(problem, number, allowed):
-        return settings.written.error(problem, EXPLICIT, allowed=allowed,
-                                      value=settings.written.values[EXPLICIT][number])
+        return settings.written.error(problem, "explicit_mm", allowed=allowed,
+                                      value=settings.written.values["explicit_mm"][number])
 
     index = np.rint(anatomy.index(foci)).astype(int)
     inside = ((index >= 0) & (index < anatomy.labels.shape)).all(axis=1)

@@ -16,13 +16,8 @@ from .labelmap import LabelMap, read_label_map
 from .mesh_map import read_mesh_map
 from .phantom import breast_phantom
 from .regions import named_regions
-from .settings import (
-    AnatomySettings,
-    MeshMapSettings,
-    PhantomSettings,
-    ScanSettings,
-    TargetSettings,
-)
+from .settings import AnatomySettings, TargetSettings
+from .source_settings import MeshMapSettings, PhantomSettings, ScanSettings
 from .target import split_regions, target_mask, with_margin
 from .thresholds import classified
 

@@ -98,21 +98,22 @@ def _check_inside(anatomy, positions, constraint: Constraint):
     outside = int((~inside).sum())
     if outside == 0:
         return
-    fault, key = constraint.written.error, "clearance_mm"
+    fault = constraint.written.error
     points = f"{outside} of {len(positions)} constraint points lie outside of the"
     edge = np.clip(index, 0, np.array(anatomy.labels.shape) - 1)
     beyond_crop = ~in_grid & anatomy.body_mask[tuple(edge.T)]
     if beyond_crop.sum() == outside:
-        raise fault(f"{points} part of the label map that is modelled", key,
+        raise fault(f"{points} part of the label map that is modelled", "clearance_mm",
                     allowed="a smaller clearance, a larger anatomy.crop_margin_mm, or a label "
                             "map that reaches farther")
     body = np.pad(anatomy.body_mask, 1, mode="edge")  # past the edge the body may run on
     target = np.pad(anatomy.target_mask, 1)
     if (ndimage.binary_dilation(target, np.ones((3, 3, 3))) & ~body).any():
         raise fault(f"{points} body: the target touches the body's surface, so that no clearance "
-                    "fits", key, allowed=f"a target with tissue all around it, or {OTHER}")
+                    "fits", "clearance_mm",
+                    allowed=f"a target with tissue all around it, or {OTHER}")
     depth = ndimage.distance_transform_edt(body, sampling=anatomy.spacing)[target].min()
     also = " and anatomy.crop_margin_mm wide enough for it" if beyond_crop.any() else ""
-    raise fault(f"{points} body", key,
+    raise fault(f"{points} body", "clearance_mm",
                 allowed=f"a clearance that keeps the ellipsoid inside the body{also}, or {OTHER}; "
                         f"the target comes within {depth * 1e3:.1f} mm of the body's surface")

@@ -16,7 +16,7 @@ from hifuflow.numerics.tetrahedra import signed_volumes
 from hifuflow.provenance import config_hash
 
 from .labelmap import LabelMap
-from .settings import MeshMapSettings
+from .source_settings import MeshMapSettings
 
 KEY = "anatomy.mesh"
 PAD = 4  # voxels of outside around the mesh

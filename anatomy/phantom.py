@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import sph_harm_y
 
-from .settings import PhantomSettings
+from .source_settings import PhantomSettings
 
 FAT, TUMOUR = 1, 2
 

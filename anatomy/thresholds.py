@@ -13,7 +13,7 @@ from hifuflow.job import log
 from hifuflow.provenance import config_hash
 
 from .labelmap import LabelMap, aligned, is_aligned, onto
-from .settings import ScanSettings, ThresholdSettings
+from .source_settings import ScanSettings, ThresholdSettings
 
 KEY = "anatomy.image"
 

@@ -10,7 +10,6 @@ import scipy.sparse as sp
 
 from hifuflow.errors import InputError
 from hifuflow.job import log, read_json
-from hifuflow.provenance import config_hash
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.bioheat_model import BioheatModel, Voxels
 from hifuflow.records.cells import Cells
@@ -31,7 +30,7 @@ MAX_TARGET_OUTPUTS = 4000
 
 
 def write_model(comm, path, patient: str, mesh, anatomy, heating, constraints,
-                config: dict) -> None:
+                settings: ModelSettings, config_sha256: str) -> None:
     """Build a model from the files of the stages before, on all ranks of `comm`, and save it.
 
     The ranks share what takes the memory and the time, factors and loads. All have the mesh and
@@ -40,13 +39,13 @@ def write_model(comm, path, patient: str, mesh, anatomy, heating, constraints,
     Parameters
     ----------
     path : of the model's file.  mesh, heating, constraints : paths; anatomy : of its folder.
-    config : section of the rule `assemble`, see `ModelSettings`; its hash is stored.
+    settings : see `build_model`.  config_sha256 : hash of what they were read from, stored.
     """
     with Heating.opened(heating) as opened:
         model = build_model(mesh, Anatomy.load(Path(anatomy)), opened, read_json(constraints),
-                            ModelSettings.read(config), comm)
+                            settings, comm)
     if comm.rank == 0:
-        model.save(path, patient, config_hash(config))
+        model.save(path, patient, config_sha256)
 
 
 def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict,
