@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from patient_maps import anatomy_of, section, write_nifti
 
+from hifuflow.anatomy.settings import TargetSettings
+from hifuflow.anatomy.target import target_mask
 from hifuflow.errors import InputError
 from hifuflow.records.anatomy import Anatomy
+from hifuflow.settings import Written
 
 SPACING = np.array([1.0, 1.0, 2.0])  # [mm]
 REGIONS = {"lump": {"labels": [3], "tissue": "tumour"}, "fat": {"labels": [1], "tissue": "fat"},
@@ -65,6 +68,21 @@ def test_sphere_splits_the_regions_it_lies_in(path):
     assert (x**2 + y**2 + z**2).max() <= 36
     volume = anatomy.target_mask.sum() * anatomy.voxel_volume
     assert volume == pytest.approx(4 / 3 * np.pi * 6e-3**3, rel=0.05)
+
+
+@pytest.mark.parametrize("spacing, origin", [(1, 0), (0.7, 12.3), (0.8, -117.93), (1.25, 64.001)])
+def test_a_voxel_on_the_surface_is_in_the_sphere_wherever_the_grid_stands(spacing, origin):
+    """Radius of three voxels about a voxel's centre: six of its voxels lie on the surface."""
+    affine = np.diag([spacing, spacing, spacing, 1e3]) * 1e-3
+    affine[:3, 3] = origin * 1e-3
+    labels = np.ones((15, 15, 15), np.int16)
+    centre = [origin + 7 * spacing] * 3
+    target = TargetSettings.read(Written("anna.yaml", "target", {
+        "sphere": {"centre_mm": centre, "radius_mm": 3 * spacing}, "margin_mm": 0,
+        "largest_component": False}))
+    mask = target_mask(labels, {}, affine, np.zeros(labels.shape, bool), target)
+    offset = np.indices(labels.shape) - 7
+    np.testing.assert_array_equal(mask, (offset**2).sum(axis=0) <= 9)
 
 
 def test_turned_ellipsoid(path):
