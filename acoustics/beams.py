@@ -11,9 +11,10 @@ import numpy as np
 from hifuflow.records.plan import Plan
 
 from .angular_spectrum import HybridAngularSpectrum
-from .grid import BeamGrid, attenuation_at
+from .grid import BeamGrid
 from .medium import Medium
 from .phasing import conjugated, geometric
+from .settings import AcousticTissue
 from .source import element_planes
 from .transducer import Transducer
 
@@ -35,11 +36,15 @@ class Beam:
         return np.tensordot(self.drives[i], self.planes, 1)
 
 
-def prepare_beams(plan: Plan, device: Transducer, grid: BeamGrid, medium: Medium, water: dict,
-                  config: dict, threads: int) -> tuple[list[Beam], HybridAngularSpectrum]:
-    """One beam for each place of the transducer, and the medium prepared for their middle."""
-    speed, density = water["speed_of_sound_m_s"], water["density_kg_m3"]
-    loss = attenuation_at(water, device.frequency)["attenuation"]
+def prepare_beams(plan: Plan, device: Transducer, grid: BeamGrid, medium: Medium,
+                  water: AcousticTissue, phases: str,
+                  threads: int) -> tuple[list[Beam], HybridAngularSpectrum]:
+    """One beam for each place of the transducer, and the medium prepared for their middle.
+
+    `phases` : of the elements, "geometric" or "conjugated", see `phasing`.
+    """
+    speed, density = water.speed, water.density
+    loss = water.attenuation_at(device.frequency)
     shifts = plan.apex_shift @ grid.rotation
     places, place = np.unique(np.round(shifts, 9), axis=0, return_inverse=True)
     foci, march, beams = grid.to_beam(plan.foci), None, []
@@ -54,7 +59,7 @@ def prepare_beams(plan: Plan, device: Transducer, grid: BeamGrid, medium: Medium
             march = HybridAngularSpectrum(medium, np.full(3, grid.spacing),
                                           np.tensordot(middle, planes, 1))
         drives = geometric(device, own, 1.0, density, speed)
-        if config["phases"] == "conjugated":
+        if phases == "conjugated":
             with ThreadPoolExecutor(threads) as pool:
                 drives = np.array(list(pool.map(conjugated, drives, repeat(march), repeat(planes),
                                                 grid.index(foci[members]))))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, sqrt
 
 import numpy as np
 from scipy import ndimage
 
-from hifuflow.errors import InputError
 from hifuflow.job import log
 from hifuflow.numerics.rays import CUT, trace
 from hifuflow.numerics.sphere import cone
 from hifuflow.records.anatomy import Anatomy
+from hifuflow.settings import BeamTissue
 
 from .frame import beam_frame
+from .settings import FociSettings, Travel
 from .transducer import Transducer
 
 RAYS = 1500  # over the whole sphere, to see whether a focus is blocked
@@ -91,12 +93,12 @@ class Reach:
     reached: np.ndarray
 
 
-def reach(foci, apex, axis, device: Transducer, travel: dict) -> Reach:
+def reach(foci, apex, axis, device: Transducer, travel: Travel) -> Reach:
     """Across and along the axis apart: steer where that is enough, else move the whole way.
 
     Parameters
     ----------
-    travel : {"lateral", "axial"}, how far the transducer can be moved [m].
+    foci : (n, 3) [m].  apex : (3,) [m].  axis : (3,) unit vector.
     """
     offset = foci - apex - device.radius_of_curvature * axis
     axial = offset @ axis
@@ -105,8 +107,8 @@ def reach(foci, apex, axis, device: Transducer, travel: dict) -> Reach:
     aside = lateral > device.max_lateral + TOLERANCE
     along = np.abs(axial) > device.max_axial + TOLERANCE
     shift = np.where(aside[:, None], sideways, 0) + np.where(along, axial, 0)[:, None] * axis
-    reached = ((lateral <= travel["lateral"] + TOLERANCE) | ~aside) & (
-        (np.abs(axial) <= travel["axial"] + TOLERANCE) | ~along)
+    reached = ((lateral <= travel.lateral + TOLERANCE) | ~aside) & (
+        (np.abs(axial) <= travel.axial + TOLERANCE) | ~along)
     return Reach(lateral, axial, shift, reached)
 
 
@@ -137,12 +139,13 @@ def near_skin(anatomy: Anatomy, foci, least: float) -> np.ndarray:
     return depth[tuple(index.T)] < least
 
 
-def blocked_part(anatomy: Anatomy, foci, device: Transducer, tissues: dict) -> np.ndarray:
+def blocked_part(anatomy: Anatomy, foci, device: Transducer,
+                 tissues: Mapping[str, BeamTissue]) -> np.ndarray:
     """(n,) part of each focus's beam that meets a region of a tissue that blocks.
 
     Rays that leave the (cropped) label map inside the body count as free.
     """
-    if not any("blocks" in tissues[region["tissue"]] for region in anatomy.regions.values()):
+    if not any(tissues[region["tissue"]].blocks for region in anatomy.regions.values()):
         return np.zeros(len(foci))
     directions = cone(anatomy.axis, device.half_angle, RAYS)
     rays = trace(anatomy.labels, anatomy.affine, foci, directions, anatomy.regions, tissues,
@@ -150,30 +153,35 @@ def blocked_part(anatomy: Anatomy, foci, device: Transducer, tissues: dict) -> n
     return ((rays.blocked > 0) & (rays.blocked < rays.names.index(CUT))).mean(axis=1)
 
 
-def leave_out(foci, reasons: list, most: float, limits: str, file) -> tuple[np.ndarray, list]:
+def leave_out(foci, reasons: list, limits: str,
+              settings: FociSettings) -> tuple[np.ndarray, list]:
     """Which foci stay, and a list of those left out: {"position_m", "reason"}.
 
     Parameters
     ----------
-    reasons : for each focus why it cannot be treated, "" if it can.
-    most : part of the foci that may be left out.  limits : of the transducer, in words.
+    foci : (n, 3) [m].  reasons : (n,) why each cannot be treated, "" if it can.
+    limits : of the transducer, in words.
+
+    Returns
+    -------
+    keep : (n,) bool.  left_out : list.
 
     Raises
     ------
-    InputError : more than that are left out.
+    InputError : more are left out than the settings allow.
     """
     out = [{"position_m": focus.tolist(), "reason": reason}
            for focus, reason in zip(foci, reasons, strict=True) if reason]
     for entry in out[:LISTED]:
         log.info("focus at (%.1f, %.1f, %.1f) mm left out: %s",
                  *(1e3 * value for value in entry["position_m"]), entry["reason"])
-    if len(out) > most * len(foci):
+    if len(out) > settings.max_left_out * len(foci):
         first = out[0]
-        raise InputError(f"{len(out)} of {len(foci)} foci cannot be treated; the first one: "
-                         f"{first['reason']}", file=file, key="foci",
-                         value=[round(1e3 * value, 2) for value in first["position_m"]],
-                         allowed=f"at most {most:.0%} left out (foci.max_left_out_fraction); "
-                                 + limits)
+        raise settings.written.error(
+            f"{len(out)} of {len(foci)} foci cannot be treated; the first one: {first['reason']}",
+            value=[round(1e3 * value, 2) for value in first["position_m"]],
+            allowed=f"at most {settings.max_left_out:.0%} left out (foci.max_left_out_fraction); "
+                    + limits)
     return np.array([not reason for reason in reasons], dtype=bool), out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
@@ -10,13 +11,13 @@ from math import inf, log, tan
 import numpy as np
 from scipy import fft, ndimage
 
-from hifuflow.errors import InputError
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.plan import Plan
 
 from .angular_spectrum import EDGE
 from .frame import beam_frame
 from .medium import Medium
+from .settings import AcousticTissue, HeatingSettings
 from .transducer import Transducer
 
 MARGIN = 17  # wavelengths beside the geometric cone in which the scattered beam is followed
@@ -66,49 +67,41 @@ class BeamGrid:
                 - [self.z[0], self.x[0], self.y[0]]) / self.spacing
 
 
-def check_grid(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dict,
-               config: dict) -> BeamGrid:
+def check_grid(anatomy: Anatomy, plan: Plan, settings: HeatingSettings) -> BeamGrid:
     """The beam's grid, once its spacing suits the wave and its size is one to compute with.
-
-    Parameters
-    ----------
-    transducer : what `study.transducer_file.load_device` returns.
-    tissues : tissue name -> properties; `water` and every tissue of the anatomy.
-    config : section `acoustics` of the patient file, and "file".
 
     Raises
     ------
     InputError : a spacing that does not suit the wavelength or needs too many cells.
     """
-    device = Transducer.from_config(transducer)
-    spacing = _spacing(config, tissues["water"]["speed_of_sound_m_s"] / device.frequency)
-    grid = place_grid(anatomy, plan, device, spacing, tissues)
+    device = Transducer.of(settings.transducer)
+    spacing = _spacing(settings, settings.water.speed / device.frequency)
+    grid = place_grid(anatomy, plan, device, spacing, settings.tissues)
     nz, nx, ny = grid.shape
     if nx * ny * nz > CELL_LIMIT:
-        raise InputError(f"the beam's grid would have {nx} x {ny} x {nz} cells of "
-                         f"{spacing * 1e3:.3g} mm", file=config["file"],
-                         key="acoustics.spacing_mm", value=config["spacing_mm"],
-                         allowed=f"at most {CELL_LIMIT} cells: a larger spacing, or a smaller "
-                                 "anatomy.crop_margin_mm")
+        raise settings.written.error(
+            f"the beam's grid would have {nx} x {ny} x {nz} cells of {spacing * 1e3:.3g} mm",
+            "spacing_mm", allowed=f"at most {CELL_LIMIT} cells: a larger spacing, or a smaller "
+                                  "anatomy.crop_margin_mm")
     return grid
 
 
-def _spacing(config: dict, wavelength: float) -> float:
-    """The grid's spacing [m], which must suit the wavelength."""
-    value = config["spacing_mm"]
-    if value == "auto":
+def _spacing(settings: HeatingSettings, wavelength: float) -> float:
+    """The grid's spacing [m], which must suit the wavelength [m]."""
+    spacing = settings.spacing
+    if spacing is None:
         return AUTOMATIC * wavelength
-    low, high = (part * wavelength * 1e3 for part in (FINEST, COARSEST))
-    if not low <= value <= high:
-        raise InputError("does not resolve the wave" if value > high else
-                         "is needlessly fine", file=config["file"], key="acoustics.spacing_mm",
-                         value=value, allowed=f"{low:.3g} to {high:.3g}, {FINEST} to "
-                                              f"{COARSEST} wavelengths in water")
-    return value * 1e-3
+    low, high = FINEST * wavelength, COARSEST * wavelength
+    if not low <= spacing <= high:
+        raise settings.written.error(
+            "does not resolve the wave" if spacing > high else "is needlessly fine", "spacing_mm",
+            allowed=f"{low * 1e3:.3g} to {high * 1e3:.3g}, {FINEST} to {COARSEST} wavelengths in "
+                    "water")
+    return spacing
 
 
 def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: float,
-               tissues: dict) -> BeamGrid:
+               tissues: Mapping[str, AcousticTissue]) -> BeamGrid:
     """Lay a grid over the part of the body that the beams of all foci cross.
 
     The first plane lies in the water just before the body, but not nearer than the rim allows;
@@ -118,14 +111,14 @@ def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: fl
 
     Parameters
     ----------
-    spacing : edge length of the cells [m].  tissues : see `check_grid`.
+    spacing : edge length of the cells [m].
+    tissues : by their names, all of the anatomy's and "water".
     """
-    water_speed = tissues["water"]["speed_of_sound_m_s"]
     rotation, apex = beam_frame(plan.axis), np.asarray(plan.apex, dtype=float)
     foci = (plan.foci - apex) @ rotation
     body = (anatomy.position(np.argwhere(anatomy.body_mask)) - apex) @ rotation
     spread = np.abs(foci[:, :2]).max()
-    margin = MARGIN * water_speed / transducer.frequency
+    margin = MARGIN * tissues["water"].speed / transducer.frequency
 
     def half_width(depth):
         off_focus = np.maximum(depth - foci[:, 2].min(), foci[:, 2].max() - depth)
@@ -146,15 +139,15 @@ def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: fl
     return BeamGrid(across, across, z, spacing, rotation, apex)
 
 
-def _depth(anatomy: Anatomy, frequency: float, tissues: dict, left: float) -> float:
+def _depth(anatomy: Anatomy, frequency: float, tissues, left: float) -> float:
     """Depth in the least attenuating tissue at which the part `left` of the power is left [m]."""
-    least = min(attenuation_at(tissues[region["tissue"]], frequency)["attenuation"]
+    least = min(tissues[region["tissue"]].attenuation_at(frequency)
                 for region in anatomy.regions.values())
     return -log(left) / (2 * least) if least > 0 else inf
 
 
-def sample_medium(anatomy: Anatomy, grid: BeamGrid, tissues: dict, frequency: float,
-                  threads: int = 1) -> Medium:
+def sample_medium(anatomy: Anatomy, grid: BeamGrid, tissues: Mapping[str, AcousticTissue],
+                  frequency: float, threads: int = 1) -> Medium:
     """Properties of the cells, averaged over the regions that each cell holds.
 
     The impedance is that of the cell's centre: an interface reflects in one step.
@@ -212,21 +205,12 @@ def _continued(anatomy: Anatomy) -> np.ndarray:
     return np.where(behind, anatomy.labels[tuple(nearest)], anatomy.labels)
 
 
-def _property_tables(anatomy: Anatomy, tissues: dict, frequency: float) -> dict:
-    """Per property a look-up table from label to value; label 0 is water."""
-    values: dict[str, dict[str, float]] = {"wavenumber": {}, "impedance": {}, "attenuation": {},
-                                           "absorption": {}}
-    for name in {"water", *(region["tissue"] for region in anatomy.regions.values())}:
-        tissue = tissues[name]
-        values["wavenumber"][name] = 2 * np.pi * frequency / tissue["speed_of_sound_m_s"]
-        values["impedance"][name] = tissue["density_kg_m3"] * tissue["speed_of_sound_m_s"]
-        for key, value in attenuation_at(tissue, frequency).items():
-            values[key][name] = value
-    return {key: anatomy.table(by_tissue, by_tissue["water"]).astype(np.float32)
-            for key, by_tissue in values.items()}
-
-
-def attenuation_at(tissue: dict, frequency: float) -> dict[str, float]:
-    """Attenuation and absorption [Np/m]: value at 1 MHz times (f/MHz) to the tissue's power."""
-    factor = (frequency * 1e-6) ** tissue["attenuation_exponent"]
-    return {key: tissue[f"{key}_np_m_mhz"] * factor for key in ("attenuation", "absorption")}
+def _property_tables(anatomy: Anatomy, tissues, frequency: float) -> dict:
+    """Per property of `Medium` a look-up table from label to value; label 0 is water."""
+    properties = {"wavenumber": lambda tissue: 2 * np.pi * frequency / tissue.speed,
+                  "impedance": lambda tissue: tissue.density * tissue.speed,
+                  "attenuation": lambda tissue: tissue.attenuation_at(frequency),
+                  "absorption": lambda tissue: tissue.absorption_at(frequency)}
+    return {name: anatomy.table({key: value(tissue) for key, tissue in tissues.items()},
+                                value(tissues["water"])).astype(np.float32)
+            for name, value in properties.items()}

@@ -18,6 +18,7 @@ from hifuflow.records.plan import Plan
 from .beams import Beam, prepare_beams
 from .grid import check_grid, sample_medium
 from .medium import Balance
+from .settings import HeatingSettings
 from .steering import steering_map
 from .storage import HELD, choose_box, rounded
 from .transducer import Transducer
@@ -32,8 +33,8 @@ BLOCK = 13  # cells about a focus from which its pressure is interpolated
 PLANES_AT_ONCE = 8  # written together where all foci are computed plane by plane
 
 
-def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dict, config: dict,
-                    threads: int = 1, allocate=None) -> Heating:
+def compute_heating(anatomy: Anatomy, plan: Plan, settings: HeatingSettings, threads: int = 1,
+                    allocate=None) -> Heating:
     """Absorbed power density q = 2 alpha_abs I, I = |p|^2/(2 rho c), of every focus at 1 W.
 
     The elements' pressure on a plane in the water (`element_planes`) is carried through the body
@@ -42,16 +43,19 @@ def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dic
 
     Parameters
     ----------
-    transducer : what `study.transducer_file.load_device` returns.
-    tissues : tissue name -> properties; `water` and every tissue of the anatomy.
-    config : section `acoustics` of the patient file, and "file": the patient file.
+    anatomy : the body.  plan : where the transducer stands and focuses.
+    settings : the transducer, the tissues, and how the field is computed.
+
+    Other Parameters
+    ----------------
     threads : foci computed at the same time; while the medium is made ready, a further thread does
         what need not wait.
     allocate : makes the array of a given shape that takes q, focus by focus; in memory if None.
 
     Returns
     -------
-    Heating; `q` is cropped to the box that holds 99.9 % of the absorbed power.
+    Heating : `q` (n_foci, nx, ny, nz) [W/m3 per W acoustic], cropped to the box that holds 99.9 %
+        of the absorbed power, with `affine` to metres.
 
     Raises
     ------
@@ -59,31 +63,30 @@ def compute_heating(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dic
         not absorb.
     NumericalError : the power of some focus does not add up.
     """
-    device = Transducer.from_config(transducer)
-    grid = check_grid(anatomy, plan, transducer, tissues, config)
-    medium = sample_medium(anatomy, grid, tissues, device.frequency, threads)
+    device, water = Transducer.of(settings.transducer), settings.water
+    grid = check_grid(anatomy, plan, settings)
+    medium = sample_medium(anatomy, grid, settings.tissues, device.frequency, threads)
     log.info("beam grid %d x %d x %d cells of %.3g mm, first plane %.1f mm from the apex",
              *grid.shape[1:], grid.shape[0], grid.spacing * 1e3, grid.z[0] * 1e3)
     if not medium.absorption.any():
         raise InputError("nothing on the beam's way absorbs, so no heat is deposited",
-                         file=config["file"], key="tissues.*.absorption_np_m_mhz", value=0,
+                         file=settings.written.file, key="tissues.*.absorption_np_m_mhz", value=0,
                          allowed="> 0 in the body")
     # One BLAS thread each: foci side by side gain more, and its idle threads take time from them.
     with threadpool_limits(limits=1), ThreadPoolExecutor(1) as worker:
-        steering = worker.submit(steering_map, plan, device,
-                                 tissues["water"]["speed_of_sound_m_s"])
-        beams, march = prepare_beams(plan, device, grid, medium, tissues["water"], config, threads)
-        heating = _Foci(plan, device, grid, march, beams, config, threads).heating(
+        steering = worker.submit(steering_map, plan, device, water.speed)
+        beams, march = prepare_beams(plan, device, grid, medium, water, settings.phases, threads)
+        heating = _Foci(plan, device, grid, march, beams, settings.fields, threads).heating(
             allocate or (lambda shape: np.empty(shape, np.float32)))
         return replace(heating, steering=steering.result())
 
 
 class _Foci:
-    """The heating of all foci, and what is known of each."""
+    """The heating of all foci, and what is known of each; `choice` : see `superpose`."""
 
-    def __init__(self, plan, device, grid, march, beams, config, threads):
+    def __init__(self, plan, device, grid, march, beams, choice: str, threads):
         self.plan, self.device, self.grid, self.march = plan, device, grid, march
-        self.beams, self.config, self.threads = beams, config, threads
+        self.beams, self.choice, self.threads = beams, choice, threads
         self.foci = grid.to_beam(plan.foci)
         self.marched: dict = {}  # focus -> its intensity and balance, kept until they are stored
         self.balances: list[Balance] = [None] * len(plan.foci)
@@ -108,7 +111,7 @@ class _Foci:
                         for part in fields(Balance)})
 
     def _together(self, beam: Beam) -> bool:
-        return superpose(len(beam.foci), len(beam.planes), self.config["fields"])
+        return superpose(len(beam.foci), len(beam.planes), self.choice)
 
     def _box(self):
         """Box that holds the heat of the outermost foci."""

@@ -12,6 +12,8 @@ from scipy.spatial import cKDTree
 from hifuflow.errors import InputError
 from hifuflow.numerics.sphere import GOLDEN_ANGLE
 
+from .settings import TransducerSettings
+
 CANDIDATES = 200_000  # positions drawn at a time; the gaps left near jamming are small
 ATTEMPTS = 20
 TILE = 0.5  # width of a tile of a bowl or ring, in wavelengths in water
@@ -30,61 +32,62 @@ class Layout:
     rim_depth: float
 
 
-def lay_out(device: dict) -> Layout:
+def lay_out(settings: TransducerSettings) -> Layout:
     """Discs of the transducer that a file of `config/transducers` describes.
 
     Raises
     ------
     InputError : the discs do not fit, or too many tiles would be needed.
     """
-    if device["kind"] == "elements":
-        return _listed(device)
-    if device["kind"] in ("bowl", "annular"):
-        return _tiled(device)
-    radius, aperture = device["radius_of_curvature_m"], device["aperture_m"]
-    positions = (random_cap if device["kind"] == "random_spherical" else spiral_cap)(
-        radius, aperture, device["inner_aperture_m"], device["n_elements"],
-        device["element_radius_m"], device["seed"], device["file"])
+    if settings.kind == "elements":
+        return _listed(settings.discs)
+    if settings.kind in ("bowl", "annular"):
+        return _tiled(settings)
+    radius, aperture = settings.radius_of_curvature, settings.aperture
+    positions = (random_cap if settings.kind == "random_spherical" else spiral_cap)(
+        radius, aperture, settings.hole, settings.n_elements, settings.element_radius,
+        settings.seed, settings.written.file)
     count = len(positions)
     return Layout(positions, _towards_centre(positions, radius),
-                  np.full(count, device["element_radius_m"]), np.arange(count),
+                  np.full(count, settings.element_radius), np.arange(count),
                   rim_depth(radius, aperture))
 
 
-def _listed(device: dict) -> Layout:
-    rows = np.array(device["elements"])
+def _listed(discs) -> Layout:
+    """Discs (n, 7) one by one: centre, unit normal and radius."""
+    rows = np.array(discs)
     positions, normals, radii = rows[:, :3], rows[:, 3:6], rows[:, 6]
     rim = positions[:, 2] + radii * np.sqrt(np.maximum(1 - normals[:, 2] ** 2, 0))
     return Layout(positions, normals, radii, np.arange(len(rows)), float(rim.max()))
 
 
-def _tiled(device: dict) -> Layout:
-    """A bowl, or one element for each ring of it given by its distances from the axis [m].
+def _tiled(settings: TransducerSettings) -> Layout:
+    """A bowl, or one element for each ring of it.
 
     Raises
     ------
     InputError : too many tiles.
     """
-    radius = device["radius_of_curvature_m"]
-    rings = (device["rings_m"] if device["kind"] == "annular" else
-             [(device["inner_aperture_m"] / 2, device["aperture_m"] / 2)])
-    width = TILE * WATER_SPEED / device["frequency_hz"]
+    radius = settings.radius_of_curvature
+    rings = settings.rings if settings.kind == "annular" else [
+        (settings.hole / 2, settings.aperture / 2)]
+    width = TILE * WATER_SPEED / settings.frequency
     positions, radii, element = [], [], []
     for number, (inner, outer) in enumerate(rings):
         low, high = rim_depth(radius, 2 * inner), rim_depth(radius, 2 * outer)
         area = 2 * pi * radius * (high - low)
         count = ceil(area / width**2)
         if count > MOST_TILES:
-            raise InputError(f"is so high that the bowl would need {count} tiles",
-                             file=device["file"], key="frequency_hz",
-                             value=device["frequency_hz"], allowed=f"at most {MOST_TILES} tiles of "
-                             "half a wavelength: a smaller bowl or a lower frequency")
+            raise settings.written.error(
+                f"is so high that the bowl would need {count} tiles", "frequency_hz",
+                allowed=f"at most {MOST_TILES} tiles of half a wavelength: a smaller bowl or a "
+                        "lower frequency")
         positions.append(_spiral(radius, low, high, count))
         radii.append(np.full(count, sqrt(area / count / pi)))
         element.append(np.full(count, number))
     positions = np.vstack(positions)
     return Layout(positions, _towards_centre(positions, radius), np.concatenate(radii),
-                  np.concatenate(element), rim_depth(radius, device["aperture_m"]))
+                  np.concatenate(element), rim_depth(radius, settings.aperture))
 
 
 def _spiral(radius: float, low: float, high: float, count: int) -> np.ndarray:

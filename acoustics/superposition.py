@@ -13,6 +13,7 @@ from hifuflow.records.plan import Plan
 
 from .beams import prepare_beams
 from .grid import check_grid, sample_medium
+from .settings import HeatingSettings
 from .transducer import Transducer
 
 DRIVES_AT_ONCE = 50  # superposed together; bounds the memory for their complex fields
@@ -57,13 +58,13 @@ class ElementFields:
         return q.reshape(-1, *self.impedance.shape)
 
 
-def element_fields(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dict, config: dict,
-                   margin: float, threads: int = 1) -> ElementFields:
+def element_fields(anatomy: Anatomy, plan: Plan, settings: HeatingSettings, margin: float,
+                   threads: int = 1) -> ElementFields:
     """Carry the field of every element through the body, and keep it in a box about the target.
 
     Parameters
     ----------
-    transducer, tissues, config, threads : as of `heating.compute_heating`.
+    settings, threads : as of `heating.compute_heating`.
     margin : of the box about the target on each side, in the beam's frame [m].
 
     Raises
@@ -72,12 +73,13 @@ def element_fields(anatomy: Anatomy, plan: Plan, transducer: dict, tissues: dict
     """
     if np.ptp(plan.apex_shift, axis=0).any():
         raise InputError("the transducer is moved between the foci, so that one set of fields "
-                         "cannot serve them", file=config["file"], key="transducer.name",
-                         value=transducer["name"], allowed="an array that steers")
-    device = Transducer.from_config(transducer)
-    grid = check_grid(anatomy, plan, transducer, tissues, config)
-    medium = sample_medium(anatomy, grid, tissues, device.frequency)
-    (beam,), march = prepare_beams(plan, device, grid, medium, tissues["water"], config, threads)
+                         "cannot serve them", file=settings.written.file, key="transducer.name",
+                         value=settings.transducer.name, allowed="an array that steers")
+    device = Transducer.of(settings.transducer)
+    grid = check_grid(anatomy, plan, settings)
+    medium = sample_medium(anatomy, grid, settings.tissues, device.frequency)
+    (beam,), march = prepare_beams(plan, device, grid, medium, settings.water, settings.phases,
+                                   threads)
     target = grid.index(grid.to_beam(anatomy.position(np.argwhere(anatomy.target_mask))))
     wide = margin / grid.spacing
     low = np.clip(np.floor(target.min(axis=0) - wide).astype(int), 0, None)

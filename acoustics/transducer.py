@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import j1
 
 from .layouts import lay_out
+from .settings import TransducerSettings
 
 
 @dataclass(frozen=True)
@@ -48,23 +49,18 @@ class Transducer:
     max_axial: float
 
     @classmethod
-    def from_config(cls, device: dict) -> Transducer:
-        """Build the transducer that a file of `config/transducers` describes.
-
-        Parameters
-        ----------
-        device : what `study.transducer_file.load_device` returns.
+    def of(cls, settings: TransducerSettings) -> Transducer:
+        """The transducer that a file of `config/transducers` describes.
 
         Raises
         ------
         InputError : the discs do not fit.
         """
-        layout = lay_out(device)
-        steering = device["max_steering_m"]
-        return cls(device["name"], device["frequency_hz"], device["radius_of_curvature_m"],
-                   device["aperture_m"], device["inner_aperture_m"], layout.rim_depth,
-                   layout.positions, layout.normals, layout.radii, layout.element,
-                   np.array(device["weights"]), steering["lateral"], steering["axial"])
+        layout = lay_out(settings)
+        return cls(settings.name, settings.frequency, settings.radius_of_curvature,
+                   settings.aperture, settings.hole, layout.rim_depth, layout.positions,
+                   layout.normals, layout.radii, layout.element, np.array(settings.weights),
+                   settings.max_lateral, settings.max_axial)
 
     @property
     def n_elements(self) -> int:

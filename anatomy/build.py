@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from hifuflow.errors import InputError
 from hifuflow.job import log
-from hifuflow.numerics.sphere import RAYS, cone, cone_angle, fibonacci_sphere
+from hifuflow.numerics.sphere import RAYS, cone, fibonacci_sphere
 from hifuflow.provenance import config_hash
 from hifuflow.records.anatomy import Anatomy
 
@@ -17,11 +16,13 @@ from .labelmap import LabelMap, read_label_map
 from .mesh_map import read_mesh_map
 from .phantom import breast_phantom
 from .regions import named_regions
-from .target import split_regions, target_key, target_mask, with_margin
+from .settings import AnatomySettings, TargetSettings
+from .source_settings import MeshMapSettings, PhantomSettings, ScanSettings
+from .target import split_regions, target_mask, with_margin
 from .thresholds import classified
 
 
-def build_anatomy(config: dict) -> Anatomy:
+def build_anatomy(settings: AnatomySettings) -> Anatomy:
     """Segmented body in RAS+ with its regions, target and coupling water.
 
     In this order: read; name the regions; find the target and the beam's way to it; crop around
@@ -32,35 +33,31 @@ def build_anatomy(config: dict) -> Anatomy:
 
     Parameters
     ----------
-    config : ``file`` (the patient file), ``anatomy`` (where the anatomy comes from, and
-        crop_margin_mm), ``regions`` (name -> {labels, tissue}), ``cut_regions`` (names),
-        ``target`` (see `anatomy.target`), ``transducer`` ({axis: 3 numbers, the direction in which
-        the ultrasound travels, or ``auto``; max_blocked_fraction}), ``device`` and ``tissues``
-        (see `anatomy.beam_window`).
+    settings : where the anatomy comes from, its regions, the target and the transducer's beam.
 
     Returns
     -------
-    Anatomy : its `record` says where it came from and, region by region, how many voxels the crop,
-        the cut and the loss of islands left out.
+    Anatomy : labels (nx, ny, nz) with `affine` to metres. Its `record` says where it came from and,
+        region by region, how many voxels the crop, the cut and the loss of islands left out.
 
     Raises
     ------
     InputError : input that cannot be read or does not fit the regions and the target, no way for
         the beam through the skin.
     """
-    source = _source(config["anatomy"], config["file"])
-    labels, regions = named_regions(source, config)
+    source = _source(settings.source)
+    labels, regions = named_regions(source, settings)
     edge = scan_edge(labels > 0, source.beyond)
-    core = target_mask(labels, regions, source.affine, edge, config)
+    core = target_mask(labels, regions, source.affine, edge, settings.target)
     spacing = np.diag(source.affine)[:3]
     wall = np.zeros_like(edge) if source.wall is None else source.wall
-    cut = np.isin(labels, [regions[region]["label"] for region in config["cut_regions"]])
-    axis, beam = _beam(labels, source.affine, core, regions, cut | wall | edge, config)
+    cut = np.isin(labels, [regions[region]["label"] for region in settings.cut_regions])
+    axis, beam = _beam(labels, source.affine, core, regions, cut | wall | edge, settings)
     box = (slice(None),) * 3
-    if "phantom" not in config["anatomy"]:
+    if not isinstance(settings.source, PhantomSettings):
         wall = wall | behind(cut, spacing, axis)
-        box = crop_box(labels > 0, core, wall, spacing, axis,
-                       config["anatomy"]["crop_margin_mm"] * 1e-3, cone_angle(config["device"]))
+        box = crop_box(labels > 0, core, wall, spacing, axis, settings.crop_margin,
+                       settings.beam.half_angle)
         wall |= edge
     coupling, air = surroundings(labels > 0, wall, spacing, axis, box)
     counts = [_counts(labels, regions)]
@@ -68,75 +65,73 @@ def build_anatomy(config: dict) -> Anatomy:
     counts.append(_counts(labels, regions))
     core, wall = core[box], wall[box]
     _check_uncut(core, core & ~wall, "behind the cut regions, seen along the axis", "cut_regions "
-                 "behind the target", config)
+                 "behind the target", settings.target)
     labels = np.where(wall, 0, labels)
     counts.append(_counts(labels, regions))
-    labels = _one_piece(labels, core, config, affine)
+    labels = _one_piece(labels, core, settings.target, affine)
     counts.append(_counts(labels, regions))
-    check_open(beam, config["transducer"], config["file"])
+    check_open(beam, settings.pose)
     left_out = _left_out(counts, regions)
     enclosed = int((ndimage.binary_fill_holes(labels > 0) & (labels == 0)).sum())
     if enclosed:
         log.info("%d voxels that belong to no region lie inside the body: no water there", enclosed)
-    mask = with_margin(core, labels, affine, config["target"]["margin_mm"] * 1e-3)
-    labels, target = split_regions(labels, regions, mask, config)
+    mask = with_margin(core, labels, affine, settings.target.margin)
+    labels, target = split_regions(labels, regions, mask, settings)
     _measure(labels, regions, affine)
     return Anatomy(labels.astype(np.int16), affine, regions, target, coupling, axis,
                    source.sha256, beam, {"source": source.record, "left_out_voxels": left_out,
                                     "enclosed_outside_voxels": enclosed}, air)
 
 
-def _beam(labels, affine, target, regions, cut, config):
+def _beam(labels, affine, target, regions, cut, settings: AnatomySettings):
     """Direction of the ultrasound, given or found, and what is in the beam's way."""
-    given, device = config["transducer"]["axis"], config["device"]
-    if given == "auto":
-        rays = look_around(labels, affine, target, regions, cut, fibonacci_sphere(RAYS), config)
-        axis = best_axis(rays, device, config["file"])
+    given, beam = settings.pose.axis, settings.beam
+    if given is None:
+        rays = look_around(labels, affine, target, regions, cut, fibonacci_sphere(RAYS),
+                           settings.tissues, beam.frequency)
+        axis = best_axis(rays, beam, settings.pose)
         log.info("best direction of the beam: (%.3f, %.3f, %.3f)", *axis)
     else:
         axis = np.array(given, float) / np.linalg.norm(given)
-        rays = look_around(labels, affine, target, regions, cut, cone(axis, cone_angle(device)),
-                           config)
-    return axis, beam_record(rays, axis, device)
+        rays = look_around(labels, affine, target, regions, cut, cone(axis, beam.half_angle),
+                           settings.tissues, beam.frequency)
+    return axis, beam_record(rays, axis, beam.half_angle)
 
 
-def _source(section, file) -> LabelMap:
+def _source(source: PhantomSettings | MeshMapSettings | ScanSettings) -> LabelMap:
     """The label map that all ways of giving an anatomy come to."""
-    if "phantom" in section:
-        labels, affine, wall = breast_phantom(section["phantom"], file)
-        return LabelMap([labels.astype(np.int32)], affine, config_hash(section["phantom"]),
+    if isinstance(source, PhantomSettings):
+        labels, affine, wall = breast_phantom(source)
+        return LabelMap([labels.astype(np.int32)], affine, config_hash(source.written.values),
                         record={"format": "phantom"}, wall=wall)
-    if "mesh" in section:
-        return read_mesh_map(section["mesh"])
-    base = read_label_map(section["labels"]) if "labels" in section else None
-    return classified(section, base, file) if "image" in section else base
+    if isinstance(source, MeshMapSettings):
+        return read_mesh_map(source)
+    base = read_label_map(source.labels) if source.labels else None
+    return classified(source, base) if source.image else base
 
 
-def _check_uncut(target, kept, where, remedy, config):
+def _check_uncut(target, kept, where, remedy, settings: TargetSettings):
     """No voxel of the target may be lost without a word."""
     lost, whole = int(target.sum() - kept.sum()), int(target.sum())
     if lost:
-        key = target_key(config["target"])
         share = "the target lies wholly" if lost == whole else (
             f"{lost} of the target's {whole} voxels lie")
-        raise InputError(f"{share} {where}", file=config["file"], key=key,
-                         value=config["target"][key.split(".")[1]],
-                         allowed=f"{remedy}; or one component of it: at_mm or largest_component")
+        raise settings.written.error(
+            f"{share} {where}", settings.chosen,
+            allowed=f"{remedy}; or one component of it: at_mm or largest_component")
 
 
-def _one_piece(labels, core, config, affine):
+def _one_piece(labels, core, settings: TargetSettings, affine):
     """Keep the component of the body that holds the target."""
     component, n = ndimage.label(labels > 0)
     held = np.bincount(component[core], minlength=n + 1)
     keep = component == held.argmax()
     if (keep <= core).all():
-        key = target_key(config["target"])
-        raise InputError(f"the target of {int(core.sum())} voxels lies outside of the body",
-                         file=config["file"], key=key,
-                         value=config["target"][key.split(".")[1]],
-                         allowed="a target that touches another region")
+        raise settings.written.error(
+            f"the target of {int(core.sum())} voxels lies outside of the body", settings.chosen,
+            allowed="a target that touches another region")
     _check_uncut(core, core & keep, "apart from the body around the rest of it",
-                 "a target within one piece of body", config)
+                 "a target within one piece of body", settings)
     if n > 1:
         lost = int((labels > 0).sum() - keep.sum())
         log.info("dropped %d island(s) of body: %d voxel(s) (%.3f ml)", n - 1, lost,

@@ -9,7 +9,6 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import ConvexHull, cKDTree
 
-from hifuflow.numerics.sphere import cone_angle
 from hifuflow.records.anatomy import Anatomy
 
 NEIGHBOURS = 27  # voxels among whose boxes the nearest one is looked for
@@ -57,11 +56,11 @@ def target_corners(anatomy: Anatomy) -> np.ndarray:
     return anatomy.position(corners[ConvexHull(corners).vertices])
 
 
-def in_beam(anatomy: Anatomy, points: np.ndarray, device: dict) -> np.ndarray:
+def in_beam(anatomy: Anatomy, points: np.ndarray, half_angle: float) -> np.ndarray:
     """Those of the points through which a beam to the target passes: that lie, seen from some
-    corner of the target, within the cone that the transducer's rim spans."""
+    corner of the target, within the cone of that angle to the beam's axis [rad]."""
     corners = target_corners(anatomy)
-    passed, steep = np.zeros(len(points), bool), np.cos(cone_angle(device))
+    passed, steep = np.zeros(len(points), bool), np.cos(half_angle)
     for corner in corners:
         ahead = corner - points
         passed |= ahead @ anatomy.axis >= steep * np.linalg.norm(ahead, axis=1)

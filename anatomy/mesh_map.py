@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -18,9 +16,9 @@ from hifuflow.numerics.tetrahedra import signed_volumes
 from hifuflow.provenance import config_hash
 
 from .labelmap import LabelMap
+from .source_settings import MeshMapSettings
 
 KEY = "anatomy.mesh"
-METRES = {"m": 1.0, "mm": 1e-3}
 PAD = 4  # voxels of outside around the mesh
 AT_ONCE = 2_000_000  # pairs of cell and voxel that are tested together
 ON_FACE = 1e-9  # how far outside, in barycentric coordinates, a point still counts as inside
@@ -28,39 +26,33 @@ SMALLEST, LARGEST = 0.01, 3.0  # body parts [m]
 CUT = "cut"  # facets where the mesh ends inside the body
 
 
-def read_mesh_map(section: dict) -> LabelMap:
+def read_mesh_map(settings: MeshMapSettings) -> LabelMap:
     """Label map of a mesh, at voxels of the size asked for.
 
     Facets of a group named ``cut`` mark where the mesh ends inside the body: no water there. All
     other boundary facets are skin.
-
-    Parameters
-    ----------
-    section : ``file``, ``unit`` (m or mm), ``axes`` (RAS or LPS), ``tags`` (name of the cell data,
-        optional), ``voxel_size_mm``.
 
     Raises
     ------
     InputError : a mesh that cannot be read, of an impossible size, or with a region that holds no
         voxel's centre.
     """
-    path, spacing = Path(section["file"]), section["voxel_size_mm"] * 1e-3
-    mesh = read_mesh_file(path, section.get("tags"), KEY)
-    scale = METRES[section["unit"]] * np.array([-1, -1, 1] if section["axes"] == "LPS" else 1)
-    points = mesh.points * scale
-    _check_extent(points[mesh.cells], spacing, section)
+    path, spacing = settings.path, settings.voxel_size
+    mesh = read_mesh_file(path, settings.tags, KEY)
+    points = mesh.points * (settings.unit * np.array(settings.signs))
+    _check_extent(points[mesh.cells], settings)
     if mesh.tags.min() < LOWEST or mesh.tags.max() > HIGHEST or (mesh.tags == 0).any():
         raise InputError(f"region tags from {mesh.tags.min()} to {mesh.tags.max()}", file=path,
                          key=KEY, allowed=f"from {LOWEST} to {HIGHEST} and not 0, which is the "
                                           "outside of the body")
     owner, affine = voxel_cells(points, mesh.cells, spacing)
     labels = np.where(owner < 0, 0, mesh.tags[owner]).astype(np.int32)
-    volumes = _compare(labels, spacing, points, mesh, path)
+    volumes = _compare(labels, settings, points, mesh)
     wall = _beside_cut(owner >= 0, affine, points, mesh)
     names = tuple(Segment(tag, name) for tag, name in sorted(mesh.names.items()))
-    return LabelMap([labels], affine, config_hash([source_sha256(path), section | {"file": ""}]),
-                    names, {"format": "mesh", "n_cells": len(mesh.cells),
-                            "mesh_volume_m3": volumes}, wall)
+    source = config_hash([source_sha256(path), settings.written.values | {"file": ""}])
+    return LabelMap([labels], affine, source, names,
+                    {"format": "mesh", "n_cells": len(mesh.cells), "mesh_volume_m3": volumes}, wall)
 
 
 def voxel_cells(points, cells, spacing: float):
@@ -106,23 +98,21 @@ def voxel_cells(points, cells, spacing: float):
     return owner.reshape(shape), affine
 
 
-def _check_extent(points, spacing, section):
+def _check_extent(points, settings: MeshMapSettings):
     """A body part, not a point or a planet, in voxels that fit into memory."""
     extent = np.ptp(points.reshape(-1, 3), axis=0)
     if extent.min() < SMALLEST or extent.max() > LARGEST:
         size = " x ".join(f"{edge * 1e3:.4g}" for edge in extent)
-        raise InputError(f"the mesh measures {size} mm", file=Path(section["file"]),
-                         key=f"{KEY}.unit", value=section["unit"],
-                         allowed=f"the unit, m or mm, in which it measures {SMALLEST * 1e3:g} to "
-                                 f"{LARGEST * 1e3:g} mm")
-    voxels = np.prod(extent / spacing)
+        raise settings.written.error(
+            f"the mesh measures {size} mm", "unit", allowed="the unit, m or mm, in which it "
+            f"measures {SMALLEST * 1e3:g} to {LARGEST * 1e3:g} mm")
+    voxels = np.prod(extent / settings.voxel_size)
     if voxels > MOST_VOXELS:
-        raise InputError(f"{voxels:.3g} voxels", file=Path(section["file"]),
-                         key=f"{KEY}.voxel_size_mm", value=section["voxel_size_mm"],
-                         allowed=f"at most {MOST_VOXELS} voxels")
+        raise settings.written.error(f"{voxels:.3g} voxels", "voxel_size_mm",
+                                     allowed=f"at most {MOST_VOXELS} voxels")
 
 
-def _compare(labels, spacing, points, mesh: MeshFile, path):
+def _compare(labels, settings: MeshMapSettings, points, mesh: MeshFile):
     """Volume of each region's cells [m3]; say how far the voxels are from it."""
     volume, volumes = np.abs(signed_volumes(points[mesh.cells])), {}
     for tag in np.unique(mesh.tags):
@@ -130,12 +120,11 @@ def _compare(labels, spacing, points, mesh: MeshFile, path):
         volumes[name] = float(volume[mesh.tags == tag].sum())
         voxels = np.count_nonzero(labels == tag)
         if voxels == 0:
-            raise InputError(f"region {name}, {(mesh.tags == tag).sum()} cells of "
-                             f"{volumes[name] * 1e9:.3g} mm3, holds no voxel's centre", file=path,
-                             key=f"{KEY}.voxel_size_mm", value=spacing * 1e3,
-                             allowed="smaller voxels")
+            raise settings.written.error(
+                f"region {name}, {(mesh.tags == tag).sum()} cells of {volumes[name] * 1e9:.3g} "
+                "mm3, holds no voxel's centre", "voxel_size_mm", allowed="smaller voxels")
         log.info("region %s: %d voxels, volume %+.2f %% of its cells'", name, voxels,
-                 100 * (voxels * spacing**3 / volumes[name] - 1))
+                 100 * (voxels * settings.voxel_size**3 / volumes[name] - 1))
     return volumes
 
 

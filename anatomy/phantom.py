@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import sph_harm_y
 
-from hifuflow.errors import InputError
+from .source_settings import PhantomSettings
 
 FAT, TUMOUR = 1, 2
 
 
-def breast_phantom(parameters: dict, file):
+def breast_phantom(settings: PhantomSettings):
     """Label map of a breast of radius R with its skin apex at z = 0 and its chest wall at z = R.
 
     A voxel is breast where (x - x_a)^2 + (y - y_a)^2 + (z - R)^2 <= R^2 and z <= R. The tumour is
@@ -20,15 +20,7 @@ def breast_phantom(parameters: dict, file):
 
     with r_e the ellipsoid of the semi-axes, f a seeded random sum of real spherical harmonics
     (degrees 2 to `irregularity_degree`) of unit variance, and s such that the ellipsoid's volume
-    is kept. It is then moved until its centroid is `tumour_centre_mm`.
-
-    Parameters
-    ----------
-    parameters : the section ``anatomy.phantom``: ``kind`` (``breast``), ``voxel_size_mm``,
-        ``breast_radius_mm``, ``breast_axis_mm`` (x, y), ``water_margin_mm`` (outside voxels kept
-        around the breast), ``tumour_centre_mm``, ``tumour_semi_axes_mm``, ``irregularity``,
-        ``irregularity_degree``, ``seed``.
-    file : the patient file.
+    is kept. It is then moved until its centroid is `tumour_centre`.
 
     Returns
     -------
@@ -41,10 +33,8 @@ def breast_phantom(parameters: dict, file):
     ------
     InputError : the tumour leaves the breast.
     """
-    size = parameters["voxel_size_mm"] * 1e-3
-    radius = parameters["breast_radius_mm"] * 1e-3
-    margin = parameters["water_margin_mm"] * 1e-3
-    axis_point = np.array(parameters["breast_axis_mm"]) * 1e-3
+    size, radius, margin = settings.voxel_size, settings.breast_radius, settings.water_margin
+    axis_point = np.array(settings.breast_axis)
     lower = np.floor((np.append(axis_point - radius, 0.0) - margin) / size)
     upper = np.ceil((np.append(axis_point + radius, radius) + margin) / size)
     x, y, z = (size * np.arange(a, b + 1) for a, b in zip(lower, upper, strict=True))
@@ -54,24 +44,22 @@ def breast_phantom(parameters: dict, file):
     squared = (x - axis_point[0]) ** 2 + (y - axis_point[1]) ** 2 + (z - radius) ** 2
     # the tolerance keeps voxel centres that lie on the sphere itself, such as the apex
     breast = (squared <= radius**2 * (1 + 1e-9)) & ~wall
-    tumour = _tumour_mask(parameters, x, y, z)
+    tumour = _tumour_mask(settings, x, y, z)
     if (tumour & ~breast).any():
-        raise InputError("the tumour reaches out of the breast", file=file,
-                         key="anatomy.phantom.tumour_centre_mm",
-                         value=parameters["tumour_centre_mm"],
-                         allowed="centre and semi-axes that keep the tumour inside the breast")
+        raise settings.written.error(
+            "the tumour reaches out of the breast", "tumour_centre_mm",
+            allowed="centre and semi-axes that keep the tumour inside the breast")
     labels = np.where(tumour, TUMOUR, np.where(breast, FAT, 0)).astype(np.int16)
     affine = np.diag([size, size, size, 1.0])
     affine[:3, 3] = size * lower
     return labels, affine, wall.copy()
 
 
-def _tumour_mask(parameters, x, y, z):
+def _tumour_mask(settings: PhantomSettings, x, y, z):
     """Voxels with |p - c| <= r((p - c) / |p - c|), c such that the centroid is where it should."""
-    centre = np.array(parameters["tumour_centre_mm"]) * 1e-3
-    semi_axes = np.array(parameters["tumour_semi_axes_mm"]) * 1e-3
+    centre, semi_axes = np.array(settings.tumour_centre), np.array(settings.tumour_semi_axes)
     directions, weights = _sphere_quadrature()
-    radius = _star_radius(parameters, semi_axes)
+    radius = _star_radius(settings, semi_axes)
     r = radius(directions)
     scale = (np.prod(semi_axes) / (weights @ r**3 / (4 * np.pi))) ** (1 / 3)
     # centroid of a star-shaped body: integral of u r^4 / 4 over integral of r^3 / 3
@@ -86,10 +74,10 @@ def _tumour_mask(parameters, x, y, z):
     return mask
 
 
-def _star_radius(parameters, semi_axes):
+def _star_radius(settings: PhantomSettings, semi_axes):
     """Function of unit vectors (n, 3): ellipsoid radius times exp(irregularity * f)."""
-    degrees = range(2, parameters["irregularity_degree"] + 1)
-    random = np.random.default_rng(parameters["seed"])
+    degrees = range(2, settings.irregularity_degree + 1)
+    random = np.random.default_rng(settings.seed)
     # the amplitude falls as 1 / degree, so that lobes stay wider than a voxel
     terms = [(n, m, random.standard_normal() / n) for n in degrees for m in range(-n, n + 1)]
     # the harmonics are orthonormal: the variance over the sphere is sum(c^2) / (4 pi)
@@ -99,7 +87,7 @@ def _star_radius(parameters, semi_axes):
         theta, phi = np.arccos(np.clip(u[:, 2], -1, 1)), np.arctan2(u[:, 1], u[:, 0])
         f = sum(c * _real_harmonic(n, m, theta, phi) for n, m, c in terms) / norm
         ellipsoid = 1 / np.linalg.norm(u / semi_axes, axis=1)
-        return ellipsoid * np.exp(parameters["irregularity"] * f)
+        return ellipsoid * np.exp(settings.irregularity * f)
 
     return radius
 

@@ -9,11 +9,12 @@ from hifuflow.formats.image import HIGHEST, LOWEST
 from hifuflow.job import log
 
 from .labelmap import LabelMap
+from .settings import AnatomySettings
 
 MOST_LISTED = 40
 
 
-def named_regions(source: LabelMap, config: dict):
+def named_regions(source: LabelMap, settings: AnatomySettings):
     """Renumber a map: region i of the patient file becomes label i + 1, outside stays 0.
 
     Where segments overlap, the region written first in the patient file holds the voxel.
@@ -27,30 +28,29 @@ def named_regions(source: LabelMap, config: dict):
     InputError : labels or names that the map does not hold, labels that no region claims, a
         region that others cover wholly; all of them at once.
     """
-    content = _Content(source, config["file"])
+    content = _Content(source, settings.written.file)
     number = {}  # (layer, label) -> region's number
     regions, faults = {}, []
-    for rank, (region, entry) in enumerate(config["regions"].items(), start=1):
-        regions[region] = {"label": rank, "tissue": entry["tissue"]}
-        for found in content.find(entry["labels"], f"regions.{region}.labels", faults):
+    for rank, region in enumerate(settings.regions, start=1):
+        regions[region.name] = {"label": rank, "tissue": region.tissue}
+        for found in content.find(region.labels, f"regions.{region.name}.labels", faults):
             if number.setdefault(found, rank) != rank:
                 owner = list(regions)[number[found] - 1]
-                faults.append(InputError(
-                    f"{content.describe(*found)} already belongs to region '{owner}'",
-                    file=config["file"], key=f"regions.{region}.labels", value=entry["labels"],
+                faults.append(region.written.error(
+                    f"{content.describe(*found)} already belongs to region '{owner}'", "labels",
                     allowed="each label in one region"))
-    outside = content.find(config["anatomy"].get("outside", []), "anatomy.outside", faults)
+    outside = content.find(settings.outside, "anatomy.outside", faults)
     free = [key for key in content.counts if key not in number and key not in outside]
     if free:
         unclaimed = _listing([content.describe(*key) for key in free])
         faults.append(InputError(
-            f"no region names the labels {unclaimed}", file=config["file"], key="regions",
+            f"no region names the labels {unclaimed}", file=settings.written.file, key="regions",
             allowed="every label of the map but 0 in a region, or in anatomy.outside if it is not "
                     "body" + ("; a scan goes into anatomy.image, with thresholds"
                               if len(free) > MOST_LISTED else "")))
     raise_faults(faults)
     labels = _painted(source.layers, number)
-    _check_covered(labels, content, number, regions, config["file"])
+    _check_covered(labels, content, number, regions, settings.written.file)
     return labels, regions
 
 

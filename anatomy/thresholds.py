@@ -13,11 +13,12 @@ from hifuflow.job import log
 from hifuflow.provenance import config_hash
 
 from .labelmap import LabelMap, aligned, is_aligned, onto
+from .source_settings import ScanSettings, ThresholdSettings
 
 KEY = "anatomy.image"
 
 
-def classified(section: dict, base: LabelMap | None, file) -> LabelMap:
+def classified(settings: ScanSettings, base: LabelMap | None) -> LabelMap:
     """Label map of an image's classes, which fill what a label map on top leaves at 0.
 
     The classes are found on the label map's grid, if there is one; the image is interpolated
@@ -26,16 +27,14 @@ def classified(section: dict, base: LabelMap | None, file) -> LabelMap:
 
     Parameters
     ----------
-    section : ``image`` (path), ``thresholds`` (class -> {at_least, below, largest_component,
-        fill_holes, smallest_island_mm3}; at_least <= intensity < below).
+    settings : the image, and the classes of its intensities.
     base : label map whose labels stay.
-    file : the patient file.
 
     Raises
     ------
     InputError : an image that cannot be read; a class without voxels.
     """
-    image = open_image(section["image"], KEY)
+    image = open_image(settings.image, KEY)
     layers = image.layers()
     if len(layers) != 1:
         raise InputError(f"{len(layers)} values a voxel", file=image.file, key=KEY,
@@ -62,46 +61,46 @@ def classified(section: dict, base: LabelMap | None, file) -> LabelMap:
     for layer in base.layers:
         free &= layer == 0
     voxel = float(np.prod(np.diag(base.affine)[:3]))
-    for number, (name, options) in reversed(list(enumerate(section["thresholds"].items(), 1))):
-        mask = _class(values, options, voxel)
-        key = f"anatomy.thresholds.{name}"
+    for number, one in reversed(list(enumerate(settings.classes, 1))):
+        mask = _class(values, one, voxel)
         if not mask.any():
             finite = values[np.isfinite(values)]
-            raise InputError("no voxel of the image is in this class", file=file, key=key,
-                             value={k: v for k, v in options.items() if k in ("at_least", "below")},
-                             allowed=f"intensities of the image: {finite.min():g} to "
-                                     f"{finite.max():g}")
+            bounds = {"at_least": one.at_least, "below": one.below}
+            raise one.written.error(
+                "no voxel of the image is in this class",
+                value={key: bound for key, bound in bounds.items() if bound is not None},
+                allowed=f"intensities of the image: {finite.min():g} to {finite.max():g}")
         classes[mask & free] = number
-    names = tuple(Segment(number, name, len(base.layers))
-                  for number, name in enumerate(section["thresholds"], 1))
+    names = tuple(Segment(number, one.name, len(base.layers))
+                  for number, one in enumerate(settings.classes, 1))
     for segment in names:
         log.info("class %s: %d voxels", segment.name, (classes == segment.label).sum())
     parts = {"labels": base.sha256, "image": source_sha256(image.file),
-             "thresholds": section["thresholds"]}
+             "thresholds": settings.written.values}
     return LabelMap([*base.layers, classes], base.affine, config_hash(parts),
-                    (*base.segments, *names), {**base.record, "thresholds": section["thresholds"]},
-                    beyond=beyond)
+                    (*base.segments, *names),
+                    {**base.record, "thresholds": settings.written.values}, beyond=beyond)
 
 
-def _class(values, options, voxel):
-    """Voxels of one class, cleaned in the order of the options."""
+def _class(values, settings: ThresholdSettings, voxel: float):
+    """Voxels of one class, cleaned; `voxel` : volume of one [m3]."""
     with np.errstate(invalid="ignore"):
         mask = np.isfinite(values)
-        if "at_least" in options:
-            mask &= values >= options["at_least"]
-        if "below" in options:
-            mask &= values < options["below"]
-    least = options["smallest_island_mm3"] * 1e-9 / voxel
-    if options["largest_component"] or least > 1:
+        if settings.at_least is not None:
+            mask &= values >= settings.at_least
+        if settings.below is not None:
+            mask &= values < settings.below
+    least = settings.smallest_island / voxel
+    if settings.largest_component or least > 1:
         component, n = ndimage.label(mask)
         size = np.bincount(component.ravel(), minlength=n + 1)
         size[0] = 0
         keep = size >= least
-        if options["largest_component"] and n:
+        if settings.largest_component and n:
             keep &= np.arange(n + 1) == size.argmax()
         keep[0] = False
         mask = keep[component]
-    return _filled(mask) if options["fill_holes"] else mask
+    return _filled(mask) if settings.fill_holes else mask
 
 
 def _filled(mask):

@@ -24,9 +24,11 @@ from hifuflow.acoustics.angular_spectrum import HybridAngularSpectrum
 from hifuflow.acoustics.heating import compute_heating
 from hifuflow.acoustics.phasing import geometric
 from hifuflow.acoustics.plan import plan_treatment
+from hifuflow.acoustics.settings import HeatingSettings, PlanSettings
 from hifuflow.acoustics.superposition import element_fields
 from hifuflow.acoustics.transducer import Transducer
 from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import AnatomySettings
 from hifuflow.study.patient import load_patient
 
 MARGIN = 8e-3  # of the superposed box about the target [m]
@@ -57,9 +59,9 @@ def kwave_rows() -> list[tuple]:
 def reference_rows() -> list[tuple]:
     """All foci of the reference patient on two threads."""
     patient, anatomy, plan = reference()
-    config = patient.section("heating")
+    settings = HeatingSettings.read(patient.section("heating"))
     start, used = time.perf_counter(), time.process_time()
-    compute_heating(anatomy, plan, config["device"], config["tissues"], config["acoustics"], 2)
+    compute_heating(anatomy, plan, settings, 2)
     wall, used = time.perf_counter() - start, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return [(f"{len(plan.foci)} foci of the reference patient: seconds, CPU s, peak GB",
@@ -69,26 +71,23 @@ def reference_rows() -> list[tuple]:
 def reference() -> tuple:
     """The reference patient, its anatomy and its plan."""
     patient = load_patient(ROOT / "config/patients/breast_reference.yaml")
-    anatomy = build_anatomy(patient.section("anatomy"))
-    return patient, anatomy, plan_treatment(anatomy, patient.transducer, patient.section("plan"))
+    anatomy = build_anatomy(AnatomySettings.read(patient.section("anatomy")))
+    return patient, anatomy, plan_treatment(anatomy, PlanSettings.read(patient.section("plan")))
 
 
 def superposition_rows() -> list[tuple]:
     """1,000 foci in a box of some 4 cm about the target, from the fields of the 256 elements."""
     patient, anatomy, plan = reference()
-    config = patient.section("heating")
-    device = Transducer.from_config(config["device"])
-    water = config["tissues"]["water"]
+    settings = HeatingSettings.read(patient.section("heating"))
+    device, water = Transducer.of(settings.transducer), settings.water
     start, used = time.perf_counter(), time.process_time()
-    elements = element_fields(anatomy, plan, config["device"], config["tissues"],
-                              config["acoustics"], MARGIN, 2)
+    elements = element_fields(anatomy, plan, settings, MARGIN, 2)
     marched = time.perf_counter() - start
     line = np.linspace(-0.01, 0.01, 10)
     foci = np.stack(np.meshgrid(line, line, device.radius_of_curvature + line, indexing="ij"),
                     axis=-1).reshape(-1, 3)
     with threadpool_limits(2):
-        q = elements.heating(geometric(device, foci, 1.0, water["density_kg_m3"],
-                                       water["speed_of_sound_m_s"]))
+        q = elements.heating(geometric(device, foci, 1.0, water.density, water.speed))
     wall, used = time.perf_counter() - start, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     cells = " x ".join(map(str, q.shape[1:]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import resource
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import AnatomySettings
 from hifuflow.formats.mesh_file import read_mesh_file
 from hifuflow.meshes.build import mesh_anatomy
 from hifuflow.meshes.compartments import Compartments
 from hifuflow.meshes.routes import SurfaceRoute
+from hifuflow.meshes.settings import MeshSettings
 from hifuflow.numerics.tetrahedra import (
     signed_volumes,
     smallest_dihedral,
@@ -38,18 +41,18 @@ def main() -> None:
         print(f"fTetWild left out: {error}")
         return
     patient = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
-    anatomy = build_anatomy(patient.section("anatomy"))
-    config = {**patient.section("mesh", "plant"), "cells": CELLS}
+    anatomy = build_anatomy(AnatomySettings.read(patient.section("anatomy")))
+    settings = replace(MeshSettings.read(patient.section("mesh", "plant")), cells=CELLS)
     print(f"{'mesher':10} {'cells':>8} {'target':>8} {'body':>8} {'angle':>6} {'1 %':>6} "
           f"{'CPU s':>7} {'GB':>5}")
     with tempfile.TemporaryDirectory() as folder:
         start = cpu_seconds()
-        mesh_anatomy(anatomy, None, config, Path(folder) / "mesh.msh")
+        mesh_anatomy(anatomy, None, settings, Path(folder) / "mesh.msh")
         seconds = cpu_seconds() - start
         mesh = read_mesh_file(Path(folder) / "mesh.msh", None, "")
     inside = np.isin([mesh.names[tag] for tag in mesh.tags], anatomy.target)
     row("hifuflow", mesh.points, mesh.cells, inside, anatomy, seconds)
-    compartments = Compartments.of(anatomy, config)
+    compartments = Compartments.of(anatomy, settings)
     route = SurfaceRoute(compartments)
     surfaces = [mask.surface(volume) for mask, volume in zip(route.masks, route.volumes,
                                                              strict=True)]

@@ -25,6 +25,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
@@ -50,9 +51,11 @@ def model_of(which: str):
     return BioheatModel.load(which)
 
 
-def settings(order, solver="auto", residual=1e-12) -> dict:
-    return {"order": order, "tolerance_k": None, "solver": solver, "gramian_residual": residual,
-            "max_power_w": 22.0, "file": None}
+def settings(order, solver="auto", residual=1e-12):
+    from hifuflow.reduction.settings import ReductionSettings
+
+    return replace(ReductionSettings.of_file("benchmark", order, None), solver=solver,
+                   gramian_residual=residual, max_power=22.0)
 
 
 def agreement(cells: int = 8) -> dict:
@@ -180,7 +183,7 @@ def replayed_error(model, seen, reduced) -> float:
     from hifuflow.reduction.reduce import SAMPLE, SAMPLES
     from hifuflow.reduction.replay import full_stepper, replay_error, replayed, switching_treatment
 
-    powers = switching_treatment(model.B.shape[1], settings(1)["max_power_w"], SAMPLES)
+    powers = switching_treatment(model.B.shape[1], settings(1).max_power, SAMPLES)
     full = full_stepper(model.E, ShiftedSolver(model.E, model.K), model.B, SAMPLE)
     return float(replay_error(replayed(full, seen, powers), reduced, powers, SAMPLE).max())
 

@@ -10,7 +10,6 @@ import scipy.sparse as sp
 
 from hifuflow.errors import InputError
 from hifuflow.job import log, read_json
-from hifuflow.provenance import config_hash
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.bioheat_model import BioheatModel, Voxels
 from hifuflow.records.cells import Cells
@@ -24,13 +23,14 @@ from .pennes import Bioheat, assemble_bioheat
 from .point_evaluation import PointEvaluator
 from .positive_load import positive_load
 from .properties import RegionProperties, region_properties
+from .settings import ModelSettings
 from .voxel_means import voxel_means
 
 MAX_TARGET_OUTPUTS = 4000
 
 
 def write_model(comm, path, patient: str, mesh, anatomy, heating, constraints,
-                config: dict) -> None:
+                settings: ModelSettings, config_sha256: str) -> None:
     """Build a model from the files of the stages before, on all ranks of `comm`, and save it.
 
     The ranks share what takes the memory and the time, factors and loads. All have the mesh and
@@ -39,29 +39,35 @@ def write_model(comm, path, patient: str, mesh, anatomy, heating, constraints,
     Parameters
     ----------
     path : of the model's file.  mesh, heating, constraints : paths; anatomy : of its folder.
-    config : see `build_model`.
+    settings : see `build_model`.  config_sha256 : hash of what they were read from, stored.
     """
     with Heating.opened(heating) as opened:
         model = build_model(mesh, Anatomy.load(Path(anatomy)), opened, read_json(constraints),
-                            config, comm)
+                            settings, comm)
     if comm.rank == 0:
-        model.save(path, patient, config_hash(config))
+        model.save(path, patient, config_sha256)
 
 
 def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict,
-                config: dict, comm=MPI.COMM_SELF) -> BioheatModel:
+                settings: ModelSettings, comm=MPI.COMM_SELF) -> BioheatModel:
     """E x' = -K x + B u, y = C x with x = T - baseline, for one mesh.
 
     Parameters
     ----------
     mesh_path : MSH 4.1 file with the groups that `read_mesh` asks for.
+    anatomy : the body that the mesh was made of.
+    heating : of each focus at 1 W, `q` (n_foci, nx, ny, nz) [W/m3].
     constraints : `position_m` (n_c, 3) and `limit_c` (n_c,), where and how hot it may get, and
         what else `anatomy.constraints` says of each point.
-    config : `file` (the patient file); `tissues`, `blood`, see `properties.region_properties`;
-        `boundary`, see `pennes.assemble_bioheat`; `deviations` from these values
-        (`perfusion_factor`, `conductivity_factor`, `absorption_factor`, the same under `regions`
-        for single regions) and from the heating's place (`focal_shift_mm`).
+    settings : tissues, conditions at the surfaces, and how this model deviates from them.
+
+    Other Parameters
+    ----------------
     comm : ranks that share the work; all get the model.
+
+    Returns
+    -------
+    BioheatModel : E [J/K], K [W/K] (n, n), B (n, n_foci) [W per W acoustic], C (p, n).
 
     Raises
     ------
@@ -73,15 +79,14 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
     if unknown:
         raise InputError("the mesh has regions that the anatomy has not", file=mesh_path,
                          key="physical groups", value=unknown, allowed=sorted(anatomy.regions))
-    deviations = config["deviations"]
-    properties = region_properties(mesh.cell_vertices, anatomy, config["tissues"],
-                                   config["blood"], deviations)
-    bioheat = assemble_bioheat(mesh, properties.cells, config, comm)
+    properties = region_properties(mesh.cell_vertices, anatomy, settings)
+    bioheat = assemble_bioheat(mesh, properties.cells, settings.boundary, comm)
     log.info("%d cells, %d unknowns, %d held nodes", len(mesh.cell_vertices), len(bioheat.free),
              bioheat.E.shape[0] - len(bioheat.free))
     evaluator = PointEvaluator(bioheat.space)
-    load = heating_load(evaluator, _shifted(heating, deviations["focal_shift_mm"]), comm)
-    C, C_mean, outputs = _outputs(evaluator, bioheat, anatomy, constraints, config["file"])
+    load = heating_load(evaluator, _shifted(heating, settings.deviations.focal_shift), comm)
+    C, C_mean, outputs = _outputs(evaluator, bioheat, anatomy, constraints,
+                                  settings.written.file)
     free, cells = bioheat.free, _cells(mesh, bioheat, properties)
     E = bioheat.E[free][:, free]
     position = bioheat.space.tabulate_dof_coordinates()[free]
@@ -93,10 +98,10 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
         voxels=_voxels(evaluator, bioheat, anatomy), cells=cells, C_mean=C_mean[:, free])
 
 
-def _shifted(heating: Heating, shift_mm: list) -> Heating:
-    """The heating somewhere else by (R, A, S) [mm]."""
+def _shifted(heating: Heating, shift) -> Heating:
+    """The heating somewhere else by (R, A, S) [m]."""
     affine = heating.affine.copy()
-    affine[:3, 3] += 1e-3 * np.array(shift_mm)
+    affine[:3, 3] += shift
     return replace(heating, affine=affine)
 
 

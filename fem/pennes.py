@@ -21,12 +21,13 @@ from dolfinx import fem, la
 from dolfinx import mesh as dmesh
 from petsc4py import PETSc
 
-from hifuflow.errors import InputError, NumericalError
+from hifuflow.errors import NumericalError
 
 from . import MPI
 from .jit import compile_form
 from .mesh_input import SURFACES, TissueMesh
 from .properties import CellProperties
+from .settings import BoundarySettings
 
 DEGREE = 2
 
@@ -58,15 +59,17 @@ class Bioheat:
         return self.arterial + (above if interpolation is None else interpolation @ above)
 
 
-def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, config: dict,
+def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, boundary: BoundarySettings,
                      comm=MPI.COMM_SELF) -> Bioheat:
     """Assemble E and K, eliminate held surfaces and find the baseline.
 
     Parameters
     ----------
-    config : `file` (the patient file) and `boundary`, {"skin": "insulated" | {"temperature_c": T}
-        | {"temperature_c": T_e, "coefficient_w_m2_k": h}, "cut": the same,
-        "arterial_temperature_c": T_a}.
+    mesh : the tetrahedra and their surfaces.  properties : (n_cells,) coefficients.
+    boundary : conditions at the surfaces, and T_a.
+
+    Other Parameters
+    ----------------
     comm : ranks that share the factorisations; all have the whole mesh, and get the whole result.
 
     Raises
@@ -75,19 +78,22 @@ def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, config: dict,
     NumericalError : E or K not positive definite.
     """
     space = fem.functionspace(mesh.domain, ("Lagrange", DEGREE))
-    arterial, held, cooled = config["boundary"]["arterial_temperature_c"], {}, {}
-    for name, condition in _conditions(mesh, config).items():
-        (cooled if "coefficient_w_m2_k" in condition else held)[name] = condition
+    arterial, held, cooled = boundary.arterial, {}, {}
+    for name, surface in boundary.surfaces.items():
+        if not len(mesh.facets[name]):
+            raise boundary.written.error(f"the mesh has no surface '{name}' to hold", name,
+                                         allowed="insulated")
+        (held if surface.coefficient is None else cooled)[name] = surface
     if not held and not cooled and not np.any(properties.perfusion > 0):
-        raise InputError("nothing fixes the temperature: every surface is insulated and there is "
-                         "no perfusion", file=config["file"], key="boundary",
-                         allowed="a surface with temperature_c")
+        raise boundary.written.error(
+            "nothing fixes the temperature: every surface is insulated and there is no perfusion",
+            allowed="a surface with temperature_c")
     E, K = assemble_matrices(space, properties)
     source = np.zeros(E.shape[0])
-    for name, condition in cooled.items():
-        surface = condition["coefficient_w_m2_k"] * surface_matrix(space, mesh.facets[name])
-        K = _symmetric(K + surface)
-        source += surface.sum(axis=1) * (condition["temperature_c"] - arterial)
+    for name, surface in cooled.items():
+        loss = surface.coefficient * surface_matrix(space, mesh.facets[name])
+        K = _symmetric(K + loss)
+        source += loss.sum(axis=1) * (surface.temperature - arterial)
     fixed, temperature = _fixed_nodes(space, mesh, held)
     free = np.setdiff1d(np.arange(E.shape[0]), fixed)
     check_positive_definite("E", E[free][:, free], comm=comm)
@@ -150,27 +156,13 @@ def _symmetric(matrix) -> sp.csr_array:
     return result
 
 
-def _conditions(mesh: TissueMesh, config: dict) -> dict[str, dict]:
-    """The surfaces that are not insulated, and the condition at each."""
-    conditions = {}
-    for name in SURFACES:
-        condition = config["boundary"][name]
-        if condition == "insulated":
-            continue
-        if not len(mesh.facets[name]):
-            raise InputError(f"the mesh has no surface '{name}' to hold", file=config["file"],
-                             key=f"boundary.{name}", value=condition, allowed="insulated")
-        conditions[name] = condition
-    return conditions
-
-
 def _fixed_nodes(space, mesh: TissueMesh, held: dict) -> tuple[np.ndarray, np.ndarray]:
     """Eliminated nodes, ascending, and their temperatures; where surfaces meet, skin rules."""
     temperature = np.full(space.dofmap.index_map.size_local, np.nan)
     for name in reversed(SURFACES):
         if name in held:
             nodes = fem.locate_dofs_topological(space, 2, mesh.facets[name])
-            temperature[nodes] = held[name]["temperature_c"]
+            temperature[nodes] = held[name].temperature
     fixed = np.flatnonzero(~np.isnan(temperature))
     return fixed, temperature[fixed]
 

@@ -9,6 +9,8 @@ import numpy as np
 from hifuflow.numerics.cell_shares import label_shares
 from hifuflow.records.anatomy import Anatomy
 
+from .settings import ModelSettings
+
 
 @dataclass
 class CellProperties:
@@ -51,29 +53,25 @@ class RegionProperties:
             self.heat_capacity, self.conductivity, self.perfusion)))
 
 
-def region_properties(vertices: np.ndarray, anatomy: Anatomy, tissues: dict, blood: dict,
-                      deviations: dict) -> RegionProperties:
+def region_properties(vertices: np.ndarray, anatomy: Anatomy,
+                      settings: ModelSettings) -> RegionProperties:
     """rho c, k and W c_blood of the label map's regions, to be averaged over each cell.
 
     Which voxels a cell stands for: see `label_shares`.
 
     Parameters
     ----------
-    vertices : (n_cells, 4, 3) [m].
-    tissues, blood : tables of properties, see `config/tissues.yaml`.
-    deviations : `conductivity_factor`, `perfusion_factor` that scale k and W, `absorption_factor`;
-        under `regions` the same once more for single regions.
+    vertices : (n_cells, 4, 3) of the mesh's tetrahedra [m].  anatomy : the label map.
+    settings : the tissues, and by which factors the regions deviate from them.
     """
     names, rows = list(anatomy.regions), []
     for name in names:
-        tissue = tissues[anatomy.regions[name]["tissue"]]
-        factor = {key: value * deviations["regions"].get(name, {}).get(key, 1)
-                  for key, value in deviations.items() if key.endswith("_factor")}
-        rows.append((tissue["density_kg_m3"] * tissue["specific_heat_j_kg_k"],
-                     tissue["conductivity_w_m_k"] * factor["conductivity_factor"],
-                     tissue["perfusion_kg_m3_s"] * blood["specific_heat_j_kg_k"]
-                     * factor["perfusion_factor"],
-                     factor["absorption_factor"]))
+        tissue = settings.tissues[anatomy.regions[name]["tissue"]]
+        factors = settings.deviations.of(name)
+        rows.append((tissue.density * tissue.specific_heat,
+                     tissue.conductivity * factors.conductivity,
+                     tissue.perfusion * settings.blood_specific_heat * factors.perfusion,
+                     factors.absorption))
     labels = [anatomy.regions[name]["label"] for name in names]
     shares = label_shares(vertices, anatomy.labels, anatomy.affine)[:, labels]
     return RegionProperties(names, shares, *np.array(rows, dtype=float).T)

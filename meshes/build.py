@@ -21,6 +21,7 @@ from .lost_parts import lost_parts
 from .msh import write_msh
 from .organs import follow_organs
 from .search import adjusted_mesh, goals_of
+from .settings import MeshSettings
 from .sizes import SizeField
 
 COARSEST = 0.5  # cells no larger than this share of the target's radius
@@ -32,7 +33,7 @@ NEAR_TARGET = 0.04  # distance of the skin that counts as near it [m]
 MOST_BESIDE = 0.5  # voxels that a surface may lie beside the voxels' on the whole
 
 
-def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
+def mesh_anatomy(anatomy: Anatomy, plan, settings: MeshSettings, msh_path) -> dict:
     """Mesh that conforms to body, target and organs with a boundary, written as MSH 4.1.
 
     The surfaces are iso-surfaces of the smoothed voxel masks, on which every facet lies as well as
@@ -42,8 +43,7 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     ----------
     anatomy : segmented body.
     plan : `Plan`; cells are as fine at its foci as in the target (None: the target alone).
-    config : ``cells`` (wanted number of tetrahedra), the ``file`` and ``key`` it is from,
-        ``boundary_regions`` (names of regions whose surfaces the mesh conforms to).
+    settings : how many cells, and which organs the mesh conforms to.
     msh_path : where the mesh goes. Volume groups carry region names (see `tag_cells`). Facet
         groups: ``skin`` (next to water or air) and ``cut`` (where the body goes on).
 
@@ -63,8 +63,8 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     ------
     InputError : the target is too small, or no mesh of that count is acceptable.
     """
-    compartments, sizes, averaged = check_cells(anatomy, plan, config)
-    mesh, method = adjusted_mesh(compartments, sizes, config)
+    compartments, sizes, averaged = check_cells(anatomy, plan, settings)
+    mesh, method = adjusted_mesh(compartments, sizes, settings)
     facets = boundary_facets(mesh.cells)
     lost, lost_volume = lost_parts(mesh.points, mesh.cells, anatomy)
     free = _nearest(mesh.points[facets].mean(axis=1), anatomy, lost)
@@ -73,7 +73,7 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     log.info("surface: %.1f cm2 of skin in water, %.1f in air; %.1f cm2 where the body is cut",
              *(1e4 * area[name] for name in (WATER, AIR, CUT)))
     cell_group, regions = tag_cells(mesh.points, mesh.cells, mesh.group, anatomy, compartments)
-    surfaces = _surfaces(mesh, compartments, goals_of(config["cells"]).volumes[3])
+    surfaces = _surfaces(mesh, compartments, goals_of(settings.cells).volumes[3])
     write_msh(msh_path, mesh.points, mesh.cells, cell_group, facets, facet_group)
     quality = cell_quality(mesh.points, mesh.cells)
     angle = smallest_dihedral(mesh.points, mesh.cells)
@@ -90,7 +90,7 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
         "regions": regions,
         "surfaces": surfaces,
         "surface_area_m2": area,
-        "distance": _distances(mesh, facets, compartments, anatomy, config),
+        "distance": _distances(mesh, facets, compartments, anatomy, settings),
         "lost_volume_m3": lost_volume,
         "islands": compartments.dropped,
         "averaged": averaged,
@@ -98,7 +98,7 @@ def mesh_anatomy(anatomy: Anatomy, plan, config: dict, msh_path) -> dict:
     }
 
 
-def check_cells(anatomy: Anatomy, plan, config: dict):
+def check_cells(anatomy: Anatomy, plan, settings: MeshSettings):
     """What to conform to, and the cells' sizes, once such a mesh of this body is conceivable.
 
     Parameters : see `mesh_anatomy`.
@@ -116,20 +116,20 @@ def check_cells(anatomy: Anatomy, plan, config: dict):
     """
     voxels = int(anatomy.target_mask.sum())
     if voxels < LEAST_VOXELS:
-        raise InputError(f"the target is too small: {voxels} voxels", file=config["file"],
-                         key="target", value=", ".join(anatomy.target),
+        raise InputError(f"the target is too small: {voxels} voxels",
+                         file=settings.written.file, key="target", value=", ".join(anatomy.target),
                          allowed=f"at least {LEAST_VOXELS} voxels: a finer map, a larger target, "
                                  "or target.margin_mm")
     sizes = SizeField(anatomy, np.empty((0, 3)) if plan is None else plan.foci)
     least = int(np.ceil(sizes.cells(COARSEST * sizes.radius)))
     most = int(min(sizes.cells(FINEST * anatomy.spacing.min()), MOST_CELLS))
-    if not least <= config["cells"] <= most:
-        problem = ("so few cells cannot hold the target's surface" if config["cells"] < least
+    if not least <= settings.cells <= most:
+        problem = ("so few cells cannot hold the target's surface" if settings.cells < least
                    else "so many cells are too fine for this map, or too many to compute with")
-        raise InputError(problem, file=config["file"], key=config["key"], value=config["cells"],
-                         allowed=f"a whole number from {least} to {most}")
-    compartments = Compartments.of(anatomy, config)
-    return compartments, sizes, follow_organs(compartments, sizes, config["cells"])
+        raise settings.written.error(problem, "cells",
+                                     allowed=f"a whole number from {least} to {most}")
+    compartments = Compartments.of(anatomy, settings)
+    return compartments, sizes, follow_organs(compartments, sizes, settings.cells)
 
 
 def _nearest(positions, anatomy, lost):
@@ -153,7 +153,7 @@ def _areas(corners, group) -> dict:
     return {name: float(area[group == name].sum()) for name in (WATER, AIR, CUT)}
 
 
-def _distances(mesh, facets, compartments, anatomy, config) -> dict:
+def _distances(mesh, facets, compartments, anatomy, settings) -> dict:
     """How far the surfaces of body and target lie from the voxels'; the body's near the target too.
 
     Raises
@@ -177,10 +177,9 @@ def _distances(mesh, facets, compartments, anatomy, config) -> dict:
         found[name] = {f"{key}_m": value for key, value in asdict(distances).items()}
         off = abs(distances.mean) / anatomy.spacing.max()
         if off > MOST_BESIDE:
-            raise InputError(f"the mesh's surface of {name.replace('_', ' ')} lies {off:.2f} "
-                             "voxels beside the label map's on the whole", file=config["file"],
-                             key=config["key"], value=config["cells"],
-                             allowed="more cells; or a smoother label map")
+            raise settings.written.error(
+                f"the mesh's surface of {name.replace('_', ' ')} lies {off:.2f} voxels beside the "
+                "label map's on the whole", "cells", allowed="more cells; or a smoother label map")
     log.info("skin %.2f mm from the voxels' (rms), near the target %+.2f mm on the whole; "
              "target %.2f mm", 1e3 * found["body"]["rms_m"],
              1e3 * found.get("body_near_target", found["body"])["mean_m"],

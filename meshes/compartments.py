@@ -12,6 +12,8 @@ from hifuflow.errors import InputError
 from hifuflow.job import log
 from hifuflow.records.anatomy import Anatomy
 
+from .settings import MeshSettings
+
 OUTSIDE, REST, TARGET = 0, 1, 2
 TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a corner hang together
 LEAST_VOXELS = 8  # of a piece whose shape is worth a surface
@@ -41,14 +43,14 @@ class Compartments:
     dropped: list = field(default_factory=list)
 
     @classmethod
-    def of(cls, anatomy: Anatomy, config: dict) -> Compartments:
-        """From the segmented body; ``boundary_regions``: names of the organs.
+    def of(cls, anatomy: Anatomy, settings: MeshSettings) -> Compartments:
+        """From the segmented body.
 
         Raises
         ------
         InputError : the target has no piece that is worth a surface.
         """
-        organs = [name for name in config["boundary_regions"]
+        organs = [name for name in settings.organs
                   if name in anatomy.regions and name not in anatomy.target]
         body = anatomy.body_mask
         index = np.where(ndimage.binary_fill_holes(body), REST, OUTSIDE).astype(np.int16)
@@ -59,10 +61,10 @@ class Compartments:
         voxels = np.bincount(index.ravel(), minlength=len(names))[REST:]
         volumes = np.array([voxels.sum(), *voxels[1:]]) * anatomy.voxel_volume
         made = cls(names, index, anatomy.affine[:3, 3].copy(), anatomy.spacing, volumes)
-        made._drop_islands(anatomy, config)
+        made._drop_islands(anatomy, settings.written.file)
         return made
 
-    def _drop_islands(self, anatomy, config):
+    def _drop_islands(self, anatomy, file):
         """Small pieces join what is around them; of the body, only the target's piece stays."""
         whole = self.index != OUTSIDE
         piece, count = ndimage.label(whole)
@@ -86,7 +88,7 @@ class Compartments:
             if number == TARGET and not (self.index == TARGET).any():
                 raise InputError(
                     f"the target is too small: {int(anatomy.target_mask.sum())} voxels, the "
-                    f"largest piece has {int(voxels.max())}", file=config["file"], key="target",
+                    f"largest piece has {int(voxels.max())}", file=file, key="target",
                     allowed=f"a piece of at least {LEAST_VOXELS} voxels: a finer map, a larger "
                             "target, or target.margin_mm")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hifuflow.errors import InputError, NumericalError
+from hifuflow.errors import NumericalError
 from hifuflow.isolated import OutOfTime, run_isolated
 from hifuflow.job import log
 from hifuflow.numerics.tetrahedra import signed_volumes, smallest_dihedral
@@ -17,6 +17,7 @@ from .fit import fitted
 from .lost_parts import lost_voxels
 from .polish import polished
 from .routes import ROUTES, fill
+from .settings import MeshSettings
 
 ATTEMPTS = 6  # at most by one route
 PATIENCE = 4  # of them, once count and volumes fit: further ones rarely better the angles
@@ -65,14 +66,14 @@ class Mesh:
         return np.array([volume.sum(), *volume[2:]])
 
 
-def adjusted_mesh(compartments, sizes, config):
+def adjusted_mesh(compartments, sizes, settings: MeshSettings):
     """Mesh by the first route that reaches the goals; say which, and why not the others.
 
     Raises
     ------
     InputError : no route gives an acceptable one.
     """
-    wanted, attempts, reasons, rest = config["cells"], [], [], []
+    wanted, attempts, reasons, rest = settings.cells, [], [], []
     fields = Fields.finest(compartments)
     for route in ROUTES:
         if rest and route is ROUTES[-1]:
@@ -93,9 +94,8 @@ def adjusted_mesh(compartments, sizes, config):
         _, name, mesh = min(rest, key=lambda found: found[0])
         return mesh, _method(name, reasons, attempts)
     cells, target, body = (100 * limit for limit in LIMITS.volumes[:3])
-    raise InputError(
-        "no acceptable mesh with so many cells: " + "; ".join(reasons), file=config["file"],
-        key=config["key"], value=wanted,
+    raise settings.written.error(
+        "no acceptable mesh with so many cells: " + "; ".join(reasons), "cells",
         allowed=f"a count, most often a larger one, that is met within {cells:g} % with the "
                 f"target's volume within {target:g} %, the body's within {body:g} %, and dihedral "
                 f"angles >= {LIMITS.angles[0]:g} degrees")

@@ -17,6 +17,7 @@ from .balance import Balanced, minimal_order
 from .frequency import Sweep
 from .low_rank import ModalModel, ReachableSpace
 from .order import Truncation
+from .settings import ReductionSettings
 
 
 class Clock:
@@ -54,7 +55,7 @@ class Findings:
     """
 
     model: BioheatModel
-    config: dict
+    settings: ReductionSettings
     clock: Clock
     interval: tuple[float, float] = field(init=False)
     space: ReachableSpace = field(init=False)
@@ -116,7 +117,7 @@ def certificate(found: Findings) -> dict:
                                for name in np.unique(kind)},
         "error_against_order": found.comparison,
         "smallest_output_weight": float(found.truncation.weights.min()),
-        "replay_power_w": float(found.config["max_power_w"]),
+        "replay_power_w": float(found.settings.max_power),
         "stable": True,
         "slowest_rate_per_s": -found.sweep.slowest,
         "seconds": {**found.clock.seconds, "total": found.clock.total()},

@@ -11,6 +11,7 @@ from hifuflow.errors import InputError
 from hifuflow.job import log
 from hifuflow.records.bioheat_model import BioheatModel
 
+from .settings import ReductionSettings
 from .shifts import REPEATS
 
 SYMMETRY = 1e-10
@@ -72,7 +73,7 @@ def asymmetry(matrix) -> float:
     return float(abs(matrix - matrix.T).max() / abs(matrix).max())
 
 
-def check_memory(model: BioheatModel, config: dict) -> None:
+def check_memory(model: BioheatModel, settings: ReductionSettings) -> None:
     """Refuse a reduction that the machine's free memory cannot hold.
 
     Counted: the basis of the reachable space (columns: BLOCKS solves with all inputs, or what
@@ -80,15 +81,15 @@ def check_memory(model: BioheatModel, config: dict) -> None:
     """
     n, m = model.B.shape
     columns = min(n, BLOCKS * m)
-    if config["order"] != "auto":
-        columns = min(columns, config["order"] + (8 + REPEATS) * m)
-    needed = 8 * n * columns * 1.3 + (0 if config["solver"] == "iterative" else factor_bytes(n))
+    if settings.order != "auto":
+        columns = min(columns, settings.order + (8 + REPEATS) * m)
+    needed = 8 * n * columns * 1.3 + (0 if settings.solver == "iterative" else factor_bytes(n))
     free = free_memory()
     if needed > free:
-        raise InputError(f"needs about {needed / 1e9:.1f} GB for a basis of {columns} states of "
-                         f"{n} unknowns and the factor; {free / 1e9:.1f} GB are free",
-                         file=config["file"], key="reduction.order", value=config["order"],
-                         allowed="a smaller order, solver: iterative, or a coarser mesh")
+        raise settings.written.error(
+            f"needs about {needed / 1e9:.1f} GB for a basis of {columns} states of {n} unknowns "
+            f"and the factor; {free / 1e9:.1f} GB are free", "order",
+            allowed="a smaller order, solver: iterative, or a coarser mesh")
 
 
 def factor_bytes(n: int) -> float:

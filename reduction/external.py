@@ -16,6 +16,7 @@ from .balance import balanced_truncation, minimal_order, rounding_level, truncat
 from .checks import SYMMETRY, asymmetry, check_matrices, check_order
 from .exchange import as_full_model, read_matrices, write_mat
 from .reduce import reduce_model
+from .settings import ReductionSettings
 
 # Where A or E is not symmetric, or -A or E not definite, the model is balanced as a whole; SLICOT
 # then takes cubic time, some five minutes at this size.
@@ -23,13 +24,19 @@ DENSE_LIMIT = 5000
 WRITERS = (".h5", ".mat")
 
 
-def reduce_file(path, order="auto", output=None, tolerance_k=None, threads: int = 2) -> list[Path]:
+def reduce_file(path, order="auto", output=None, tolerance: float | None = None,
+                threads: int = 2) -> list[Path]:
     """Reduce a model file; write the reduced model and, beside it, the certificate.
 
     Parameters
     ----------
-    path : see `exchange.FORMS`.  order, tolerance_k : as in the patient file's `reduction`.
+    path : see `exchange.FORMS`.
+    order, tolerance : see `ReductionSettings`.
+
+    Other Parameters
+    ----------------
     output : NAME.h5 or NAME.mat; by default NAME_reduced.h5 in the working folder.
+    threads : see `reduce.reduce_model`.
 
     Returns
     -------
@@ -56,9 +63,8 @@ def reduce_file(path, order="auto", output=None, tolerance_k=None, threads: int 
         model = as_full_model(matrices)
     symmetric = max(asymmetry(model.E), asymmetry(model.K)) <= SYMMETRY
     if symmetric:
-        reduced, certificate = reduce_model(model, {
-            "order": order, "tolerance_k": tolerance_k, "solver": "auto",
-            "gramian_residual": 1e-12, "max_power_w": 1.0, "file": path.name}, threads)
+        settings = ReductionSettings.of_file(path.name, order, tolerance)
+        reduced, certificate = reduce_model(model, settings, threads)
     else:
         reduced, certificate = reduce_dense(model, order, path.name)
     if output.suffix == ".mat":

@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hifuflow.errors import InputError
 from hifuflow.job import log
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.reduced_model import ReducedModel
@@ -20,6 +19,7 @@ from .frequency import frequency_sweep, projection_bound, projection_errors, swe
 from .low_rank import ModalModel, most_states, project, reachable_space, rows_times, unit_capacity
 from .order import Truncation, equalized, smallest_order
 from .replay import full_stepper, replay_error, replayed, switching_treatment
+from .settings import ReductionSettings
 from .shifts import spectral_interval, tolerance_of_blocks
 from .solvers import shifted_solver
 
@@ -37,43 +37,42 @@ METHOD = ("low-rank ADI with Wachspress shifts, Galerkin projection in the E inn
           "balanced truncation from Gramian factors by SLICOT SB03OD")
 
 
-def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[ReducedModel, dict]:
+def reduce_model(model: BioheatModel, settings: ReductionSettings,
+                 threads: int = 1) -> tuple[ReducedModel, dict]:
     """Reduce E x' = -K x + B u, y = C x, and certify the result against the full model.
 
     Parameters
     ----------
-    model : the full model.
-    config : "order": "auto" (the numerically minimal realization) or a number of states;
-        "tolerance_k": None, or the largest error in the replayed treatment [K] with which the
-        fewest states are sought; "solver": "auto", "direct" or "iterative"; "gramian_residual":
-        relative residual of the Lyapunov equation at which the reachable space is complete;
-        "max_power_w": power into the one focus heated in the replayed treatment; "file": where
-        these were set.
+    model : the full model, E and K (n, n), B (n, m), C (p, n).
+    settings : how many states, or how accurate.
+
+    Other Parameters
+    ----------------
     threads : steps of the reduction and of its certificate that run side by side.
 
     Returns
     -------
-    The reduced model with the full model's outputs, balanced, and the certificate, ready for JSON
-    (see `certificate.certificate`).
+    reduced : balanced, A (r, r), B (r, m), C (p, r), with the full model's outputs.
+    certificate : ready for JSON, see `certificate.certificate`.
 
     Raises
     ------
     InputError : the model or the order cannot be used, or the memory does not suffice.
     NumericalError : E or K is not positive definite, or a step missed its own accuracy check.
     """
-    check_order(config["order"], config["file"])
-    check_model(model, config["order"], config["file"])
-    check_memory(model, config)
-    found = Findings(model, config, clock=Clock())
+    check_order(settings.order, settings.written.file)
+    check_model(model, settings.order, settings.written.file)
+    check_memory(model, settings)
+    found = Findings(model, settings, clock=Clock())
     # One BLAS thread each: steps that run side by side gain more than matrix products do.
     with threadpool_limits(limits=1), ThreadPoolExecutor(threads) as pool:
         *full, means = unit_capacity(model.E, model.K, model.B, model.C, model.C_mean)
         capacity, stiffness, inputs, _ = full
         with found.clock("low_rank"):
-            solver = shifted_solver(capacity, stiffness, config["solver"])
+            solver = shifted_solver(capacity, stiffness, settings.solver)
             found.interval = spectral_interval(capacity, stiffness, solver)
-            tolerance = residual_needed(config, inputs, found.interval)
-            check_reachable(config, most_states(inputs, found.interval, tolerance))
+            tolerance = residual_needed(settings, inputs, found.interval)
+            check_reachable(settings, most_states(inputs, found.interval, tolerance))
             found.space = reachable_space(capacity, solver, inputs, found.interval, tolerance,
                                           threads)
         steps = submit_steps(pool, found, full, solver)
@@ -88,24 +87,23 @@ def reduce_model(model: BioheatModel, config: dict, threads: int) -> tuple[Reduc
                         rows_times(means, modal.basis) @ (modal.vectors @ reduced.T)), record
 
 
-def residual_needed(config: dict, inputs, interval) -> float:
+def residual_needed(settings: ReductionSettings, inputs, interval) -> float:
     """Residual of the Lyapunov equation at which the projection is accurate enough."""
-    least, tolerance, order = (config[key] for key in ("gramian_residual", "tolerance_k", "order"))
-    if tolerance is not None:
-        return max(least, min(1e-4, (RESIDUAL_PER_KELVIN * tolerance) ** 2))
-    if order == "auto":
+    least = settings.gramian_residual
+    if settings.tolerance is not None:
+        return max(least, min(1e-4, (RESIDUAL_PER_KELVIN * settings.tolerance) ** 2))
+    if settings.order == "auto":
         return least
     m = inputs.shape[1]
-    blocks = max(-(-FEWEST_COLUMNS // m), -(-order // m) + MORE_BLOCKS)
+    blocks = max(-(-FEWEST_COLUMNS // m), -(-settings.order // m) + MORE_BLOCKS)
     return max(least, tolerance_of_blocks(*interval, blocks))
 
 
-def check_reachable(config: dict, reachable: int) -> None:
+def check_reachable(settings: ReductionSettings, reachable: int) -> None:
     """Refuse an order above what the inputs can reach, before the long steps."""
-    if config["order"] != "auto" and config["order"] > reachable:
-        raise InputError(f"the inputs reach only {reachable} states", file=config["file"],
-                         key="reduction.order", value=config["order"],
-                         allowed=f"auto or 1 to {reachable}")
+    if settings.order != "auto" and settings.order > reachable:
+        raise settings.written.error(f"the inputs reach only {reachable} states", "order",
+                                     allowed=f"auto or 1 to {reachable}")
 
 
 def submit_steps(pool, found: Findings, full, solver) -> list:
@@ -114,8 +112,7 @@ def submit_steps(pool, found: Findings, full, solver) -> list:
     They are begun in this order and wait only for steps before them, so that one worker suffices.
     `solver` is asked by two of them, one after the other.
     """
-    config, inputs = found.config, full[2]
-    powers = switching_treatment(inputs.shape[1], config["max_power_w"], SAMPLES)
+    powers = switching_treatment(full[2].shape[1], found.settings.max_power, SAMPLES)
     frequencies = sweep_frequencies(found.interval, FREQUENCIES)
     modal = pool.submit(project_model, found, full)
     truth = pool.submit(replay_full_model, found, full, solver, powers)
@@ -136,7 +133,7 @@ def project_model(found: Findings, full) -> ModalModel:
         found.modal = modal = project(stiffness, inputs, outputs, found.space.basis)
     log.info("%d of %d states are reachable, rates %.2e to %.2e 1/s", len(modal.rates),
              len(inputs), modal.rates[0], modal.rates[-1])
-    check_reachable(found.config, len(modal.rates))
+    check_reachable(found.settings, len(modal.rates))
     return modal
 
 
@@ -163,11 +160,11 @@ def reach(found: Findings, modal: Future) -> np.ndarray:
 
 def balance(found: Findings, modal: Future, reached: Future, seen: Future) -> Balanced:
     """The projected model balanced, with the order asked for or all that can be told apart."""
-    modal, factors, config = modal.result(), (reached.result(), seen.result()), found.config
+    modal, factors, settings = modal.result(), (reached.result(), seen.result()), found.settings
     with found.clock("balancing"):
-        order = config["order"] if config["tolerance_k"] is None else "auto"
+        order = settings.order if settings.tolerance is None else "auto"
         return balanced_truncation(np.diag(-modal.rates), modal.inputs, modal.outputs, order,
-                                   config["file"], factors)
+                                   settings.written.file, factors)
 
 
 def projection_lost(found: Findings, full, solver, modal: Future, truth: Future,
@@ -183,15 +180,15 @@ def projection_lost(found: Findings, full, solver, modal: Future, truth: Future,
 
 def choose(found: Findings, reached: Future, balanced: Future, truth: Future, powers) -> None:
     """The states to keep."""
-    balanced, truth, config = balanced.result(), truth.result(), found.config
+    balanced, truth, settings = balanced.result(), truth.result(), found.settings
     with found.clock("order"):
-        if config["tolerance_k"] is None and config["order"] != "auto":
+        if settings.tolerance is None and settings.order != "auto":
             found.truncation = equalized(found.modal, reached.result(), balanced, truth,
                                          powers, SAMPLE)
         else:
-            if config["tolerance_k"] is not None:
-                balanced = smallest_order(balanced, truth, powers, SAMPLE, config["tolerance_k"],
-                                          config["file"])
+            if settings.tolerance is not None:
+                balanced = smallest_order(balanced, truth, powers, SAMPLE, settings.tolerance,
+                                          settings.written.file)
             found.truncation = Truncation(balanced, balanced.hsv, np.ones(len(balanced.C)),
                                           replay_error(truth, balanced, powers, SAMPLE))
     found.clock.reached("model_ready")

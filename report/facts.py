@@ -70,7 +70,7 @@ def compare_with_paper(inputs: ReportInputs) -> list[Compared]:
     if inputs.treatments:
         name = "paper" if "paper" in inputs.treatments else next(iter(inputs.treatments))
         trajectory, metrics = inputs.treatments[name]
-        left = untreated(inputs.anatomy, trajectory, inputs.prescription["dose_cem43_min"],
+        left = untreated(inputs.anatomy, trajectory, inputs.prescription.dose,
                          inputs.view)
         overshoot = metrics.get("max_overshoot_k")
         rows += [
@@ -78,7 +78,7 @@ def compare_with_paper(inputs: ReportInputs) -> list[Compared]:
             ("Full power by switching foci, from the start", "about 52 s (12 s and 40 s)",
              _seconds(metrics.get("full_power_s"))),
             ("Power afterwards", "on and off",
-             _on_off(trajectory, metrics, inputs.prescription["max_power_w"])),
+             _on_off(trajectory, metrics, inputs.prescription.max_power)),
             ("Time to 90 % of the target at the dose", "not given",
              _seconds(metrics.get("time_to_t90_s"))),
             ("Limit of 43 °C", "occasionally violated",

@@ -14,6 +14,9 @@ from hifuflow.records.plan import Plan
 from hifuflow.records.reduced_model import ReducedModel
 from hifuflow.records.trajectory import Trajectory
 from hifuflow.report.figures.view import View
+from hifuflow.settings import Prescription
+
+from .settings import ReportSettings
 
 MODELS = ("control", "plant")
 
@@ -24,7 +27,7 @@ class ReportInputs:
 
     Attributes
     ----------
-    patient : name.  config : the patient file with all defaults filled in.
+    patient : name.  settings : what its file says.
     anatomy, plan : see `hifuflow.records`.  constraints : `anatomy/constraints.json`.
     heating_path : `acoustics/heating.h5`, of which one focus is read when it is drawn.
     mesh_paths, mesh_records : model -> `.msh` path, model -> its JSON record.
@@ -37,7 +40,7 @@ class ReportInputs:
     """
 
     patient: str
-    config: dict
+    settings: ReportSettings
     anatomy: Anatomy
     plan: Plan
     constraints: dict
@@ -57,21 +60,18 @@ class ReportInputs:
     @property
     def view(self) -> View:
         """Directions for the figures; a phantom has no left and right to name."""
-        return View.of(self.anatomy.axis, anatomical="phantom" not in self.config["anatomy"])
+        return View.of(self.anatomy.axis, anatomical=self.settings.anatomical)
 
     @property
-    def prescription(self) -> dict:
-        return self.config["prescription"]
+    def prescription(self) -> Prescription:
+        return self.settings.prescription
 
     @classmethod
-    def from_folder(cls, folder, patient: str, config: dict, provenance: dict,
-                    controllers=None) -> ReportInputs:
-        """Read `results/{patient}`: all of it that is there.
-
-        `controllers` are those to show, in this order; by default the patient's own.
-        """
+    def from_folder(cls, folder, patient: str, settings: ReportSettings,
+                    provenance: dict) -> ReportInputs:
+        """Read `results/{patient}`: all of it that is there."""
         folder = Path(folder)
-        inputs = cls(patient, config, Anatomy.load(folder / "anatomy"),
+        inputs = cls(patient, settings, Anatomy.load(folder / "anatomy"),
                      Plan.load(folder / "acoustics" / "plan.json"),
                      read_json(folder / "anatomy" / "constraints.json"), provenance=provenance)
         if (folder / "acoustics" / "heating.h5").is_file():
@@ -94,7 +94,7 @@ class ReportInputs:
             inputs.rom_order = rom.order
         if (folder / "reduction" / "certificate.json").is_file():
             inputs.certificate = read_json(folder / "reduction" / "certificate.json")
-        for name in controllers or config.get("controllers", []):
+        for name in settings.controllers:
             control = folder / "control" / name
             if (control / "trajectory.h5").is_file():
                 inputs.treatments[name] = (Trajectory.load(control / "trajectory.h5"),

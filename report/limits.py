@@ -152,8 +152,7 @@ def _limit(metric: Metric, inputs: ReportInputs) -> float | None:
     if metric.limit == "constraints.limit_c":
         limits = np.unique(inputs.constraints.get("limit_c", []))
         return float(limits[0]) if len(limits) == 1 else None
-    section, key = metric.limit.split(".")
-    return inputs.config.get(section, {}).get(key)
+    return inputs.settings.limits[metric.limit]
 
 
 def verdict(metric: Metric, value, limit: float | None) -> Cell:

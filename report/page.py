@@ -70,7 +70,7 @@ def _store(drawn: Drawn, folder: Path) -> dict:
 def _context(inputs: ReportInputs, figures: list[dict]) -> dict:
     return {
         "patient": inputs.patient,
-        "description": inputs.config.get("description", ""),
+        "description": inputs.settings.description,
         "statuses": {name: status_cell(metrics.get("status"))
                      for name, (_, metrics) in inputs.treatments.items()},
         "controllers": list(inputs.treatments),
@@ -84,9 +84,9 @@ def _context(inputs: ReportInputs, figures: list[dict]) -> dict:
         "events": {name: _events(trajectory)
                    for name, (trajectory, _) in inputs.treatments.items()},
         "provenance": list(flatten(inputs.provenance)),
-        "config": json.dumps(inputs.config, indent=2, ensure_ascii=False, default=str),
+        "config": json.dumps(inputs.settings.config, indent=2, ensure_ascii=False, default=str),
         "missing": MISSING,
-        "dose": f"{inputs.prescription['dose_cem43_min']:g}",
+        "dose": f"{inputs.prescription.dose:g}",
         "ensemble": any(figure["section"] == "ensemble" for figure in figures),
         **_live(inputs),
     }

@@ -16,15 +16,14 @@ def plan_table(inputs: ReportInputs) -> list[tuple[str, str]]:
     axis = ", ".join(f"{value:g}" for value in np.round(plan.axis, 3))
     apex = ", ".join(f"{value * 1e3:.1f}" for value in plan.apex)
     volume = anatomy.target_mask.sum() * anatomy.voxel_volume * 1e6
-    interval = inputs.config.get("thermometry", {}).get("interval_s")
     rows = [
         ("Target", f"{', '.join(anatomy.target)}, {volume:.2f} ml"),
         ("Regions", ", ".join(f"{name} ({region['tissue']})"
                               for name, region in anatomy.regions.items())),
-        ("Prescribed dose", f"{prescription['dose_cem43_min']:g} CEM43 to "
-                            f"{100 * prescription['coverage']:.0f} % of the target"),
-        ("Highest power, longest time", f"{prescription['max_power_w']:g} W, "
-                                        f"{prescription['max_time_s']:,.0f} s"),
+        ("Prescribed dose", f"{prescription.dose:g} CEM43 to "
+                            f"{100 * prescription.coverage:.0f} % of the target"),
+        ("Highest power, longest time", f"{prescription.max_power:g} W, "
+                                        f"{prescription.max_time:,.0f} s"),
         ("Foci", f"{len(plan.foci)}, {plan.spacing_m * 1e3:.3g} mm apart, on "
                  f"{view.name(view.upright)} = {', '.join(f'{h:g}' for h in heights)} mm"),
         ("Focus in water (-6 dB)", f"{plan.focal_width_m * 1e3:.1f} x "
@@ -34,7 +33,7 @@ def plan_table(inputs: ReportInputs) -> list[tuple[str, str]]:
         ("Transducer's apex, direction", f"({apex}) mm, ({axis})"),
         ("Constrained locations", ", ".join(f"{surface['n_points']} on {surface['name']}"
                                             for surface in inputs.constraints["surfaces"])),
-        ("Thermometry", f"every {interval:g} s" if interval else MISSING),
+        ("Thermometry", f"every {inputs.settings.imaging_interval:g} s"),
     ]
     return rows + [("Warning", warning) for warning in plan.warnings]
 

@@ -39,18 +39,20 @@ def _check_thoroughly(patient: Patient) -> str:
     # The stages are loaded here only: `hifuflow` itself depends on none of them.
     from hifuflow.acoustics.grid import check_grid
     from hifuflow.acoustics.plan import plan_treatment
+    from hifuflow.acoustics.settings import HeatingSettings, PlanSettings
     from hifuflow.anatomy.build import build_anatomy
     from hifuflow.anatomy.constraints import place_constraints
+    from hifuflow.anatomy.settings import AnatomySettings, ConstraintSettings
     from hifuflow.meshes.build import check_cells
+    from hifuflow.meshes.settings import MeshSettings
 
-    anatomy = build_anatomy(patient.section("anatomy"))
-    constraints = place_constraints(anatomy, patient.section("constraints"))
-    section = patient.section("plan")
-    plan = plan_treatment(anatomy, section["device"], section)
+    anatomy = build_anatomy(AnatomySettings.read(patient.section("anatomy")))
+    constraints = place_constraints(anatomy,
+                                    ConstraintSettings.read(patient.section("constraints")))
+    plan = plan_treatment(anatomy, PlanSettings.read(patient.section("plan")))
     for model in ("control", "plant"):
-        check_cells(anatomy, plan, patient.section("mesh", model))
-    section = patient.section("heating")
-    check_grid(anatomy, plan, section["device"], section["tissues"], section["acoustics"])
+        check_cells(anatomy, plan, MeshSettings.read(patient.section("mesh", model)))
+    check_grid(anatomy, plan, HeatingSettings.read(patient.section("heating")))
     for warning in plan.warnings:
         print(f"WARNING {patient.file}: {warning}", file=sys.stderr)
     target = anatomy.target_mask.sum() * anatomy.voxel_volume

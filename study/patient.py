@@ -68,7 +68,11 @@ class Patient:
         return self.config["controllers"]
 
     def section(self, rule: str, part: str | None = None) -> dict:
-        """What a rule depends on, and nothing else; `part`: which model or which controller."""
+        """What a rule depends on, and nothing else; `part`: which model or which controller.
+
+        Plain values, as Snakemake compares them to see what must run again; the `settings.py` of
+        the rule's stage reads them.
+        """
         content = getattr(self, f"_{rule}")
         return content[part] if part else content
 
@@ -107,7 +111,7 @@ class Patient:
     @cached_property
     def _mesh(self) -> dict:
         organs = [name for name, region in self.config["regions"].items() if region["boundary"]]
-        return {model: {"file": self.file.name, "key": f"mesh.{model}.cells",
+        return {model: {"file": self.file.name, "key": f"mesh.{model}",
                         "boundary_regions": organs, **sizes}
                 for model, sizes in self.config["mesh"].items()}
 

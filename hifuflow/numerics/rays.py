@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+from hifuflow.settings import BeamTissue
 
 CUT, EDGE = "where the model is cut", "where the label map ends inside the body"
 AT_ONCE = 4_000_000  # pieces of rays
@@ -45,7 +48,8 @@ class Rays:
 
 
 def trace(labels: np.ndarray, affine: np.ndarray, origins, directions: np.ndarray,
-          regions: dict, tissues: dict, frequency: float, cut: np.ndarray | None = None) -> Rays:
+          regions: dict, tissues: Mapping[str, BeamTissue], frequency: float,
+          cut: np.ndarray | None = None) -> Rays:
     """Follow rays from each origin to the end of the label map.
 
     Regions of a tissue that `blocks` are obstacles. The obstacle that an origin itself lies in
@@ -56,7 +60,7 @@ def trace(labels: np.ndarray, affine: np.ndarray, origins, directions: np.ndarra
     labels : (nx, ny, nz); 0 is outside the body.  affine : (4, 4), diagonal, index to metres.
     origins : (n, 3) [m].  directions : (k, 3) unit vectors.
     regions : name -> {"label", "tissue"}.
-    tissues : tissue -> {"attenuation_np_m_mhz", and "blocks" if it is an obstacle}.
+    tissues : by their names, all that the regions are made of.
     frequency : [Hz].
     cut : (nx, ny, nz) bool; where the model ends, no beam comes from there.
     """
@@ -87,17 +91,17 @@ class _Tables:
     loss: np.ndarray
 
 
-def _tables(labels, regions: dict, tissues: dict, frequency: float) -> _Tables:
+def _tables(labels, regions: dict, tissues, frequency: float) -> _Tables:
     """Look-up tables; the last label is one more than any of the map and stands for a cut."""
     size = max([int(labels.max()), *(region["label"] for region in regions.values())]) + 2
     names, obstacle, kind, loss = [""], np.zeros(size, int), np.zeros(size, int), np.zeros(size)
     for name, region in regions.items():
         tissue, label = tissues[region["tissue"]], region["label"]
-        loss[label] = tissue["attenuation_np_m_mhz"] * frequency * 1e-6
-        if "blocks" in tissue:
-            names.append(f"{name} ({tissue['blocks']})")
+        loss[label] = tissue.attenuation * frequency * 1e-6
+        if tissue.blocks:
+            names.append(f"{name} ({tissue.blocks})")
             obstacle[label] = len(names) - 1
-            kind[label] = 1 + KINDS.index(tissue["blocks"])
+            kind[label] = 1 + KINDS.index(tissue.blocks)
     obstacle[-1], kind[-1] = len(names), 1 + len(KINDS)
     return _Tables([*names, CUT, EDGE], obstacle, kind, loss)
 

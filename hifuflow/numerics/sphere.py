@@ -24,8 +24,9 @@ def cone(axis, half_angle: float, count: int = RAYS) -> np.ndarray:
     return directions[directions @ np.negative(axis) >= np.cos(half_angle)]
 
 
-def cone_angle(device: dict) -> float:
-    """Angle between a transducer's axis and its rim, seen from the geometric focus [rad]."""
-    return asin(min(1.0, device["aperture_m"] / 2 / device["radius_of_curvature_m"]))
+def cone_angle(aperture: float, radius_of_curvature: float) -> float:
+    """Angle between a bowl's axis and its rim, seen from the geometric focus [rad].
 
-
+    `aperture` : diameter of the rim [m].  `radius_of_curvature` : [m].
+    """
+    return asin(min(1.0, aperture / 2 / radius_of_curvature))

@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 
 from hifuflow.report.figures.style import BLUE, GREEN, ORANGE, SERIES, VERMILION
 from hifuflow.report.figures.treatment import LOWEST_DOSE, constraint_limits, worst_points
+from hifuflow.settings import Prescription
 
 HEAT_SCALE = [[0, "#ffffff"], [0.2, "#fde3b4"], [0.4, "#f6a95a"], [0.6, "#d9622b"],
               [0.8, "#9c2a28"], [1, "#4a1236"]]
@@ -23,7 +24,7 @@ MEAN_OVER = 60.0  # s
 COLUMNS = 300  # in time, of the figure of the foci
 
 
-def course(trajectory, prescription: dict) -> go.Figure:
+def course(trajectory, prescription: Prescription) -> go.Figure:
     """Power, focus, constrained temperatures and fraction treated against time."""
     figure = make_subplots(rows=4, shared_xaxes=True, vertical_spacing=0.045,
                            row_heights=[0.22, 0.24, 0.32, 0.22])
@@ -50,8 +51,8 @@ def course(trajectory, prescription: dict) -> go.Figure:
     figure.add_scatter(x=t, y=_short(trajectory.coverage), line={"color": GREEN, "width": 2},
                        name="fraction treated", showlegend=False,
                        hovertemplate="%{y:.1%}<extra></extra>", row=4, col=1)
-    figure.add_hline(y=prescription["coverage"], line=DASHED, row=4, col=1)
-    figure.add_hline(y=prescription["max_power_w"], line=DASHED, row=1, col=1)
+    figure.add_hline(y=prescription.coverage, line=DASHED, row=4, col=1)
+    figure.add_hline(y=prescription.max_power, line=DASHED, row=1, col=1)
     for row, title in enumerate(("power (W)", "focus", "temperature (°C)", "treated"), start=1):
         figure.update_yaxes(title_text=title, row=row, col=1)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.08], row=4, col=1)
@@ -85,7 +86,7 @@ def _constraints(figure, trajectory, t) -> None:
                          annotation_position="top right")
 
 
-def compare(trajectories: dict, prescription: dict) -> go.Figure:
+def compare(trajectories: dict, prescription: Prescription) -> go.Figure:
     """Fraction treated and distance of the hottest constraint from its limit, per controller."""
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.08)
     for (name, trajectory), colour, dash in zip(trajectories.items(), SERIES, DASHES,
@@ -98,7 +99,7 @@ def compare(trajectories: dict, prescription: dict) -> go.Figure:
         if over.shape[1]:
             figure.add_scatter(y=_short(np.nanmax(over, axis=1)), row=2, col=1, showlegend=False,
                                hovertemplate="%{y:.2f} K", **style)
-    figure.add_hline(y=prescription["coverage"], line=DASHED, row=1, col=1)
+    figure.add_hline(y=prescription.coverage, line=DASHED, row=1, col=1)
     figure.add_hline(y=0, line=DASHED, row=2, col=1)
     figure.update_yaxes(title_text="target at the dose", tickformat=".0%", range=[0, 1.08],
                         row=1, col=1)
@@ -109,7 +110,7 @@ def compare(trajectories: dict, prescription: dict) -> go.Figure:
     return figure
 
 
-def histogram(trajectories: dict, prescription: dict) -> go.Figure:
+def histogram(trajectories: dict, prescription: Prescription) -> go.Figure:
     """Dose-volume histogram of the target, one line per controller."""
     figure = go.Figure()
     for (name, trajectory), colour, dash in zip(trajectories.items(), SERIES, DASHES,
@@ -121,7 +122,7 @@ def histogram(trajectories: dict, prescription: dict) -> go.Figure:
         figure.add_scatter(x=_short(dose[order]), y=_short(share), name=name,
                            line={"color": colour, "shape": "vh", "dash": dash, "width": 2},
                            hovertemplate="%{y:.1%} has at least %{x:.3~s} CEM43")
-    prescribed = prescription["dose_cem43_min"]
+    prescribed = prescription.dose
     _vertical(figure, prescribed, f"prescribed {prescribed:g}", at=np.log10(prescribed))
     figure.update_xaxes(type="log", title_text="final dose (CEM43 min)", range=[0, 6])
     figure.update_yaxes(title_text="target with at least this", tickformat=".0%", range=[0, 1.03])

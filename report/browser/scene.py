@@ -47,7 +47,7 @@ def build_scene(inputs: ReportInputs) -> tuple[dict, Packed]:
     anatomy, prescription = inputs.anatomy, inputs.prescription
     temperatures = (VoxelTemperatures.load(inputs.plant_path)
                     if inputs.plant_path else None)
-    dose = prescription["dose_cem43_min"]
+    dose = prescription.dose
     lesions = [trajectory.voxel_index[trajectory.voxel_dose >= dose]
                for trajectory, _ in inputs.treatments.values()]
     box = shown_box(anatomy, inputs.constraints, lesions)

@@ -7,6 +7,8 @@ in VTK's documentation, version 2.2, unstructured grid with temporal data and a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
@@ -25,7 +27,7 @@ LOWEST_DOSE = 1e-3  # CEM43 min; doses are interpolated as logarithms above it
 
 
 def write_vtkhdf(path, mesh_path, model: BioheatModel, anatomy: Anatomy, trajectory: Trajectory,
-                 boundary: dict, patient: str, config_sha256: str) -> None:
+                 surfaces: Mapping[str, float], patient: str, config_sha256: str) -> None:
     """Write the snapshots of a treatment on the plant's mesh.
 
     Point data `temperature` [degC] and `dose` [CEM43 min]; cell data `region`, the label in
@@ -35,7 +37,7 @@ def write_vtkhdf(path, mesh_path, model: BioheatModel, anatomy: Anatomy, traject
     Parameters
     ----------
     mesh_path : `mesh/plant.msh`.  model : `fem/plant.h5`, made from it.
-    boundary : of the patient file; temperatures of the surfaces whose nodes are held.
+    surfaces : name -> temperature at it [degC], of all whose nodes may be held.
 
     Raises
     ------
@@ -48,7 +50,7 @@ def write_vtkhdf(path, mesh_path, model: BioheatModel, anatomy: Anatomy, traject
     if distance.max() > SAME_NODE or len(np.unique(node)) < len(node):
         raise InputError("the mesh's nodes are not those of the model", file=mesh_path)
     temperature = np.empty((len(trajectory.snapshot_t), len(points)), dtype=np.float32)
-    temperature[:] = _held_temperatures(mesh, nodes, boundary)
+    temperature[:] = _held_temperatures(mesh, nodes, surfaces)
     temperature[:, node] = trajectory.snapshot_temperature
     labels = {name: region["label"] for name, region in anatomy.regions.items()}
     region = np.array([labels[mesh.names[int(tag)]] for tag in mesh.tags], dtype=np.int16)
@@ -71,15 +73,15 @@ def quadratic(points: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.nda
             np.hstack([cells, len(points) + number.reshape(-1, len(VTK_EDGES))]))
 
 
-def _held_temperatures(mesh, nodes: cKDTree, boundary: dict) -> np.ndarray:
+def _held_temperatures(mesh, nodes: cKDTree, surfaces) -> np.ndarray:
     """(n,) temperature of the nodes on held surfaces [degC]; where they meet, skin rules."""
     values = np.full(nodes.n, np.nan, dtype=np.float32)
     for surface in ("cut", "skin"):
-        if boundary[surface] != "insulated":
+        if surface in surfaces:
             corners = mesh.points[mesh.facets[mesh.facet_names == surface]]
             middles = (corners + np.roll(corners, 1, axis=1)) / 2
             held = nodes.query(np.concatenate([corners, middles]).reshape(-1, 3))[1]
-            values[held] = boundary[surface]["temperature_c"]
+            values[held] = surfaces[surface]
     return values
 
 

@@ -65,7 +65,7 @@ def _plan_figures(inputs):
         planned_foci(anatomy, inputs.plan, view))
     if inputs.heating_path is not None:
         heating = central_heating(inputs.heating_path, anatomy)
-        power = inputs.prescription["max_power_w"]
+        power = inputs.prescription.max_power
         at = ", ".join(f"{value * 1e3:.1f}" for value in heating.foci[0])
         yield Drawn(
             "heating", "plan", "Heating pattern of the central focus",
@@ -100,7 +100,7 @@ def _plan_figures(inputs):
 
 def _treatment_figures(inputs):
     anatomy, view, prescription = inputs.anatomy, inputs.view, inputs.prescription
-    dose = prescription["dose_cem43_min"]
+    dose = prescription.dose
     trajectories = {name: pair[0] for name, pair in inputs.treatments.items()}
     if len(trajectories) > 1:
         yield Drawn(

@@ -26,21 +26,12 @@ def what_differs(inputs: ReportInputs) -> str:
     cells = f" ({control:,} and {plant:,} cells)" if control and plant else ""
     text = ("The powers of each treatment, replayed through the controller's model, against the "
             "patient's temperatures. ")
-    deviating = deviations(inputs.config.get("plant", {}))
+    deviating = inputs.settings.deviations
     if deviating:
         return text + (f"The two differ in their meshes{cells} and in what the patient file says "
                        f"of the patient: {', '.join(deviating)}.")
     return text + (f"The two differ in their meshes alone{cells}: this is the discretization "
                    "error of the controller's model, measured by the finer one. " + FINER_MESH)
-
-
-def deviations(plant: dict) -> list[str]:
-    """Keys of `plant` by which the patient deviates from the controller's model."""
-    alike = {"perfusion_factor": 1, "conductivity_factor": 1, "absorption_factor": 1,
-             "focal_shift_mm": [0, 0, 0], "regions": {}, "tissue": "linear"}
-    drawn = any(plant.get("spread", {}).values())
-    return [key for key, value in alike.items() if plant.get(key, value) != value] + (
-        ["spread"] if drawn else [])
 
 
 def _rows(record: dict) -> list[tuple[str, str]]:

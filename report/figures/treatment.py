@@ -7,6 +7,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
+from hifuflow.settings import Prescription
+
 from .anatomy import slice_plane
 from .style import (
     BLUE,
@@ -155,7 +157,7 @@ def _lesion_legend(dose, constraints):
     return entries
 
 
-def treatment_course(trajectory, prescription: dict, early: float = 500.0):
+def treatment_course(trajectory, prescription: Prescription, early: float = 500.0):
     """Figure 7: (a) power, (b) focus, (c) constrained temperatures, (d) fraction treated.
 
     Left column: the first `early` seconds; right column: the whole treatment.
@@ -204,10 +206,9 @@ def _power(ax, trajectory, prescription, smooth):
     else:
         ax.fill_between(trajectory.t, total, step="post", color=BLUE, alpha=0.25, lw=0)
         ax.step(trajectory.t, total, where="post", color=BLUE, lw=0.9, gid="power")
-    highest = prescription.get("max_power_w")
-    if highest:
-        ax.axhline(highest, color=MUTED, ls="--", lw=0.8, zorder=0.5)
-    ax.set_ylim(0, 1.08 * max(highest or 0, total.max(), 1e-9))
+    highest = prescription.max_power
+    ax.axhline(highest, color=MUTED, ls="--", lw=0.8, zorder=0.5)
+    ax.set_ylim(0, 1.08 * max(highest, total.max()))
 
 
 def _focus(ax, trajectory, span):
@@ -251,16 +252,15 @@ def _temperature(ax, trajectory, named):
 
 def _treated(ax, trajectory, prescription):
     ax.plot(trajectory.t, trajectory.coverage, color=LESION, lw=1.4, gid="coverage")
-    goal = prescription.get("coverage")
-    if goal:
-        ax.axhline(goal, color=LIMIT, ls="--", lw=0.8)
-        ax.annotate(f"goal {goal:.0%}", (1, goal), (-2, 2), xycoords=("axes fraction", "data"),
-                    textcoords="offset points", ha="right", va="bottom", fontsize=6.5)
+    goal = prescription.coverage
+    ax.axhline(goal, color=LIMIT, ls="--", lw=0.8)
+    ax.annotate(f"goal {goal:.0%}", (1, goal), (-2, 2), xycoords=("axes fraction", "data"),
+                textcoords="offset points", ha="right", va="bottom", fontsize=6.5)
     ax.set_ylim(0, 1.14)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
 
 
-def compare_controllers(treatments: dict, prescription: dict):
+def compare_controllers(treatments: dict, prescription: Prescription):
     """Fraction treated and the worst overshoot against time, one line per controller."""
     with style():
         figure = new_figure(2.5)
@@ -269,8 +269,7 @@ def compare_controllers(treatments: dict, prescription: dict):
             treated.plot(trajectory.t, trajectory.coverage, color=colour, label=name)
             over = (trajectory.constraint_temperature - constraint_limits(trajectory)).max(axis=1)
             worst.plot(trajectory.t, over, color=colour, lw=0.8, label=name)
-        if prescription.get("coverage"):
-            treated.axhline(prescription["coverage"], color=LIMIT, ls="--", lw=0.8)
+        treated.axhline(prescription.coverage, color=LIMIT, ls="--", lw=0.8)
         worst.axhline(0, color=LIMIT, ls="--", lw=0.8)
         treated.yaxis.set_major_formatter(PercentFormatter(1))
         treated.set(xlabel="time (s)", ylabel="target at the dose", ylim=(0, 1.05), xlim=0)
@@ -282,7 +281,7 @@ def compare_controllers(treatments: dict, prescription: dict):
         return figure
 
 
-def dose_histogram(treatments: dict, prescription: dict):
+def dose_histogram(treatments: dict, prescription: Prescription):
     """Fraction of the target's volume with at least each final dose, one line per controller."""
     with style():
         figure = new_figure(2.7, 4.2)
@@ -294,9 +293,9 @@ def dose_histogram(treatments: dict, prescription: dict):
             share = np.cumsum(volume[order][::-1])[::-1] / volume.sum()
             # A voxel counts up to and including its own dose.
             ax.step(dose[order], share, where="pre", color=colour, label=name, gid="histogram")
-        ax.axvline(prescription["dose_cem43_min"], color=LIMIT, ls="--", lw=0.8)
-        ax.annotate(f"prescribed {prescription['dose_cem43_min']:g}",
-                    (prescription["dose_cem43_min"], 0.03), (-3, 0), ha="right",
+        ax.axvline(prescription.dose, color=LIMIT, ls="--", lw=0.8)
+        ax.annotate(f"prescribed {prescription.dose:g}",
+                    (prescription.dose, 0.03), (-3, 0), ha="right",
                     xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=6.5)
         ax.set(xscale="log", xlabel="final dose (CEM43 min)", ylabel="target with at least this",
                xlim=(1, 1e6), ylim=(0, 1.03))

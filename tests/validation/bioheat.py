@@ -23,10 +23,12 @@ from hifuflow.fem.mesh_input import TissueMesh, read_mesh
 from hifuflow.fem.pennes import assemble_bioheat, assemble_matrices
 from hifuflow.fem.point_evaluation import PointEvaluator
 from hifuflow.fem.properties import CellProperties, region_properties
+from hifuflow.fem.settings import BoundarySettings, ModelSettings, Surface
 from hifuflow.numerics.cholesky import ShiftedSolver
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.trajectory import Trajectory
+from hifuflow.settings import Written
 from hifuflow.study.patient import load_patient
 
 sys.path.insert(0, str(ROOT / "tests" / "convergence"))
@@ -34,8 +36,6 @@ from test_fem_two_materials_convergence import rates
 
 REFERENCE = ROOT / "config" / "patients" / "breast_reference.yaml"
 RHO_C, K, W = 3.4e6, 0.5, 4000.0
-INSULATED = {"file": "", "boundary": {"skin": "insulated", "cut": "insulated",
-                                      "arterial_temperature_c": 37}}
 
 
 def checks() -> list[Check]:
@@ -63,6 +63,11 @@ def _box(n: int, edge: float) -> TissueMesh:
     return TissueMesh(domain, {"fat": cells}, {"skin": skin, "cut": rest}, Path("box"))
 
 
+def _boundary(**surfaces: Surface) -> BoundarySettings:
+    """Insulated but for these surfaces; blood at 37 degC."""
+    return BoundarySettings(surfaces, 37, Written("", "boundary", {}))
+
+
 def _uniform(mesh: TissueMesh) -> CellProperties:
     return CellProperties(*(np.full(len(mesh.cell_vertices), value) for value in (RHO_C, K, W)))
 
@@ -72,7 +77,7 @@ def _gaussian() -> Check:
     int_0^t q / (rho c) exp(-w t' / (rho c)) (s^2 / (s^2 + 2 a t'))^(3/2) dt'."""
     edge, width, power, time = 0.05, 0.004, 1e7, 30.0
     mesh = _box(20, edge)
-    bioheat = assemble_bioheat(mesh, _uniform(mesh), INSULATED)
+    bioheat = assemble_bioheat(mesh, _uniform(mesh), _boundary())
     r2 = ((bioheat.space.tabulate_dof_coordinates() - edge / 2) ** 2).sum(axis=1)
     load = bioheat.E @ (power * np.exp(-r2 / (2 * width**2))) / RHO_C
     state, steps, gamma = np.zeros(len(load)), 60, 1 - np.sqrt(0.5)
@@ -100,11 +105,9 @@ def _sphere() -> list[Check]:
     conductivity, heated = np.full(n, k[1]), np.zeros(n)
     conductivity[mesh.regions["ball"]] = k[0]
     heated[mesh.regions["ball"]] = q
-    held = {"file": "", "boundary": {"skin": {"temperature_c": 37}, "cut": "insulated",
-                                     "arterial_temperature_c": 37}}
     # The matrix of the "capacity" q gives the load of the heating: its rows add up to int q phi.
     bioheat = assemble_bioheat(mesh, CellProperties(np.full(n, 1.0), conductivity, np.zeros(n)),
-                               held)
+                               _boundary(skin=Surface(37)))
     source, _ = assemble_matrices(bioheat.space, CellProperties(heated, conductivity,
                                                                 np.zeros(n)))
     free, rise = bioheat.free, np.zeros(bioheat.E.shape[0])
@@ -151,9 +154,7 @@ def _slab() -> Check:
     """Skin in water at 15 degC, -k T' = h (T - T_e): T = T_a - A cosh(m (L - z))."""
     edge, h = 0.04, 60.0
     mesh = _box(8, edge)
-    bioheat = assemble_bioheat(mesh, _uniform(mesh), {
-        "file": "", "boundary": {**INSULATED["boundary"],
-                                 "skin": {"temperature_c": 15, "coefficient_w_m2_k": h}}})
+    bioheat = assemble_bioheat(mesh, _uniform(mesh), _boundary(skin=Surface(15, h)))
     m = np.sqrt(W / K)
     exact = 22 * h / (h + K * m * np.tanh(m * edge))
     z = bioheat.space.tabulate_dof_coordinates()[:, 2]
@@ -164,10 +165,10 @@ def _slab() -> Check:
 def _matrices(folder: Path) -> list[Check]:
     """E and K of the reference patient's plant mesh, by scikit-fem as well."""
     mesh = read_mesh(folder / "mesh" / "plant.msh")
-    config = load_patient(REFERENCE).section("assemble", "plant")
+    settings = ModelSettings.read(load_patient(REFERENCE).section("assemble", "plant"))
     properties = region_properties(mesh.cell_vertices, Anatomy.load(folder / "anatomy"),
-                                   config["tissues"], config["blood"], config["deviations"]).cells
-    bioheat = assemble_bioheat(mesh, properties, config)
+                                   settings).cells
+    bioheat = assemble_bioheat(mesh, properties, settings.boundary)
     points, cells = mesh.domain.geometry.x, mesh.domain.geometry.dofmaps[0]
     basis = skfem.Basis(skfem.MeshTet(points.T.copy(), cells.T.astype(np.int64), sort_t=False),
                         skfem.ElementTetP2(), intorder=4)

@@ -9,6 +9,7 @@ finest mesh.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from voxel_bioheat import VoxelBioheat
 from hifuflow.controller.loop import run_treatment
 from hifuflow.controller.patient.plant import Plant
 from hifuflow.fem.model import build_model
+from hifuflow.fem.settings import ModelSettings
 from hifuflow.job import read_json
 from hifuflow.meshes.build import mesh_anatomy
+from hifuflow.meshes.settings import MeshSettings
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.heating import Heating
@@ -77,11 +80,12 @@ def plant_of(folder: Path, cells: int) -> BioheatModel:
     with tempfile.TemporaryDirectory() as scratch:
         mesh = Path(scratch) / "plant.msh"
         mesh_anatomy(anatomy, Plan.load(folder / "acoustics" / "plan.json"),
-                     {**patient.section("mesh", "plant"), "cells": cells}, mesh)
+                     replace(MeshSettings.read(patient.section("mesh", "plant")), cells=cells),
+                     mesh)
         with Heating.opened(folder / "acoustics" / "heating.h5") as heating:
             return build_model(mesh, anatomy, heating,
                                read_json(folder / "anatomy" / "constraints.json"),
-                               patient.section("assemble", "plant"))
+                               ModelSettings.read(patient.section("assemble", "plant")))
 
 
 def pulse(model: BioheatModel) -> tuple[float, ...]:

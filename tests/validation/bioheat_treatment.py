@@ -24,6 +24,7 @@ from voxel_bioheat import VoxelBioheat
 from hifuflow.controller.dose import cem43
 from hifuflow.fem.mesh_input import read_mesh
 from hifuflow.fem.point_evaluation import PointEvaluator
+from hifuflow.fem.settings import ModelSettings
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.heating import Heating
@@ -91,12 +92,10 @@ def _solver(folder: Path, anatomy: Anatomy, shape, spacing: float, origin) -> Vo
 
 def tissue_tables(anatomy: Anatomy) -> list[np.ndarray]:
     """rho c, k and w of the plant by label, 0 outside the body."""
-    config = load_patient(REFERENCE).section("assemble", "plant")
-    blood = config["blood"]["specific_heat_j_kg_k"]
-    return [anatomy.table({name: value(tissue) for name, tissue in config["tissues"].items()}, 0.0)
-            for value in (lambda t: t["density_kg_m3"] * t["specific_heat_j_kg_k"],
-                          lambda t: t["conductivity_w_m_k"],
-                          lambda t: t["perfusion_kg_m3_s"] * blood)]
+    settings = ModelSettings.read(load_patient(REFERENCE).section("assemble", "plant"))
+    return [anatomy.table({name: value(tissue) for name, tissue in settings.tissues.items()}, 0.0)
+            for value in (lambda t: t.density * t.specific_heat, lambda t: t.conductivity,
+                          lambda t: t.perfusion * settings.blood_specific_heat)]
 
 
 def _labels_in_mesh(anatomy: Anatomy, mesh_path: Path, centre):

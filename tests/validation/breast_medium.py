@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 from scipy import ndimage, special
 
+from hifuflow.acoustics.settings import TransducerSettings
 from hifuflow.acoustics.source import source_plane
 from hifuflow.acoustics.transducer import Transducer
 from hifuflow.study.transducer_file import load_device
@@ -60,7 +61,7 @@ def mixture(structure: float, seed: int = 1) -> Mixture:
 def beam() -> np.ndarray:
     """(nx, ny) pressure of the reference array at 1 W on the source plane, tapered [Pa]."""
     device, _ = load_device({"name": "random256", "failed_elements": []}, ROOT / "none.yaml")
-    array = Transducer.from_config(device)
+    array = Transducer.of(TransducerSettings.read(device))
     x = SPACING * (np.arange(SHAPE[0]) - SHAPE[0] // 2)
     plane = source_plane(array, [FOCUS], x, x, FIRST_PLANE, 1.0, 1000.0, 1500.0)[0]
     count = SHAPE[0] - 2 * LAYER

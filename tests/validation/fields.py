@@ -14,6 +14,7 @@ from scipy import ndimage
 from hifuflow.acoustics.angular_spectrum import HybridAngularSpectrum, transmission
 from hifuflow.acoustics.medium import Medium
 from hifuflow.acoustics.rayleigh import rayleigh_pressure
+from hifuflow.acoustics.settings import TransducerSettings
 from hifuflow.acoustics.source import source_plane
 from hifuflow.acoustics.transducer import Transducer
 from hifuflow.provenance import ROOT
@@ -41,7 +42,7 @@ def device(name: str, **changes) -> Transducer:
     content, faults = load_device({"name": name, "failed_elements": []}, ROOT / "patient.yaml")
     if faults:
         raise faults[0]
-    return Transducer.from_config({**content, **changes})
+    return Transducer.of(replace(TransducerSettings.read(content), **changes))
 
 
 def uniform(shape, frequency: float, attenuation=0.0) -> Medium:
@@ -87,8 +88,8 @@ def _against_rayleigh(array, focus, spacing):
 def _bowls() -> list[Check]:
     found = []
     for name, (radius, aperture, frequency, pressure, width, length) in BOWLS.items():
-        bowl = device("jc200", radius_of_curvature_m=radius, aperture_m=aperture,
-                      frequency_hz=frequency)
+        bowl = device("jc200", radius_of_curvature=radius, aperture=aperture,
+                      frequency=frequency)
         beam = FocalLines(bowl, np.array([0, 0, radius]), 0.04)
         angle = asin(aperture / 2 / radius)
         face = 2 * pi * radius**2 * (1 - np.cos(angle))
@@ -173,8 +174,8 @@ def _steered_arrays() -> list[Check]:
     found, table = [], "PMC3166338, Table 2"
     ahead, alpha = TISSUE
     for name, (aperture, disc, frequency, peaks, size) in STEERED.items():
-        array = device("random256_154", aperture_m=aperture, element_radius_m=disc,
-                       frequency_hz=frequency)
+        array = device("random256_154", aperture=aperture, element_radius=disc,
+                       frequency=frequency)
         loss = alpha * frequency * 1e-6
         power = SURFACE_INTENSITY * array.areas.sum()
         beams = [FocalLines(array, np.array(focus), ahead + focus[2] - 0.13, loss)

@@ -10,11 +10,13 @@ from scipy import ndimage
 
 from hifuflow.acoustics.heating import compute_heating
 from hifuflow.acoustics.plan import plan_treatment
+from hifuflow.acoustics.settings import HeatingSettings, PlanSettings
 from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import AnatomySettings
 from hifuflow.records.heating import Heating
 from hifuflow.study.patient import load_patient
 
-FINE = 0.5  # mm
+FINE = 0.5e-3  # [m]
 HALF_BOX, STEP = 12e-3, 0.5e-3  # of the lattice about a focus on which heat is compared [m]
 SPREAD = 1e-3  # standard deviation to which heat conducts in 3.5 s, sqrt(2 D t) [m]
 
@@ -22,18 +24,17 @@ SPREAD = 1e-3  # standard deviation to which heat conducts in 3.5 s, sqrt(2 D t)
 def checks() -> list[Check]:
     """Half a wavelength, the default, against a third: the central and the two outermost foci."""
     patient = load_patient(ROOT / "config/patients/breast_reference.yaml")
-    anatomy = build_anatomy(patient.section("anatomy"))
-    plan = plan_treatment(anatomy, patient.transducer, patient.section("plan"))
+    anatomy = build_anatomy(AnatomySettings.read(patient.section("anatomy")))
+    plan = plan_treatment(anatomy, PlanSettings.read(patient.section("plan")))
     away = np.linalg.norm(plan.foci - plan.foci.mean(axis=0), axis=1)
     outer = away.argmax()
     chosen = [away.argmin(), outer,
               np.linalg.norm(plan.foci - plan.foci[outer], axis=1).argmax()]
     plan = replace(plan, foci=plan.foci[chosen], apex_shift=plan.apex_shift[chosen])
-    config = patient.section("heating")
-    default, fine = (compute_heating(anatomy, plan, config["device"], config["tissues"],
-                                     {**config["acoustics"], "spacing_mm": spacing})
-                     for spacing in ("auto", FINE))
-    found, origin = [], f"{FINE} mm"
+    settings = HeatingSettings.read(patient.section("heating"))
+    default, fine = (compute_heating(anatomy, plan, replace(settings, spacing=spacing))
+                     for spacing in (None, FINE))
+    found, origin = [], f"{FINE * 1e3:g} mm"
     for i, name in enumerate(("central", "outermost", "opposite")):
         heat, reference = (_spread(heating, i) for heating in (default, fine))
         found += [at_most(f"grid, {name} focus: {what}, default against {origin}", value, limit,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,15 @@ from scipy.stats import qmc
 from skimage.measure import marching_cubes
 
 from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import AnatomySettings
 from hifuflow.fem.properties import region_properties
+from hifuflow.fem.settings import ModelSettings
 from hifuflow.formats.mesh_file import read_mesh_file
 from hifuflow.meshes.build import mesh_anatomy
 from hifuflow.meshes.facets import interface_facets
+from hifuflow.meshes.settings import MeshSettings
 from hifuflow.numerics.tetrahedra import signed_volumes, smallest_dihedral
+from hifuflow.settings import Written
 from hifuflow.study.patient import load_patient
 
 DATA = ROOT.parent / "shared" / "data"
@@ -53,20 +58,18 @@ def checks(names=(*SIZES, "torture")) -> list[Check]:
 def _real(name, wanted) -> list[Check]:
     """One real map."""
     patient = load_patient(ROOT / "tests" / "patients" / f"{name}.yaml")
-    anatomy = build_anatomy(patient.section("anatomy"))
-    config = {**patient.section("mesh", "plant"), "cells": wanted}
-    record, points, cells, tags = _meshed(f"{name}, {wanted}", anatomy, config)
+    anatomy = build_anatomy(AnatomySettings.read(patient.section("anatomy")))
+    settings = replace(MeshSettings.read(patient.section("mesh", "plant")), cells=wanted)
+    record, points, cells, tags = _meshed(f"{name}, {wanted}", anatomy, settings)
     found = _rows(f"{name}, {wanted} cells", [record], TARGET[wanted])
     volume = signed_volumes(points[cells])
-    held = region_properties(points[cells], anatomy, patient.tissues, patient.blood,
-                             patient.section("assemble", "control")["deviations"]).cells
-    names = {region["tissue"] for region in anatomy.regions.values()}
+    thermal = ModelSettings.read(patient.section("assemble", "control"))
+    held = region_properties(points[cells], anatomy, thermal).cells
     for what, mine, value in (
-            ("rho c", held.heat_capacity, lambda t: t["density_kg_m3"]
-             * t["specific_heat_j_kg_k"]),
-            ("perfusion", held.perfusion, lambda t: t["perfusion_kg_m3_s"]
-             * patient.blood["specific_heat_j_kg_k"])):
-        table = anatomy.table({tissue: value(patient.tissues[tissue]) for tissue in names}, 0.0)
+            ("rho c", held.heat_capacity, lambda t: t.density * t.specific_heat),
+            ("perfusion", held.perfusion, lambda t: t.perfusion * thermal.blood_specific_heat)):
+        table = anatomy.table({tissue: value(properties)
+                               for tissue, properties in thermal.tissues.items()}, 0.0)
         voxels = table[anatomy.labels].sum() * anatomy.voxel_volume
         found.append(at_most(f"{name}, {wanted} cells: integral of {what}, body",
                              abs(mine @ volume / voxels - 1), 0.005, "voxels"))
@@ -95,21 +98,21 @@ def _torture() -> list[Check]:
 
     records, names = [], []
     for name, (anatomy, organs) in torture_maps().items():
-        config = {"file": "torture.yaml", "key": "mesh.plant.cells", "cells": TORTURE_CELLS,
-                  "boundary_regions": organs}
-        records.append(_meshed(f"{name}, {TORTURE_CELLS}", anatomy, config)[0])
+        settings = MeshSettings(TORTURE_CELLS, tuple(organs), Written("torture.yaml", "mesh.plant",
+                                                                      {"cells": TORTURE_CELLS}))
+        records.append(_meshed(f"{name}, {TORTURE_CELLS}", anatomy, settings)[0])
         names.append(name)
     return _rows(f"12 torture maps, {TORTURE_CELLS} cells", records, 0.02, names)
 
 
-def _meshed(name, anatomy, config):
+def _meshed(name, anatomy, settings: MeshSettings):
     """Record, points, cells and their regions of the mesh; prints what was reached."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "mesh.msh"
-        record = mesh_anatomy(anatomy, None, config, file)
+        record = mesh_anatomy(anatomy, None, settings, file)
         mesh = read_mesh_file(file, None, "")
-    record["wanted"] = config["cells"]
+    record["wanted"] = settings.cells
     record["inverted"] = int((smallest_dihedral(mesh.points, mesh.cells) <= 0).sum())
     surfaces = ", ".join(f"{surface} {100 * entry['volume_error']:+.2f} %"
                          for surface, entry in record["surfaces"].items())

@@ -12,8 +12,10 @@ from run import ROOT, Check, run_patient, within
 from scipy import ndimage
 
 from hifuflow.acoustics.focal_zone import focal_size
+from hifuflow.acoustics.settings import TransducerSettings
 from hifuflow.acoustics.transducer import Transducer
 from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import AnatomySettings
 from hifuflow.job import read_json
 from hifuflow.records.plan import Plan
 from hifuflow.study.patient import load_patient
@@ -30,7 +32,7 @@ REGIONS = {"tumour": ([451], "tumour"), "liver": ([449], "liver"), "body": ([1],
 def checks() -> list[Check]:
     """All of them; those on real anatomy where it is present."""
     device, _ = load_device({"name": "jc200", "failed_elements": []}, "")
-    _, length = focal_size(Transducer.from_config(device), 1500.0)
+    _, length = focal_size(Transducer.of(TransducerSettings.read(device)), 1500.0)
     found = [within("JC200: length of the focus [mm]", length * 1e3, 8, 0.15,
                     "BMC Surgery 21:308: focal region 3 x 3 x 8 mm"), *_planes()]
     if LIVER.is_file():
@@ -73,7 +75,8 @@ def _liver() -> list[Check]:
                        "transducer": {"axis": "auto", "standoff_mm": "auto"}}
             file = Path(folder) / "liver.yaml"
             file.write_text(yaml.safe_dump(content))
-            beam = build_anatomy(load_patient(file).section("anatomy")).beam
+            settings = AnatomySettings.read(load_patient(file).section("anatomy"))
+            beam = build_anatomy(settings).beam
         found.append(Check(f"liver tumour {name}: part of the best beam that is blocked",
                            beam["blocked_fraction"], None, low, high, "label map"))
     return found

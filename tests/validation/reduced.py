@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -14,6 +15,7 @@ from run import ROOT, Check, at_most, run_patient
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.reduction.balance import balanced_truncation
 from hifuflow.reduction.reduce import reduce_model
+from hifuflow.reduction.settings import ReductionSettings
 from hifuflow.study.patient import load_patient
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -28,9 +30,9 @@ def checks() -> list[Check]:
     return [*_whole_model(), *_reference_patient()]
 
 
-def settings(**changes) -> dict:
+def settings(**changes) -> ReductionSettings:
     patient = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
-    return {**patient.section("reduce"), **changes}
+    return replace(ReductionSettings.read(patient.section("reduce")), **changes)
 
 
 def _whole_model() -> list[Check]:

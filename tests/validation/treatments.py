@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
 from run import ROOT, Check, at_most, run_patient
 
 from hifuflow.controller.loop import run_treatment
 from hifuflow.fem.model import build_model
+from hifuflow.fem.settings import Factors, ModelSettings
 from hifuflow.job import read_json
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.bioheat_model import BioheatModel
@@ -51,14 +53,13 @@ def _wrong_by_half() -> list[Check]:
     patient = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
     config = deepcopy(patient.section("control", "paper"))
     config["prescription"]["max_time_s"] = 1200
-    settings = patient.section("assemble", "plant")
+    settings = ModelSettings.read(patient.section("assemble", "plant"))
     for factor in (0.5, 1.5):
-        off = {**settings["deviations"], "conductivity_factor": factor,
-               "perfusion_factor": factor}
+        off = replace(settings.deviations, everywhere=Factors(factor, factor))
         with Heating.opened(folder / "acoustics" / "heating.h5") as heating:
             other = build_model(folder / "mesh" / "plant.msh", Anatomy.load(folder / "anatomy"),
                                 heating, read_json(folder / "anatomy" / "constraints.json"),
-                                {**settings, "deviations": off})
+                                replace(settings, deviations=off))
         _, metrics = run_treatment(ReducedModel.load(folder / "reduction" / "rom.h5"), other,
                                    "paper", config)
         error = metrics["estimator_rmse_k"]

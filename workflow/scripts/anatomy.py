@@ -1,8 +1,9 @@
 from pathlib import Path
 
 from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import AnatomySettings
 from hifuflow.job import job
 
 with job("anatomy", snakemake.log[0]):
-    anatomy = build_anatomy(snakemake.params.config)
+    anatomy = build_anatomy(AnatomySettings.read(snakemake.params.config))
     anatomy.save(Path(snakemake.output.regions).parent)

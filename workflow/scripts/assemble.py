@@ -2,9 +2,12 @@ from pathlib import Path
 
 from hifuflow.fem.model import write_model
 from hifuflow.fem.ranks import run_on_ranks
+from hifuflow.fem.settings import ModelSettings
 from hifuflow.job import job
+from hifuflow.provenance import config_hash
 
 files, output, resources = snakemake.input, Path(snakemake.output[0]), snakemake.resources
+config = snakemake.params.config
 with job(f"assemble {snakemake.wildcards.model}", snakemake.log[0]):
     run_on_ranks(
         resources.get("mpi"),
@@ -17,5 +20,6 @@ with job(f"assemble {snakemake.wildcards.model}", snakemake.log[0]):
         Path(files.anatomy[0]).parent,
         files.heating[0],
         files.constraints[0],
-        snakemake.params.config,
+        ModelSettings.read(config),
+        config_hash(config),
     )

@@ -7,13 +7,15 @@ from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.trajectory import Trajectory
 from hifuflow.report.exports.images import export_images, export_segments, export_series
 from hifuflow.report.exports.vtkhdf import write_vtkhdf
+from hifuflow.report.settings import ExportSettings
 
 given, made, config = snakemake.input, snakemake.output, snakemake.params.config
 with job(f"export {snakemake.wildcards.controller}", snakemake.log[0]):
+    settings = ExportSettings.read(config)
     anatomy = Anatomy.load(Path(given.anatomy[0]).parent)
     trajectory, source = Trajectory.load(given.trajectory), given.get("source") or None
     export_images(anatomy, trajectory, source, made.peak, made.dose)
-    export_segments(anatomy, trajectory, config["dose_cem43_min"], source, made.segments)
+    export_segments(anatomy, trajectory, settings.dose, source, made.segments)
     export_series(trajectory, made.series)
     write_vtkhdf(made.mesh, given.mesh, BioheatModel.load(given.plant), anatomy, trajectory,
-                 config["boundary"], snakemake.wildcards.patient, config_hash(config))
+                 settings.surfaces, snakemake.wildcards.patient, config_hash(config))

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from hifuflow.acoustics.heating import compute_heating
+from hifuflow.acoustics.settings import HeatingSettings
 from hifuflow.job import job
 from hifuflow.provenance import config_hash
 from hifuflow.records.anatomy import Anatomy
@@ -13,9 +14,7 @@ with job("heating", snakemake.log[0], snakemake.threads), HeatingFile.create(
     file.complete(compute_heating(
         Anatomy.load(Path(snakemake.input.anatomy[0]).parent),
         Plan.load(snakemake.input.plan[0]),
-        config["device"],
-        config["tissues"],
-        config["acoustics"],
+        HeatingSettings.read(config),
         snakemake.threads,
         file.allocate,
     ))

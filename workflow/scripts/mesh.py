@@ -2,12 +2,14 @@ from pathlib import Path
 
 from hifuflow.job import atomic, job, write_json
 from hifuflow.meshes.build import mesh_anatomy
+from hifuflow.meshes.settings import MeshSettings
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.plan import Plan
 
 with job(f"mesh {snakemake.wildcards.model}", snakemake.log[0]):
     anatomy = Anatomy.load(Path(snakemake.input.anatomy[0]).parent)
     plan = Plan.load(snakemake.input.plan[0])
+    settings = MeshSettings.read(snakemake.params.config)
     with atomic(snakemake.output.mesh) as temporary:
-        record = mesh_anatomy(anatomy, plan, snakemake.params.config, temporary)
+        record = mesh_anatomy(anatomy, plan, settings, temporary)
     write_json(snakemake.output.record, record)

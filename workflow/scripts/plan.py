@@ -1,10 +1,11 @@
 from pathlib import Path
 
 from hifuflow.acoustics.plan import plan_treatment
+from hifuflow.acoustics.settings import PlanSettings
 from hifuflow.job import job
 from hifuflow.records.anatomy import Anatomy
 
 with job("plan", snakemake.log[0]):
     anatomy = Anatomy.load(Path(snakemake.input[0]).parent)
-    config = snakemake.params.config
-    plan_treatment(anatomy, config["device"], config).save(snakemake.output[0])
+    settings = PlanSettings.read(snakemake.params.config)
+    plan_treatment(anatomy, settings).save(snakemake.output[0])

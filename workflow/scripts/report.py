@@ -4,17 +4,19 @@ from hifuflow.job import job, read_json
 from hifuflow.provenance import config_hash, created_by, revision, versions
 from hifuflow.report.inputs import ReportInputs
 from hifuflow.report.page import write_report
+from hifuflow.report.settings import ReportSettings
 
 config, page = snakemake.params.config, Path(snakemake.output.page)
 with job("report", snakemake.log[0]):
+    settings = ReportSettings.read(config)
     folder, name = page.parents[1], snakemake.wildcards.patient
     provenance = {
         "made by": created_by(),
         "git revision": revision(),
-        "patient file": config["file"],
+        "patient file": settings.file,
         "configuration (sha256)": config_hash(config),
         "label map (sha256)": read_json(folder / "anatomy" / "regions.json")["source_sha256"],
-        "seed of the thermometry's noise": config["patient"]["thermometry"]["seed"],
+        "seed of the thermometry's noise": settings.noise_seed,
         "libraries": versions(),
     }
-    write_report(ReportInputs.from_folder(folder, name, config["patient"], provenance), page.parent)
+    write_report(ReportInputs.from_folder(folder, name, settings, provenance), page.parent)

@@ -1,21 +1,19 @@
 """The reference array with a shorter reach, tissues and a small body."""
 
-import copy
+from dataclasses import replace
 
 import pytest
-from cube_patient import REFERENCE, cube_of_fat
+from cube_patient import HEATING, cube_of_fat
 
 
 @pytest.fixture
 def device():
-    device = copy.deepcopy(REFERENCE.section("heating")["device"])
-    device["max_steering_m"] = {"lateral": 0.015, "axial": 0.02}
-    return device
+    return replace(HEATING.transducer, max_lateral=0.015, max_axial=0.02)
 
 
 @pytest.fixture
 def tissues():
-    return copy.deepcopy(REFERENCE.section("heating")["tissues"])
+    return dict(HEATING.tissues)
 
 
 @pytest.fixture

@@ -1,22 +1,33 @@
-"""A small body, and the reference patient's sections with changes, for the acoustics' tests."""
+"""A small body, and the reference patient's settings with changes, for the acoustics' tests."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 
+from hifuflow.acoustics.settings import HeatingSettings, PlanSettings, TransducerSettings
 from hifuflow.provenance import ROOT
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.study.patient import load_patient
+from hifuflow.study.transducer_file import load_device
 
 REFERENCE = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
+HEATING = HeatingSettings.read(REFERENCE.section("heating"))
 
 
-def plan_config(axis=(0, 0, 1), standoff=105, **foci):
-    """The section of `plan` with another pose; `foci` replace its keys."""
-    config = copy.deepcopy(REFERENCE.section("plan"))
-    config["transducer"].update(axis=list(axis), standoff_mm=standoff)
-    config["foci"].update(foci)
-    return config
+def plan_settings(device, axis=(0, 0, 1), standoff=105, **foci):
+    """Those of the plan with another transducer and pose; `foci` replace keys of their section."""
+    section = copy.deepcopy(REFERENCE.section("plan"))
+    section["transducer"].update(axis=list(axis), standoff_mm=standoff)
+    section["foci"].update(foci)
+    return replace(PlanSettings.read(section), transducer=device)
+
+
+def transducer(name, **changes):
+    """A transducer of config/transducers; `changes` replace fields of its settings."""
+    device, faults = load_device({"name": name, "failed_elements": []}, "anna.yaml")
+    assert not faults
+    return replace(TransducerSettings.read(device), **changes)
 
 
 def cube_of_fat(axis=(0, 0, 1), voxel=2e-3):

@@ -29,7 +29,7 @@ def plane_wave(count):
 
 @pytest.mark.parametrize("focus", [(0, 0, 0.13), (0.01, 0, 0.13), (0, 0, 0.14), (0, -0.01, 0.122)])
 def test_homogeneous_water_matches_the_rayleigh_sum(device, focus):
-    array = Transducer.from_config(device)
+    array = Transducer.of(device)
     spacing, first = 0.75e-3, 0.1
     x = spacing * (np.arange(144) - 72)
     focus = np.array(focus, dtype=float)
@@ -167,7 +167,7 @@ def test_sensitivity_is_the_pressure_at_the_point_for_any_source():
 
 def test_array_power_enters_through_the_first_plane(device):
     """At 1 W radiated the plane passes 1 W but for what leaves at wide angles, never more."""
-    array = Transducer.from_config(device)
+    array = Transducer.of(device)
     x = 0.75e-3 * (np.arange(200) - 100)
     source = source_plane(array, np.array([[0, 0, 0.13]]), x, x, 0.06, 1.0, DENSITY, SPEED)[0]
     power = plane_power(source, K, DENSITY * SPEED, (0.75e-3, 0.75e-3))

@@ -1,22 +1,22 @@
 """Size of the focus, planes, reach by steering and by moving, what is left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from cube_patient import plan_config
+from cube_patient import plan_settings, transducer
 from scipy.spatial.distance import pdist
 
 from hifuflow.acoustics.focal_zone import coverage, focal_size
 from hifuflow.acoustics.foci import automatic_spacing, planes_through, reach, touches
 from hifuflow.acoustics.plan import plan_treatment
+from hifuflow.acoustics.settings import Travel
 from hifuflow.acoustics.transducer import Transducer
 from hifuflow.errors import InputError
-from hifuflow.study.transducer_file import TRANSDUCERS, load_device
+from hifuflow.settings import BeamTissue
+from hifuflow.study.transducer_file import TRANSDUCERS
 
 SPEED = 1500.0
-
-
-def shipped(name, **changes):
-    return {**load_device({"name": name, "failed_elements": []}, "anna.yaml")[0], **changes}
 
 
 @pytest.mark.parametrize(("radius", "aperture", "frequency", "width", "length"), [
@@ -24,10 +24,8 @@ def shipped(name, **changes):
     (0.165, 0.2, 1e6, 1.75, 8.85), (0.14, 0.136, 1.2e6, 1.82, 11.97)])
 def test_focal_size_of_four_bowls(radius, aperture, frequency, width, length):
     """Widths and lengths at half pressure of O'Neil bowls in water, tabulated beforehand."""
-    device = Transducer.from_config({
-        "name": "bowl", "kind": "bowl", "frequency_hz": frequency, "aperture_m": aperture,
-        "radius_of_curvature_m": radius, "inner_aperture_m": 0.0, "weights": [1.0],
-        "max_steering_m": {"lateral": 0.0, "axial": 0.0}, "file": ""})
+    device = Transducer.of(transducer("jc200", frequency=frequency, aperture=aperture,
+                                      radius_of_curvature=radius))
     np.testing.assert_allclose(np.array(focal_size(device, SPEED)) * 1e3, (width, length),
                                atol=0.01)
 
@@ -49,22 +47,21 @@ def test_planes_share_the_target_evenly_and_are_as_few_as_allowed(cube):
 
 
 def test_automatic_planes_are_staggered_and_follow_the_focal_length(cube, device):
-    config = plan_config((0, 0, 1), 105, spacing_mm=2, plane_offsets_mm="auto", plane_spacing_mm=6)
-    plan = plan_treatment(cube(), device, config)
+    settings = plan_settings(device, spacing_mm=2, plane_offsets_mm="auto", plane_spacing_mm=6)
+    plan = plan_treatment(cube(), settings)
     depth = np.unique(plan.foci[:, 2].round(6))
     assert len(depth) == 2 and np.ptp(depth) == pytest.approx(0.006)
     first, second = (plan.foci[np.abs(plan.foci[:, 2] - z) < 1e-5] for z in depth)
     assert np.linalg.norm(first[:, None, :2] - second[None, :, :2], axis=2).min() == pytest.approx(
         0.001 * np.sqrt(2))
     # The focus is 13.5 mm long in water, planes may be 9.5 mm apart, the target is 12 mm deep.
-    del config["foci"]["plane_spacing_mm"]
-    again = plan_treatment(cube(), device, config)
+    again = plan_treatment(cube(), plan_settings(device, spacing_mm=2, plane_offsets_mm="auto"))
     np.testing.assert_allclose(again.foci, plan.foci)
     assert plan.coverage < plan.spread_coverage <= 1
 
 
 def test_automatic_spacing_is_the_papers_for_its_array(cube, device):
-    plan = plan_treatment(cube(), device, plan_config(spacing_mm="auto"))
+    plan = plan_treatment(cube(), plan_settings(device, spacing_mm="auto"))
     assert plan.spacing_m == pytest.approx(0.003, rel=5e-3)
 
 
@@ -81,26 +78,22 @@ def test_automatic_spacing_covers_space_once_the_planes_are_staggered(staggered,
 
 
 def test_foci_out_of_steering_are_left_out_and_named(cube, device):
-    device["max_steering_m"] = {"lateral": 0.0045, "axial": 0.02}
-    config = plan_config((0, 0, 1), 105, spacing_mm=2)
-    config["foci"]["max_left_out_fraction"] = 0.3
-    plan = plan_treatment(cube(), device, config)
+    device = replace(device, max_lateral=0.0045, max_axial=0.02)
+    plan = plan_treatment(cube(), plan_settings(device, spacing_mm=2, max_left_out_fraction=0.3))
     assert len(plan.foci) + len(plan.left_out) == 20 and 0 < len(plan.left_out) <= 6
     assert all("mm of lateral" in entry["reason"] for entry in plan.left_out)
     assert plan.warnings == [f"{len(plan.left_out)} of 20 foci are left out: "
                              f"{len(plan.left_out)} out of reach"]
-    config["foci"]["max_left_out_fraction"] = 0.0
     with pytest.raises(InputError, match="of 20 foci cannot be treated") as caught:
-        plan_treatment(cube(), device, config)
+        plan_treatment(cube(), plan_settings(device, spacing_mm=2, max_left_out_fraction=0.0))
     assert caught.value.key == "foci" and "max_left_out_fraction" in caught.value.allowed
 
 
 def test_foci_near_the_skin_are_left_out(cube, device):
     anatomy = cube()
-    config = plan_config((0, 0, 1), 105, spacing_mm=2)
-    every = plan_treatment(anatomy, device, config).foci
-    config["foci"].update(skin_distance_mm=13, max_left_out_fraction=0.9)
-    plan = plan_treatment(anatomy, device, config)
+    every = plan_treatment(anatomy, plan_settings(device, spacing_mm=2)).foci
+    plan = plan_treatment(anatomy, plan_settings(device, spacing_mm=2, skin_distance_mm=13,
+                                                 max_left_out_fraction=0.9))
     voxels = anatomy.position(np.rint(anatomy.index(every)))
     water = anatomy.position(np.argwhere(anatomy.coupling))
     deep = np.linalg.norm(voxels[:, None] - water, axis=2).min(axis=1) >= 0.013
@@ -114,19 +107,19 @@ def test_foci_behind_bone_are_left_out_and_the_beam_is_warned_of(cube, device):
     anatomy.labels[5:11, :, 6:8] = 3 * (anatomy.labels[5:11, :, 6:8] > 0)
     anatomy.regions["rib"] = {"label": 3, "tissue": "bone", "volume_m3": 1.0}
     anatomy.beam = {"blocked_by": {"rib (bone)": 0.23, "lung (lung)": 0.004}}
-    config = plan_config((0, 0, 1), 105, spacing_mm=2, max_left_out_fraction=0.5)
-    config["tissues"]["bone"] = {"attenuation_np_m_mhz": 173.0, "blocks": "bone"}
-    plan = plan_treatment(anatomy, device, config)
+    settings = plan_settings(device, spacing_mm=2, max_left_out_fraction=0.5)
+    tissues = {**settings.tissues, "bone": BeamTissue(173.0, "bone")}
+    plan = plan_treatment(anatomy, replace(settings, tissues=tissues))
     assert plan.warnings[0] == "23% of the beam is blocked: rib (bone)"
     assert {entry["reason"].split(":")[0] for entry in plan.left_out} == {"blocked"}
     assert max(entry["position_m"][0] for entry in plan.left_out) < plan.foci[:, 0].max()
 
 
 def test_bowl_without_steering_is_moved_to_every_focus(cube):
-    config = plan_config((0, 0, 1), "auto", spacing_mm=2, plane_offsets_mm=[-4, 4])
-    device = shipped("jc200")
-    plan = plan_treatment(cube(), device, config)
-    focused = plan.apex + plan.apex_shift + device["radius_of_curvature_m"] * plan.axis
+    device = transducer("jc200")
+    plan = plan_treatment(cube(), plan_settings(device, standoff="auto", spacing_mm=2,
+                                                plane_offsets_mm=[-4, 4]))
+    focused = plan.apex + plan.apex_shift + device.radius_of_curvature * plan.axis
     lateral = np.linalg.norm((plan.foci - focused)[:, :2], axis=1)
     np.testing.assert_allclose(plan.foci, focused, atol=1e-8)
     assert lateral.max() < 1e-8 and np.ptp(plan.apex_shift[:, 2]) == pytest.approx(0.008)
@@ -134,15 +127,15 @@ def test_bowl_without_steering_is_moved_to_every_focus(cube):
 
 
 def test_bowl_is_moved_as_far_as_it_travels():
-    bowl = Transducer.from_config(shipped("jc200"))
+    bowl = Transducer.of(transducer("jc200"))
     foci = np.array([[0, 0, 0.165], [0, 0, 0.27], [0.05, 0, 0.165], [0.15, 0, 0.165]])
-    found = reach(foci, np.zeros(3), np.array([0, 0, 1.0]), bowl, {"lateral": 0.1, "axial": 0.1})
+    found = reach(foci, np.zeros(3), np.array([0, 0, 1.0]), bowl, Travel(0.1, 0.1))
     assert found.reached.tolist() == [True, False, True, False]
     np.testing.assert_allclose(found.shift[2], [0.05, 0, 0])
 
 
 def test_bowl_is_not_moved_into_the_body(cube):
-    bowl, anatomy = Transducer.from_config(shipped("jc200")), cube()
+    bowl, anatomy = Transducer.of(transducer("jc200")), cube()
     front = anatomy.affine[2, 3] + 5 * 2e-3  # centre of the first voxels of the body
     water = bowl.first_depth
     apex = np.array([0, 0, front - water - 0.01])
@@ -151,29 +144,27 @@ def test_bowl_is_not_moved_into_the_body(cube):
 
 
 def test_array_is_steered_where_it_can_and_moved_where_it_cannot(device):
-    array = Transducer.from_config(device)  # steers 15 mm sideways, 20 mm in depth
+    array = Transducer.of(device)  # steers 15 mm sideways, 20 mm in depth
     foci = np.array([[0.014, 0, 0.149], [0.02, 0, 0.149], [0, 0.02, 0.08]])
-    found = reach(foci, np.zeros(3), np.array([0, 0, 1.0]), array,
-                  {"lateral": 0.03, "axial": 0.0})
+    found = reach(foci, np.zeros(3), np.array([0, 0, 1.0]), array, Travel(0.03, 0.0))
     assert found.reached.tolist() == [True, True, False]
     np.testing.assert_allclose(found.shift[:2], [[0, 0, 0], [0.02, 0, 0]], atol=1e-12)
 
 
 def test_automatic_standoff_puts_the_geometric_focus_on_the_target(cube, device):
-    plan = plan_treatment(cube(), device, plan_config(standoff="auto", spacing_mm=2))
+    plan = plan_treatment(cube(), plan_settings(device, standoff="auto", spacing_mm=2))
     centroid = cube().position(np.argwhere(cube().target_mask)).mean(axis=0)
     np.testing.assert_allclose(plan.apex + 0.13 * plan.axis, centroid, atol=1e-9)
 
 
 def test_automatic_standoff_leaves_room_for_the_water_or_is_refused(cube):
     """A short bowl cannot come near enough; an array of that size steers the rest."""
-    device = shipped("jc200", radius_of_curvature_m=0.03, aperture_m=0.05)
-    config = plan_config(standoff="auto", spacing_mm=2)
+    device = transducer("jc200", radius_of_curvature=0.03, aperture=0.05)
     with pytest.raises(InputError, match="into the room that the transducer") as caught:
-        plan_treatment(cube(), device, config)
+        plan_treatment(cube(), plan_settings(device, standoff="auto", spacing_mm=2))
     assert caught.value.key == "transducer.standoff_mm"
-    device["max_steering_m"] = {"lateral": 0.02, "axial": 0.02}
-    plan = plan_treatment(cube(), device, config)
+    device = replace(device, max_lateral=0.02, max_axial=0.02)
+    plan = plan_treatment(cube(), plan_settings(device, standoff="auto", spacing_mm=2))
     centroid = cube().position(np.argwhere(cube().target_mask)).mean(axis=0)
     assert 0 < (centroid - plan.apex) @ plan.axis - 0.03 < 0.02
 
@@ -182,7 +173,7 @@ def test_automatic_standoff_leaves_room_for_the_water_or_is_refused(cube):
 def test_every_shipped_transducer_fits_and_focuses_at_its_geometric_focus(name):
     """On the axis and across, the field of the discs is highest at the focus, and falls to half
     of it where the whole bowl's does; an array's gaps cost little of that."""
-    device = Transducer.from_config(shipped(name))
+    device = Transducer.of(transducer(name))
     width, length = focal_size(device, SPEED)
     if device.n_elements > 1:
         assert pdist(device.positions).min() > 2 * device.radii.max() * (1 - 1e-9)

@@ -5,37 +5,42 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
-from cube_patient import REFERENCE, plan_config
+from cube_patient import REFERENCE, plan_settings, transducer
 
 from hifuflow.acoustics import grid as grid_module
 from hifuflow.acoustics.angular_spectrum import EDGE
 from hifuflow.acoustics.frame import beam_frame
-from hifuflow.acoustics.grid import attenuation_at, check_grid, place_grid, sample_medium
+from hifuflow.acoustics.grid import check_grid, place_grid, sample_medium
 from hifuflow.acoustics.heating import check_balance, compute_heating, superpose
 from hifuflow.acoustics.medium import Balance
 from hifuflow.acoustics.phasing import geometric
 from hifuflow.acoustics.plan import plan_treatment
+from hifuflow.acoustics.settings import HeatingSettings, PlanSettings
 from hifuflow.acoustics.storage import choose_box, rounded
 from hifuflow.acoustics.superposition import element_fields
 from hifuflow.acoustics.transducer import Transducer
 from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import AnatomySettings
 from hifuflow.errors import InputError, NumericalError
-from hifuflow.provenance import ROOT
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.study.patient import load_patient
-from hifuflow.study.transducer_file import load_device
-
-CONFIG = {**REFERENCE.section("heating")["acoustics"], "spacing_mm": 0.85}
 
 
-def heated(anatomy, device, tissues, offsets=((0, 0, 0), (3, -2, 1)), config=()):
+def settings(device, tissues, **changes):
+    """Those of the reference patient with another device and tissues on a grid of 0.85 mm;
+    `changes` replace keys of the section."""
+    section = REFERENCE.section("heating")
+    section = {**section, "acoustics": {**section["acoustics"], "spacing_mm": 0.85, **changes}}
+    return replace(HeatingSettings.read(section), transducer=device, tissues=tissues)
+
+
+def heated(anatomy, device, tissues, offsets=((0, 0, 0), (3, -2, 1)), **changes):
     """Heating of foci given as offsets [mm] from the target's centroid in the beam's frame."""
     centroid = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0)
     points = centroid * 1e3 + np.array(offsets, dtype=float) @ beam_frame(anatomy.axis).T
-    plan = plan_treatment(anatomy, device, plan_config(anatomy.axis.tolist(), 108,
-                                                       explicit_mm=points.tolist()))
-    return plan, compute_heating(anatomy, plan, device, tissues, {**CONFIG, **dict(config)},
-                                 threads=2)
+    plan = plan_treatment(anatomy, plan_settings(device, anatomy.axis.tolist(), 108,
+                                                 explicit_mm=points.tolist()))
+    return plan, compute_heating(anatomy, plan, settings(device, tissues, **changes), threads=2)
 
 
 def test_heating_of_a_small_body(cube, device, tissues):
@@ -71,15 +76,14 @@ def test_turned_body_and_beam_give_the_same_heating(cube, device, tissues, axis)
 
 
 def test_focal_pressure_falls_by_the_attenuation_on_the_way(cube, device, tissues):
-    lossless = {name: {**tissue, "speed_of_sound_m_s": 1500, "density_kg_m3": 1000,
-                       "attenuation_np_m_mhz": 1e-3, "absorption_np_m_mhz": 1e-3}
+    lossless = {name: replace(tissue, speed=1500, density=1000, attenuation=1e-3, absorption=1e-3)
                 for name, tissue in tissues.items()}
-    lossy = {name: {**tissue, "attenuation_np_m_mhz": 0 if name == "water" else 10,
-                    "absorption_np_m_mhz": 0 if name == "water" else 5}
+    lossy = {name: replace(tissue, attenuation=0 if name == "water" else 10,
+                           absorption=0 if name == "water" else 5)
              for name, tissue in lossless.items()}
     _, clear = heated(cube(), device, lossless, [(0, 0, 0)])
     _, dimmed = heated(cube(), device, lossy, [(0, 0, 0)])
-    array = Transducer.from_config(device)
+    array = Transducer.of(device)
     assert 0.6e6 < clear.focal_pressure_pa[0] < 0.9e6 and len(array.positions) == 256
     # 17 mm of tissue before the focus, on paths some 1.08 times as long as the axis.
     loss = dimmed.focal_pressure_pa[0] / clear.focal_pressure_pa[0]
@@ -87,7 +91,7 @@ def test_focal_pressure_falls_by_the_attenuation_on_the_way(cube, device, tissue
 
 
 def test_absorption_is_kept_apart_from_attenuation(cube, device, tissues):
-    half = {name: {**tissue, "absorption_np_m_mhz": tissue["attenuation_np_m_mhz"] / 2}
+    half = {name: replace(tissue, absorption=tissue.attenuation / 2)
             for name, tissue in tissues.items()}
     _, full = heated(cube(), device, tissues, [(0, 0, 0)])
     _, halved = heated(cube(), device, half, [(0, 0, 0)])
@@ -97,8 +101,8 @@ def test_absorption_is_kept_apart_from_attenuation(cube, device, tissues):
 
 def test_medium_is_water_before_the_body_and_continues_behind_a_cut(cube, device, tissues):
     anatomy = cube()
-    plan = plan_treatment(anatomy, device, plan_config(standoff=108, spacing_mm=2))
-    grid = place_grid(anatomy, plan, Transducer.from_config(device), 1e-3, tissues)
+    plan = plan_treatment(anatomy, plan_settings(device, standoff=108, spacing_mm=2))
+    grid = place_grid(anatomy, plan, Transducer.of(device), 1e-3, tissues)
     medium = sample_medium(anatomy, grid, tissues, 1e6)
     middle = np.argmin(np.abs(grid.x))
     speed = 2 * np.pi * 1e6 / medium.wavenumber[:, middle, middle]
@@ -118,8 +122,8 @@ def test_nothing_absorbs_beside_a_label_map_that_cuts_through_the_body(cube, dev
     anatomy = Anatomy(whole.labels[keep].copy(), whole.affine.copy(), whole.regions, whole.target,
                       whole.coupling[keep].copy(), whole.axis, "")
     anatomy.affine[1, 3] += 9 * whole.spacing[1]
-    plan = plan_treatment(anatomy, device, plan_config(standoff=108, spacing_mm=2))
-    grid = place_grid(anatomy, plan, Transducer.from_config(device), 1e-3, tissues)
+    plan = plan_treatment(anatomy, plan_settings(device, standoff=108, spacing_mm=2))
+    grid = place_grid(anatomy, plan, Transducer.of(device), 1e-3, tissues)
     medium = sample_medium(anatomy, grid, tissues, 1e6)
     volumes = {label: (anatomy.labels == label).sum() * anatomy.voxel_volume for label in (1, 2)}
     total = medium.absorption.sum(dtype=float) * 1e-9
@@ -130,8 +134,8 @@ def test_nothing_absorbs_beside_a_label_map_that_cuts_through_the_body(cube, dev
 @pytest.mark.parametrize("value", [0.1, 1.2])
 def test_spacing_that_does_not_suit_the_wave_is_refused(cube, device, tissues, value):
     with pytest.raises(InputError, match=r"acoustics\.spacing_mm") as caught:
-        compute_heating(cube(), None, device, tissues, {**CONFIG, "spacing_mm": value})
-    assert caught.value.file == CONFIG["file"]
+        compute_heating(cube(), None, settings(device, tissues, spacing_mm=value))
+    assert caught.value.file == REFERENCE.file.name and caught.value.value == value
 
 
 def test_grid_that_no_machine_holds_is_refused(cube, device, tissues, monkeypatch):
@@ -141,8 +145,7 @@ def test_grid_that_no_machine_holds_is_refused(cube, device, tissues, monkeypatc
 
 
 def test_tissue_that_absorbs_nothing_is_refused(cube, device, tissues):
-    for tissue in tissues.values():
-        tissue["absorption_np_m_mhz"] = 0
+    tissues = {name: replace(tissue, absorption=0) for name, tissue in tissues.items()}
     with pytest.raises(InputError, match="absorption_np_m_mhz"):
         heated(cube(), device, tissues, [(0, 0, 0)])
 
@@ -167,8 +170,8 @@ def test_rounding_keeps_each_value_and_the_sum():
 
 
 def test_both_ways_to_the_fields_give_the_same_heating(cube, device, tissues):
-    device = {**device, "n_elements": 24, "weights": [1.0] * 24}
-    (_, one), (_, other) = (heated(cube(), device, tissues, config={"fields": fields})
+    device = replace(device, n_elements=24, weights=(1.0,) * 24)
+    (_, one), (_, other) = (heated(cube(), device, tissues, fields=fields)
                             for fields in ("by_focus", "by_element"))
     np.testing.assert_allclose(other.q, one.q, rtol=4e-3, atol=1e-5 * one.q.max())
     np.testing.assert_allclose(other.focal_pressure_pa, one.focal_pressure_pa, rtol=1e-3)
@@ -177,14 +180,13 @@ def test_both_ways_to_the_fields_give_the_same_heating(cube, device, tissues):
 
 
 def test_phasings_of_the_elements_fields_heat_as_the_foci_do(cube, device, tissues):
-    device = {**device, "n_elements": 24, "weights": [1.0] * 24}
+    device = replace(device, n_elements=24, weights=(1.0,) * 24)
     anatomy = cube()
     plan, heating = heated(anatomy, device, tissues)
-    elements = element_fields(anatomy, plan, device, tissues, CONFIG, 3e-3, threads=2)
-    water, array = tissues["water"], Transducer.from_config(device)
+    elements = element_fields(anatomy, plan, settings(device, tissues), 3e-3, threads=2)
+    water, array = tissues["water"], Transducer.of(device)
     foci = (plan.foci - plan.apex) @ beam_frame(plan.axis)
-    q = elements.heating(geometric(array, foci, 1.0, water["density_kg_m3"],
-                                   water["speed_of_sound_m_s"]))
+    q = elements.heating(geometric(array, foci, 1.0, water.density, water.speed))
     first = np.linalg.solve(heating.affine, elements.affine)[:3, 3]
     low = np.rint(first).astype(int)
     np.testing.assert_allclose(first, low, atol=1e-6)
@@ -194,11 +196,11 @@ def test_phasings_of_the_elements_fields_heat_as_the_foci_do(cube, device, tissu
 
 def test_fields_of_elements_that_move_are_refused(cube, device, tissues):
     anatomy = cube()
-    plan = plan_treatment(anatomy, device, plan_config(standoff=108, spacing_mm=2))
+    plan = plan_treatment(anatomy, plan_settings(device, standoff=108, spacing_mm=2))
     shift = np.zeros((len(plan.foci), 3))
     shift[0, 0] = 1e-3
     with pytest.raises(InputError, match="is moved between the foci"):
-        element_fields(anatomy, replace(plan, apex_shift=shift), device, tissues, CONFIG, 3e-3)
+        element_fields(anatomy, replace(plan, apex_shift=shift), settings(device, tissues), 3e-3)
 
 
 def test_superposition_is_chosen_where_it_costs_less():
@@ -227,16 +229,16 @@ def test_conjugated_phases_restore_the_focus_behind_aberrating_tissue(cube, devi
     anatomy = cube()
     anatomy.labels[5:12, 5:21, 5:9] = 3
     anatomy.regions["lens"] = {"label": 3, "tissue": "lens", "volume_m3": 1.0}
-    tissues["lens"] = {**tissues["fat"], "speed_of_sound_m_s": 1380.0}
+    tissues["lens"] = replace(tissues["fat"], speed=1380.0)
     (_, plain), (_, corrected) = (
-        heated(anatomy, device, tissues, [(0, 0, 0)], {"phases": phases})
+        heated(anatomy, device, tissues, [(0, 0, 0)], phases=phases)
         for phases in ("geometric", "conjugated"))
     assert corrected.focal_pressure_pa[0] > 1.15 * plain.focal_pressure_pa[0]
 
 
 def test_failed_elements_take_their_part_of_the_beam(cube, device, tissues):
     """At equal power n of 256 elements in phase give sqrt(n/256) of the pressure."""
-    half = {**device, "weights": [1.0] * 128 + [0.0] * 128}
+    half = replace(device, weights=(1.0,) * 128 + (0.0,) * 128)
     (_, whole), (_, failed) = (heated(cube(), d, tissues, [(0, 0, 0)]) for d in (device, half))
     assert failed.focal_pressure_pa[0] == pytest.approx(
         whole.focal_pressure_pa[0] * np.sqrt(0.5), rel=0.03)
@@ -246,23 +248,22 @@ def test_moved_transducer_heats_as_one_that_stands_there(cube, device, tissues):
     plan, still = heated(cube(), device, tissues, [(0, 0, 0)])
     shift = 0.85e-3 * np.array([[6, -3, 2]])  # whole cells, so that both sample the body alike
     moved = compute_heating(cube(), replace(plan, apex=plan.apex - shift[0], apex_shift=shift),
-                            device, tissues, CONFIG, threads=2)
+                            settings(device, tissues), threads=2)
     np.testing.assert_allclose(moved.focal_pressure_pa, still.focal_pressure_pa, rtol=0.02)
     np.testing.assert_allclose(moved.absorbed_fraction, still.absorbed_fraction, rtol=0.02)
 
 
 def test_a_bowl_for_the_skin_at_20_mhz_has_a_grid_of_its_own(cube, tissues):
     """75 micrometre waves: half of that as spacing; closed form of the focal pressure."""
-    device, faults = load_device({"name": "skin20", "failed_elements": []}, ROOT / "x.yaml")
+    device = transducer("skin20")
     anatomy = cube(voxel=1e-4)
     centre = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0)
     depth = centre[2] - anatomy.position([0, 0, 5])[2] + 0.5e-4
-    config = plan_config(standoff=15 - depth * 1e3, explicit_mm=[(centre * 1e3).tolist()])
-    plan = plan_treatment(anatomy, device, config)
-    for tissue in tissues.values():
-        tissue.update(speed_of_sound_m_s=1500, density_kg_m3=1000)
-    heating = compute_heating(anatomy, plan, device, tissues, {**CONFIG, "spacing_mm": "auto"}, 2)
-    assert not faults and heating.affine[2, 2] == pytest.approx(0.0375e-3)
+    plan = plan_treatment(anatomy, plan_settings(device, standoff=15 - depth * 1e3,
+                                                 explicit_mm=[(centre * 1e3).tolist()]))
+    tissues = {name: replace(tissue, speed=1500, density=1000) for name, tissue in tissues.items()}
+    heating = compute_heating(anatomy, plan, settings(device, tissues, spacing_mm="auto"), 2)
+    assert heating.affine[2, 2] == pytest.approx(0.0375e-3)
     height = 0.015 * (1 - np.sqrt(1 - 0.4**2))
     gain = 2 * np.pi * 20e6 / 1500 * height  # O'Neil, at the centre of curvature
     water = gain * np.sqrt(2 * 1000 * 1500 / (2 * np.pi * 0.015 * height))
@@ -282,22 +283,20 @@ def test_skin_bowl_on_the_smallest_phantom_stays_within_the_cell_limit(tmp_path)
                "foci": {"spacing_mm": 1}, "prescription": {"max_power_w": 1}}
     (tmp_path / "skin.yaml").write_text(yaml.safe_dump(patient))
     config = load_patient(tmp_path / "skin.yaml")
-    labels, plan_part, heating = map(config.section, ("anatomy", "plan", "heating"))
-    device, tissues = heating["device"], heating["tissues"]
-    anatomy = build_anatomy(labels)
-    plan = plan_treatment(anatomy, device, plan_part)
-    grid = check_grid(anatomy, plan, device, tissues, heating["acoustics"])
+    heating = HeatingSettings.read(config.section("heating"))
+    anatomy = build_anatomy(AnatomySettings.read(config.section("anatomy")))
+    plan = plan_treatment(anatomy, PlanSettings.read(config.section("plan")))
+    grid = check_grid(anatomy, plan, heating)
     assert len(plan.foci) >= 9 and grid.spacing == pytest.approx(0.0375e-3)
     # It still holds the cones of all foci from the skin to where a tenth of the power is left.
     foci = grid.to_beam(plan.foci)
-    depth = grid.z[0] + np.log(10) / (2 * 20 * tissues["fat"]["attenuation_np_m_mhz"])
-    half = np.abs(foci[:, :2]).max() + np.tan(Transducer.from_config(device).half_angle) * max(
+    depth = grid.z[0] + np.log(10) / (2 * 20 * heating.tissues["fat"].attenuation)
+    half = np.abs(foci[:, :2]).max() + np.tan(Transducer.of(heating.transducer).half_angle) * max(
         depth - foci[:, 2].min(), foci[:, 2].max() - grid.z[0])
     assert half < (1 - 2 * EDGE) * grid.x[-1] < 1.6 * half
     assert grid.z[-1] > foci[:, 2].max() + 8e-3
 
 
 def test_attenuation_grows_with_the_tissues_own_power_of_frequency(tissues):
-    tissue = {**tissues["fat"], "attenuation_np_m_mhz": 8.0, "absorption_np_m_mhz": 6.0,
-              "attenuation_exponent": 1.5}
-    assert attenuation_at(tissue, 4e6) == {"attenuation": 64.0, "absorption": 48.0}
+    tissue = replace(tissues["fat"], attenuation=8.0, absorption=6.0, exponent=1.5)
+    assert (tissue.attenuation_at(4e6), tissue.absorption_at(4e6)) == (64.0, 48.0)

@@ -2,20 +2,21 @@
 
 import numpy as np
 import pytest
-from cube_patient import plan_config
+from cube_patient import REFERENCE, plan_settings
 
 from hifuflow.acoustics.frame import beam_frame
 from hifuflow.acoustics.plan import plan_treatment
 from hifuflow.errors import InputError
 
 
-def config(axis=(0, 0, 1), standoff=105, **foci):
-    return plan_config(axis, standoff, **(foci or {"spacing_mm": 2}))
+def planned(anatomy, device, axis=(0, 0, 1), standoff=105, **foci):
+    return plan_treatment(anatomy, plan_settings(device, axis, standoff,
+                                                 **(foci or {"spacing_mm": 2})))
 
 
 def test_apex_stands_off_the_skin_on_the_axis_through_the_target(cube, device):
     anatomy = cube()
-    plan = plan_treatment(anatomy, device, config())
+    plan = planned(anatomy, device)
     centroid = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0)
     np.testing.assert_allclose(plan.apex[:2], centroid[:2])
     skin = anatomy.affine[2, 3] + 4.5 * 2e-3  # the face of the first body voxel
@@ -24,7 +25,7 @@ def test_apex_stands_off_the_skin_on_the_axis_through_the_target(cube, device):
 
 def test_lattice_fills_the_target_in_raster_order(cube, device):
     anatomy = cube()
-    plan = plan_treatment(anatomy, device, config())
+    plan = planned(anatomy, device)
     assert len(plan.foci) == 5 * 4 and plan.spacing_m == 0.002
     index = np.rint(anatomy.index(plan.foci)).astype(int)
     assert anatomy.target_mask[tuple(index.T)].all()
@@ -34,8 +35,7 @@ def test_lattice_fills_the_target_in_raster_order(cube, device):
 
 
 def test_planes_lie_along_the_beam_and_come_one_after_another(cube, device):
-    plan = plan_treatment(cube((0, -1, 0)), device, config(
-        (0, -1, 0), spacing_mm=2, plane_offsets_mm=[4, -4]))
+    plan = planned(cube((0, -1, 0)), device, (0, -1, 0), spacing_mm=2, plane_offsets_mm=[4, -4])
     depth = plan.foci @ plan.axis
     assert len(plan.foci) == 2 * 20
     np.testing.assert_allclose(np.ptp(depth), 0.008)
@@ -52,13 +52,13 @@ def test_beam_frame_is_a_rotation_with_the_axis_last(axis):
 
 def test_explicit_foci_are_kept_in_order(cube, device):
     points = [[0, 0, 2.0], [3, 0, 0], [-1, 2, 1]]
-    plan = plan_treatment(cube(), device, config(explicit_mm=points))
+    plan = planned(cube(), device, explicit_mm=points)
     np.testing.assert_allclose(plan.foci, np.array(points) * 1e-3)
     assert plan.spacing_m == pytest.approx(np.sqrt(6) * 1e-3)
 
 
 def test_a_single_explicit_focus_takes_the_spacing_of_the_section(cube, device):
-    plan = plan_treatment(cube(), device, config(explicit_mm=[[0, 0, 2.0]], spacing_mm=4))
+    plan = planned(cube(), device, explicit_mm=[[0, 0, 2.0]], spacing_mm=4)
     np.testing.assert_allclose(plan.foci, [[0, 0, 0.002]])
     assert plan.spacing_m == 0.004
 
@@ -73,12 +73,12 @@ def test_a_single_explicit_focus_takes_the_spacing_of_the_section(cube, device):
 ])
 def test_unusable_plan_is_refused_in_plain_words(cube, device, change, words):
     with pytest.raises(InputError, match=words) as caught:
-        plan_treatment(cube(), device, config(**change))
-    assert caught.value.file == config()["file"]
+        planned(cube(), device, **change)
+    assert caught.value.file == REFERENCE.file.name
 
 
 def test_beam_through_a_cut_is_refused(cube, device):
     anatomy = cube()
     anatomy.coupling[:] = False
     with pytest.raises(InputError, match="cut"):
-        plan_treatment(anatomy, device, config())
+        planned(anatomy, device)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cube_patient import plan_config
+from cube_patient import plan_settings
 
 from hifuflow.acoustics.plan import plan_treatment
 from hifuflow.acoustics.rayleigh import rayleigh_pressure
@@ -13,7 +13,7 @@ from hifuflow.acoustics.transducer import Transducer
 
 
 def test_gain_of_steered_foci_matches_the_rayleigh_sum(device):
-    array = Transducer.from_config(device)
+    array = Transducer.of(device)
     foci = np.array([[0, 0, 0.13], [0.015, 0, 0.13], [0, 0, 0.15], [0, -0.01, 0.115]])
     intensity = [abs(rayleigh_pressure(array, focus, focus[None], 1.0, 1000, 1500, 100)[0]) ** 2
                  for focus in foci]
@@ -22,8 +22,8 @@ def test_gain_of_steered_foci_matches_the_rayleigh_sum(device):
 
 
 def test_map_lies_around_the_geometric_focus_of_the_planned_pose(cube, device):
-    array, anatomy = Transducer.from_config(device), cube((0, -1, 0))
-    plan = plan_treatment(anatomy, device, plan_config((0, -1, 0), 108, spacing_mm=2))
+    array, anatomy = Transducer.of(device), cube((0, -1, 0))
+    plan = plan_treatment(anatomy, plan_settings(device, (0, -1, 0), 108, spacing_mm=2))
     found = steering_map(plan, array, 1500)
     middle = POINTS // 2
     np.testing.assert_allclose(found["focus_m"], plan.apex - [0, 0.13, 0])
@@ -37,5 +37,5 @@ def test_map_lies_around_the_geometric_focus_of_the_planned_pose(cube, device):
 
 
 def test_transducer_that_does_not_steer_has_no_map(cube, device):
-    array = replace(Transducer.from_config(device), max_lateral=0.0)
+    array = replace(Transducer.of(device), max_lateral=0.0)
     assert steering_map(None, array, 1500) == {}

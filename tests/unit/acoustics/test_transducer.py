@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from cube_patient import transducer
 from scipy.spatial.distance import pdist
 
 from hifuflow.acoustics.angular_spectrum import plane_power
@@ -17,7 +18,7 @@ DENSITY, SPEED = 1000.0, 1500.0
 
 
 def test_discs_lie_on_the_bowl_inside_the_aperture_and_do_not_touch(device):
-    array = Transducer.from_config(device)
+    array = Transducer.of(device)
     assert array.positions.shape == (256, 3)
     centre = np.array([0, 0, 0.13])
     np.testing.assert_allclose(np.linalg.norm(array.positions - centre, axis=1), 0.13, rtol=1e-12)
@@ -29,7 +30,7 @@ def test_discs_lie_on_the_bowl_inside_the_aperture_and_do_not_touch(device):
 
 
 def test_discs_cover_the_cap_evenly(device):
-    array = Transducer.from_config(device)
+    array = Transducer.of(device)
     # Equal heights are equal areas: each quarter of the cap's height holds a quarter of the discs.
     height = array.positions[:, 2] / array.rim_depth
     counts = np.histogram(height, bins=4, range=(0, 1))[0]
@@ -38,24 +39,22 @@ def test_discs_cover_the_cap_evenly(device):
 
 
 def test_same_seed_same_array_other_seed_other_array(device):
-    first, again = (Transducer.from_config(device).positions for _ in range(2))
-    other = Transducer.from_config({**device, "seed": 2}).positions
+    first, again = (Transducer.of(device).positions for _ in range(2))
+    other = Transducer.of(replace(device, seed=2)).positions
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 def test_discs_that_do_not_fit_are_refused_with_file_and_key(device):
     with pytest.raises(InputError) as error:
-        Transducer.from_config({**device, "element_radius_m": 0.0035})
+        Transducer.of(replace(device, element_radius=0.0035))
     assert error.value.key == "element_radius_m"
     assert error.value.file == "config/transducers/random256.yaml"
 
 
 def bowl(radius, aperture, frequency=1e6, **changes):
     """A whole bowl that is driven as one."""
-    return Transducer.from_config({
-        "name": "bowl", "kind": "bowl", "frequency_hz": frequency, "radius_of_curvature_m": radius,
-        "aperture_m": aperture, "inner_aperture_m": 0.0,
-        "max_steering_m": {"lateral": 0.0, "axial": 0.0}, "weights": [1.0], **changes})
+    return Transducer.of(transducer("jc200", radius_of_curvature=radius, aperture=aperture,
+                                    frequency=frequency, **changes))
 
 
 def test_tiles_of_a_bowl_have_its_area_and_are_small_against_the_wavelength():
@@ -72,8 +71,7 @@ def test_tiles_of_a_bowl_have_its_area_and_are_small_against_the_wavelength():
 def test_rings_are_driven_apart_and_focus_along_the_axis():
     """Eight rings steered 1 cm in depth reach nearly the gain that free phases would give."""
     edges = np.linspace(0.01, 0.065, 9)
-    array = bowl(0.13, 0.13, kind="annular",
-                 rings_m=list(pairwise(edges)), weights=[1.0] * 8)
+    array = bowl(0.13, 0.13, kind="annular", rings=tuple(pairwise(edges)), weights=(1.0,) * 8)
     assert array.n_elements == 8 and array.aperture == 0.13
     heights = 0.13 - np.sqrt(0.13**2 - edges**2)
     np.testing.assert_allclose(array.areas, 2 * np.pi * 0.13 * np.diff(heights), rtol=1e-12)
@@ -103,7 +101,7 @@ def test_rayleigh_sum_of_a_bowl_is_oneils_closed_form_on_the_axis():
 
 def test_a_single_disc_radiates_the_power_it_is_driven_with(device):
     """The power through a plane is the piston's: the radiation resistance is part of p0."""
-    array = Transducer.from_config(device)
+    array = Transducer.of(device)
     piston = replace(array, positions=np.zeros((1, 3)), normals=np.array([[0, 0, 1.0]]),
                      radii=np.array([0.004]), element=np.zeros(1, int), weights=np.ones(1))
     x = 0.0006 * np.arange(-150, 151)
@@ -115,7 +113,7 @@ def test_a_single_disc_radiates_the_power_it_is_driven_with(device):
 @pytest.mark.parametrize("depth", [0.11, None])
 def test_source_plane_matches_the_rayleigh_sum(device, depth):
     """The tabulated disc field holds the Rayleigh integral at all angles, amplitude and phase."""
-    array = Transducer.from_config(device)
+    array = Transducer.of(device)
     depth = depth or array.first_depth
     x = np.linspace(-0.07, 0.07, 13)
     focus = np.array([0.01, 0, 0.12])

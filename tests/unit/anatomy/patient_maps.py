@@ -5,6 +5,8 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 
+from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import AnatomySettings
 from hifuflow.provenance import ROOT
 from hifuflow.study.patient import load_patient
 
@@ -41,6 +43,11 @@ def section(path, names=False, **changes):
             "regions": regions, "cut_regions": ["muscle"],
             "target": {"region": "lump", "margin_mm": 0, "largest_component": False}}
     return {**REFERENCE.section("anatomy"), **base, **changes}
+
+
+def anatomy_of(section: dict):
+    """What the anatomy stage makes of its section."""
+    return build_anatomy(AnatomySettings.read(section))
 
 
 def write_nifti(path, labels, affine, names=()):

@@ -1,18 +1,21 @@
 """The best way for the beam through the skin: around ribs and lungs, not touching the body."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from patient_maps import anatomy_of
 from scipy import ndimage
 
 from hifuflow.anatomy.beam_window import beam_record, best_axis, look_around
-from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import BeamSettings, PoseSettings
 from hifuflow.errors import InputError
 from hifuflow.numerics.rays import CUT
 from hifuflow.numerics.sphere import fibonacci_sphere
 from hifuflow.provenance import ROOT
+from hifuflow.settings import BeamTissue, Written
 from hifuflow.study.patient import load_patient
 
 REFERENCE = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
@@ -21,8 +24,8 @@ TISSUES = {"soft_tissue": {"attenuation_np_m_mhz": 7.0},
            "bone": {"attenuation_np_m_mhz": 173.0, "blocks": "bone"}}
 REGIONS = {"tumour": {"label": 1, "tissue": "soft_tissue"},
            "body": {"label": 2, "tissue": "soft_tissue"}, "shell": {"label": 3, "tissue": "bone"}}
-DEVICE = {"frequency_hz": 1e6, "radius_of_curvature_m": 0.13, "aperture_m": 0.13,
-          "max_steering_m": {"lateral": 0.02, "axial": 0.03}}
+BEAM = BeamSettings(frequency=1e6, radius_of_curvature=0.13, aperture=0.13, max_axial=0.03)
+POSE = PoseSettings(None, 0.5, Written("anna.yaml", "transducer", {"axis": "auto"}))
 
 
 def ball(hole=(1.0, 0.0, 0.0), radius=60):
@@ -39,10 +42,10 @@ def ball(hole=(1.0, 0.0, 0.0), radius=60):
     return labels, affine
 
 
-def found(labels, affine, device=DEVICE, cut=None):
+def found(labels, affine, beam=BEAM, cut=None):
     rays = look_around(labels, affine, labels == 1, REGIONS, cut, fibonacci_sphere(2500),
-                       {"tissues": TISSUES, "device": device})
-    return best_axis(rays, device, "anna.yaml"), rays
+                       BeamTissue.read_all(TISSUES), beam.frequency)
+    return best_axis(rays, beam, POSE), rays
 
 
 @pytest.mark.parametrize("hole", [(1, 0, 0), (0, -1, 0), (0.6, 0, -0.8)])
@@ -59,8 +62,7 @@ def test_shallow_side_is_preferred():
 
 
 def test_transducer_that_would_touch_the_body_finds_no_axis():
-    short = {**DEVICE, "radius_of_curvature_m": 0.05, "aperture_m": 0.05,
-             "max_steering_m": {"lateral": 0.0, "axial": 0.0}}
+    short = replace(BEAM, radius_of_curvature=0.05, aperture=0.05, max_axial=0.0)
     with pytest.raises(InputError, match="no direction lets this transducer") as caught:
         found(*ball(), short)
     assert caught.value.key == "transducer.axis" and caught.value.file == "anna.yaml"
@@ -87,7 +89,7 @@ def ball_map(tmp_path_factory):
 
 
 def test_anatomy_is_made_along_the_axis_that_was_found(ball_map):
-    anatomy = build_anatomy(section(ball_map, "auto"))
+    anatomy = anatomy_of(section(ball_map, "auto"))
     assert anatomy.axis @ [-1, 0, 0] > np.cos(np.deg2rad(8))
     assert anatomy.beam["blocked_fraction"] < 0.02  # rays that graze the opening's rim
     # 54 mm of soft tissue at 7 Np/m behind the skin
@@ -96,9 +98,9 @@ def test_anatomy_is_made_along_the_axis_that_was_found(ball_map):
 
 def test_given_axis_through_bone_is_refused_or_recorded(ball_map):
     with pytest.raises(InputError, match=r"100% shell \(bone\)") as caught:
-        build_anatomy(section(ball_map, [0, 0, 1]))
+        anatomy_of(section(ball_map, [0, 0, 1]))
     assert caught.value.key == "transducer.axis" and "auto" in caught.value.allowed
-    anatomy = build_anatomy(section(ball_map, [0, 0, 1], most=1))
+    anatomy = anatomy_of(section(ball_map, [0, 0, 1], most=1))
     assert anatomy.beam["blocked_by"] == pytest.approx({"shell (bone)": 1.0})
 
 
@@ -131,9 +133,9 @@ def test_real_liver_tumour_is_reached_from_the_front_between_ribs_and_lung():
         target = parts == parts[i, j, k]
         assert parts[i, j, k] > 0
         rays = look_around(labels, affine, target, regions, None, fibonacci_sphere(2500),
-                           {"tissues": tissues, "device": DEVICE})
-        axis = best_axis(rays, DEVICE, "anna.yaml")
-        blocked.append(beam_record(rays, axis, DEVICE))
+                           BeamTissue.read_all(tissues), BEAM.frequency)
+        axis = best_axis(rays, BEAM, POSE)
+        blocked.append(beam_record(rays, axis, BEAM.half_angle))
         if len(blocked) == 1:
             assert axis @ [0, -1, 0] > 0.9  # it travels from the front to the back
     assert blocked[0]["blocked_fraction"] < 0.03

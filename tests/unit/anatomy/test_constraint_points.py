@@ -10,6 +10,7 @@ from hifuflow.anatomy.ellipsoid import (
     distance_to_ellipsoid,
     minimum_volume_ellipsoid,
 )
+from hifuflow.anatomy.settings import ConstraintSettings
 from hifuflow.errors import InputError
 from hifuflow.numerics.sphere import fibonacci_sphere
 from hifuflow.provenance import ROOT
@@ -26,6 +27,10 @@ def with_constraints(*changes):
                                       for change in changes]}
 
 
+def placed(anatomy, config):
+    return place_constraints(anatomy, ConstraintSettings.read(config))
+
+
 def ball_in_block(size=60, radius=10):
     index = np.indices((size,) * 3) - size // 2
     labels = np.ones((size,) * 3, np.int16)
@@ -37,7 +42,7 @@ def ball_in_block(size=60, radius=10):
 
 
 def test_points_lie_on_the_surface_and_are_even():
-    result = place_constraints(ball_in_block(), CONFIG)
+    result = placed(ball_in_block(), CONFIG)
     positions, surface = np.array(result["position_m"]), result["surface"]
     local = (positions - surface["centre_m"]) @ np.array(surface["rotation"])
     np.testing.assert_allclose(((local / surface["semi_axes_m"]) ** 2).sum(axis=1), 1, rtol=1e-6)
@@ -55,7 +60,7 @@ def test_points_lie_on_the_surface_and_are_even():
 def test_every_target_corner_keeps_its_clearance():
     anatomy = ball_in_block()
     anatomy.labels[20:25, 28:31, 28:42] = 2
-    result = place_constraints(anatomy, CONFIG)
+    result = placed(anatomy, CONFIG)
     surface = result["surface"]
     corners = (target_corners(anatomy) - surface["centre_m"]) @ np.array(surface["rotation"])
     distance = distance_to_ellipsoid(corners, np.array(surface["semi_axes_m"]))
@@ -90,7 +95,7 @@ def test_points_outside_of_the_body_are_refused():
     anatomy.labels[:, :2], anatomy.labels[:, -2:] = 0, 0
     anatomy.labels[:, :, :2], anatomy.labels[:, :, -2:] = 0, 0
     with pytest.raises(InputError, match=words) as caught:
-        place_constraints(anatomy, with_constraints({"clearance_mm": 25}))
+        placed(anatomy, with_constraints({"clearance_mm": 25}))
     assert caught.value.file == CONFIG["file"]
     assert "within 18.0 mm of the body's surface" in str(caught.value)
     assert "crop_margin_mm" not in str(caught.value)
@@ -98,14 +103,14 @@ def test_points_outside_of_the_body_are_refused():
 
 def test_a_crop_that_is_too_tight_is_named():
     with pytest.raises(InputError, match=r"clearance_mm = 25.*anatomy\.crop_margin_mm"):
-        place_constraints(ball_in_block(), with_constraints({"clearance_mm": 25}))
+        placed(ball_in_block(), with_constraints({"clearance_mm": 25}))
 
 
 def test_target_at_the_skin_is_told():
     anatomy = ball_in_block()
     anatomy.labels[:, :, :20] = 0
     with pytest.raises(InputError, match="touches the body's surface, so that no clearance fits"):
-        place_constraints(anatomy, CONFIG)
+        placed(anatomy, CONFIG)
 
 
 def skin_and_bone():
@@ -120,7 +125,7 @@ def skin_and_bone():
 
 
 def test_points_at_a_distance_from_the_target():
-    result = place_constraints(ball_in_block(), with_constraints(
+    result = placed(ball_in_block(), with_constraints(
         {"surface": "distance", "clearance_mm": 6, "name": "near"}))
     points = np.array(result["position_m"])
     assert len(points) == 209
@@ -140,7 +145,7 @@ def test_points_at_a_distance_from_the_target():
 def test_points_lie_on_their_surface(change, place):
     config = {**with_constraints({"reach_mm": 40, **change}),
               "device": {"aperture_m": 0.05, "radius_of_curvature_m": 0.05}}
-    points = np.array(place_constraints(skin_and_bone(), config)["position_m"]) * 1e3
+    points = np.array(placed(skin_and_bone(), config)["position_m"]) * 1e3
     assert len(points) == 209
     assert all(place(z) for z in points[:, 2])
     distance = np.linalg.norm(points - 30, axis=1)
@@ -152,7 +157,7 @@ def test_points_lie_on_their_surface(change, place):
 
 
 def test_every_point_carries_its_constraint():
-    result = place_constraints(skin_and_bone(), with_constraints(
+    result = placed(skin_and_bone(), with_constraints(
         {"name": "shell", "points": 30},
         {"surface": "region", "region": "bone", "name": "bone", "points": 20, "limit_c": 41.0,
          "dose_limit_cem43_min": 5.0, "soft": True}))
@@ -166,7 +171,7 @@ def test_every_point_carries_its_constraint():
 
 def test_a_surface_out_of_reach_is_told():
     with pytest.raises(InputError, match=r"constraints\.reach_mm = 5"):
-        place_constraints(skin_and_bone(), with_constraints(
+        placed(skin_and_bone(), with_constraints(
             {"surface": "region", "region": "bone", "reach_mm": 5}))
 
 

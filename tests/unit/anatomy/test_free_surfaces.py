@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from patient_maps import AFFINE, block, section, write_nifti
+from patient_maps import AFFINE, anatomy_of, block, section, write_nifti
 from scipy import ndimage
 
-from hifuflow.anatomy.build import build_anatomy
 from hifuflow.records.anatomy import Anatomy
 
 
@@ -22,7 +21,7 @@ def build(tmp_path, labels, **anatomy):
     given = section(tmp_path / "map.nii.gz", cut_regions=[])
     given["regions"].pop("muscle")
     given["anatomy"].update(anatomy)
-    return build_anatomy(given)
+    return anatomy_of(given)
 
 
 def beside(anatomy, outside):
@@ -50,7 +49,7 @@ def test_what_the_crop_or_a_cut_region_takes_off_is_neither_water_nor_air(tmp_pa
     free = cropped.coupling | cropped.air
     assert beside(cropped, free)[0, 1] < 16 and not cropped.air.any()
     write_nifti(tmp_path / "map.nii.gz", block(), AFFINE)
-    cut = build_anatomy(section(tmp_path / "map.nii.gz"))
+    cut = anatomy_of(section(tmp_path / "map.nii.gz"))
     assert not cut.air.any()
 
 

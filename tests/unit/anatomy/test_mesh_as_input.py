@@ -3,10 +3,9 @@
 import meshio
 import numpy as np
 import pytest
-from patient_maps import section
+from patient_maps import anatomy_of, section
 from scipy.spatial import Delaunay
 
-from hifuflow.anatomy.build import build_anatomy
 from hifuflow.anatomy.mesh_map import PAD, voxel_cells
 from hifuflow.errors import InputError
 from hifuflow.meshes.facets import boundary_facets
@@ -75,9 +74,9 @@ def check(anatomy):
 def test_formats(tmp_path, name, options):
     tags = "gmsh:physical" if name.endswith("msh") else "regions"
     write(tmp_path / name, *body(), tags, **options)
-    check(build_anatomy(config(tmp_path / name)))
+    check(anatomy_of(config(tmp_path / name)))
     if name.endswith("msh"):
-        check(build_anatomy(config(tmp_path / name, names=True)))
+        check(anatomy_of(config(tmp_path / name, names=True)))
 
 
 def test_the_meshers_own_format_in_metres(tmp_path):
@@ -88,7 +87,7 @@ def test_the_meshers_own_format_in_metres(tmp_path):
     group = np.where(side, "cut", "skin")
     groups = np.array([NAMES[tag] for tag in tags])
     write_msh(tmp_path / "m.msh", points * 1e-3, cells, groups, facets, group)
-    anatomy = build_anatomy(config(tmp_path / "m.msh", names=True, unit="m"))
+    anatomy = anatomy_of(config(tmp_path / "m.msh", names=True, unit="m"))
     check(anatomy)
     # no water where the mesh is cut off, water beside all other faces
     x, y, z = (anatomy.position(np.argwhere(anatomy.coupling)) * 1e3).T
@@ -100,7 +99,7 @@ def test_the_meshers_own_format_in_metres(tmp_path):
 def test_axes_of_the_coordinates(tmp_path):
     points, cells, tags = body()
     write(tmp_path / "m.vtu", points * [-1, -1, 1], cells, tags, "regions")
-    check(build_anatomy(config(tmp_path / "m.vtu", axes="LPS")))
+    check(anatomy_of(config(tmp_path / "m.vtu", axes="LPS")))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -136,7 +135,7 @@ def test_second_order_cells_count_as_straight(tmp_path):
     mesh = meshio.Mesh(np.vstack([points, middles.reshape(-1, 3)]),
                        [("tetra10", np.hstack([cells, more]))], cell_data={"r": [tags]})
     mesh.write(tmp_path / "m.vtu")
-    check(build_anatomy(config(tmp_path / "m.vtu")))
+    check(anatomy_of(config(tmp_path / "m.vtu")))
 
 
 def broken(kind):
@@ -159,21 +158,21 @@ def broken(kind):
 def test_unusable_meshes_are_refused(tmp_path, kind, words):
     broken(kind).write(tmp_path / "m.vtu")
     with pytest.raises(InputError, match=words) as caught:
-        build_anatomy(config(tmp_path / "m.vtu"))
+        anatomy_of(config(tmp_path / "m.vtu"))
     assert caught.value.key == "anatomy.mesh"
     if kind == "two":
-        check(build_anatomy(config(tmp_path / "m.vtu", tags="s")))
+        check(anatomy_of(config(tmp_path / "m.vtu", tags="s")))
 
 
 def test_impossible_sizes_and_files_are_refused(tmp_path):
     write(tmp_path / "m.vtu", *body(), "regions")
     with pytest.raises(InputError, match=r"mesh\.unit.*measures 6e\+04 x 5e\+04"):
-        build_anatomy(config(tmp_path / "m.vtu", unit="m"))
+        anatomy_of(config(tmp_path / "m.vtu", unit="m"))
     with pytest.raises(InputError, match=r"region 7.*holds no voxel's centre"):
-        build_anatomy(config(tmp_path / "m.vtu", voxel_size_mm=8.0))
+        anatomy_of(config(tmp_path / "m.vtu", voxel_size_mm=8.0))
     whole = (tmp_path / "m.vtu").read_bytes()
     for name in ("m.vtu", "m.msh", "m.xdmf", "m.vtk"):
         for content in (whole[:len(whole) // 2], b"", b"text"):
             (tmp_path / name).write_bytes(content)
             with pytest.raises(InputError, match="not a readable mesh"):
-                build_anatomy(config(tmp_path / name))
+                anatomy_of(config(tmp_path / name))

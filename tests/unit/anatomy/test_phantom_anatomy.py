@@ -6,8 +6,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from patient_maps import anatomy_of
 
-from hifuflow.anatomy.build import build_anatomy
 from hifuflow.anatomy.crop import behind
 from hifuflow.errors import InputError
 from hifuflow.provenance import ROOT
@@ -36,7 +36,7 @@ def corners(anatomy, mask):
 
 @pytest.fixture(scope="module")
 def phantom():
-    return build_anatomy(config())
+    return anatomy_of(config())
 
 
 def test_phantom_is_the_reference_patient(phantom):
@@ -70,7 +70,7 @@ def test_phantom_voxels_lie_at_whole_multiples_and_water_ends_at_the_chest_wall(
 
 
 def test_ellipsoid_without_irregularity_has_its_volume():
-    smooth = build_anatomy(config(irregularity=0.0, voxel_size_mm=1.0))
+    smooth = anatomy_of(config(irregularity=0.0, voxel_size_mm=1.0))
     expected = 4 / 3 * np.pi * 11.5 * 11.5 * 8 * 1e-9
     assert smooth.regions["tumour"]["volume_m3"] == pytest.approx(expected, rel=0.01)
 
@@ -85,7 +85,7 @@ def test_anatomy_survives_disk(phantom, tmp_path):
 
 def test_tumour_outside_of_the_breast_is_refused():
     with pytest.raises(InputError, match="out of the breast") as caught:
-        build_anatomy(config(tumour_centre_mm=[109.5, 87, 2]))
+        anatomy_of(config(tumour_centre_mm=[109.5, 87, 2]))
     assert caught.value.file == REFERENCE.section("anatomy")["file"]
 
 
@@ -117,12 +117,12 @@ def map_config(path, **changes):
 def test_array_order_and_flips_do_not_matter(tmp_path):
     data, affine = block(), np.diag([2.0, 1.5, 1.0, 1.0])
     image = nib.Nifti1Image(data.astype(np.float32), affine)
-    straight = build_anatomy(map_config(write(tmp_path / "a.nii.gz", data)))
+    straight = anatomy_of(map_config(write(tmp_path / "a.nii.gz", data)))
     orientation = nib.orientations.axcodes2ornt("PLI")
     turned = image.as_reoriented(nib.orientations.ornt_transform(
         nib.io_orientation(affine), orientation))
     nib.save(turned, tmp_path / "b.nii.gz")
-    other = build_anatomy(map_config(tmp_path / "b.nii.gz"))
+    other = anatomy_of(map_config(tmp_path / "b.nii.gz"))
     np.testing.assert_array_equal(other.labels, straight.labels)
     np.testing.assert_array_equal(other.coupling, straight.coupling)
     np.testing.assert_allclose(other.affine, straight.affine, atol=1e-9)
@@ -132,14 +132,14 @@ def test_oblique_map_keeps_volume_and_place(tmp_path):
     c, s = np.cos(0.3), np.sin(0.3)
     oblique = np.diag([1.0, 1.0, 1.0, 1.0])
     oblique[:2, :2] = [[c, -s], [s, c]]
-    result = build_anatomy(map_config(write(tmp_path / "o.nii.gz", block(), oblique)))
+    result = anatomy_of(map_config(write(tmp_path / "o.nii.gz", block(), oblique)))
     assert result.regions["lump"]["volume_m3"] == pytest.approx(4 * 6 * 6 * 1e-9, rel=0.1)
     centroid = result.position(np.argwhere(result.target_mask)).mean(axis=0)
     np.testing.assert_allclose(centroid, (oblique @ [13.5, 15.5, 14.5, 1])[:3] * 1e-3, atol=5e-4)
 
 
 def test_cut_removes_all_behind_and_water_stays_in_front(tmp_path):
-    result = build_anatomy(map_config(write(tmp_path / "a.nii.gz", block())))
+    result = anatomy_of(map_config(write(tmp_path / "a.nii.gz", block())))
     z = result.position(np.argwhere(result.body_mask))[:, 2]
     assert z.max() == pytest.approx(23e-3) and z.min() == pytest.approx(5e-3)
     column = result.body_mask.any(axis=2)  # of rays that meet the body
@@ -152,7 +152,7 @@ def test_cut_removes_all_behind_and_water_stays_in_front(tmp_path):
 
 def test_margin_splits_regions(tmp_path):
     path = write(tmp_path / "a.nii.gz", block(), np.eye(4))
-    result = build_anatomy(map_config(path, target={"region": "lump", "margin_mm": 1,
+    result = anatomy_of(map_config(path, target={"region": "lump", "margin_mm": 1,
                                                     "largest_component": False}))
     assert result.target == ["lump", "fat_target"]
     assert result.regions["fat_target"]["volume_m3"] == pytest.approx(2 * (24 + 24 + 36) * 1e-9)
@@ -163,7 +163,7 @@ def test_islands_are_dropped_and_said(tmp_path, caplog):
     data = block()
     data[1, 1, 8] = 1
     with caplog.at_level("INFO", logger="hifuflow"):
-        result = build_anatomy(map_config(write(tmp_path / "a.nii.gz", data, np.eye(4))))
+        result = anatomy_of(map_config(write(tmp_path / "a.nii.gz", data, np.eye(4))))
     assert "dropped 1 island(s) of body: 1 voxel(s)" in caplog.text
     assert result.body_mask.sum() == 22 * 24 * 19
 
@@ -194,7 +194,7 @@ def muted(data, value, other):
 def test_bad_maps_are_refused(tmp_path, data, changes, words):
     path = write(tmp_path / "bad.nii.gz", data)
     with pytest.raises(InputError, match=words) as caught:
-        build_anatomy(map_config(path, **changes))
+        anatomy_of(map_config(path, **changes))
     of_the_map = caught.value.key == "anatomy.labels"
     assert str(caught.value.file) == (path if of_the_map else map_config(path)["file"])
 
@@ -206,7 +206,7 @@ def test_corrupt_files_are_refused(tmp_path):
     (tmp_path / "text.nii.gz").write_text("not an image")
     for name in ("half", "text"):
         with pytest.raises(InputError, match="not a readable image"):
-            build_anatomy(map_config(tmp_path / f"{name}.nii.gz"))
+            anatomy_of(map_config(tmp_path / f"{name}.nii.gz"))
 
 
 def test_absurd_header_is_refused_before_anything_is_read(tmp_path):
@@ -215,7 +215,7 @@ def test_absurd_header_is_refused_before_anything_is_read(tmp_path):
     content[42:48] = np.array([32767] * 3, "<i2").tobytes()  # dim[1..3] of NIfTI-1
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"35181150961663 voxels, \(32767, 32767, 32767\)"):
-        build_anatomy(map_config(path))
+        anatomy_of(map_config(path))
 
 
 def test_map_without_orientation_is_refused(tmp_path):
@@ -224,10 +224,10 @@ def test_map_without_orientation_is_refused(tmp_path):
     image.set_qform(None, 0)
     nib.save(image, tmp_path / "a.nii.gz")
     with pytest.raises(InputError, match=r"sform_code and qform_code are 0"):
-        build_anatomy(map_config(tmp_path / "a.nii.gz"))
+        anatomy_of(map_config(tmp_path / "a.nii.gz"))
     image.set_qform(np.eye(4), 1)  # one of the two is enough
     nib.save(image, tmp_path / "a.nii.gz")
-    assert build_anatomy(map_config(tmp_path / "a.nii.gz")).target_mask.any()
+    assert anatomy_of(map_config(tmp_path / "a.nii.gz")).target_mask.any()
 
 
 @pytest.mark.parametrize("kind, value", [(np.float64, 2.0**32 + 1), (np.uint32, 2**32 - 3),
@@ -236,7 +236,7 @@ def test_labels_that_would_wrap_are_refused(tmp_path, kind, value):
     data = muted(block(), -3, 2).astype(kind)
     data[data == 2] = value
     with pytest.raises(InputError, match=r"labels from .* to .*-32768 to 32767"):
-        build_anatomy(map_config(write(tmp_path / "a.nii.gz", data)))
+        anatomy_of(map_config(write(tmp_path / "a.nii.gz", data)))
 
 
 def test_units_of_the_header_are_heeded(tmp_path):
@@ -245,7 +245,7 @@ def test_units_of_the_header_are_heeded(tmp_path):
         image = nib.Nifti1Image(block(), np.diag([scale, scale, scale, 1]) @ affine)
         image.header.set_xyzt_units(unit)
         nib.save(image, tmp_path / "a.nii.gz")
-        result = build_anatomy(map_config(tmp_path / "a.nii.gz"))
+        result = anatomy_of(map_config(tmp_path / "a.nii.gz"))
         np.testing.assert_allclose(result.spacing, [2e-3, 1.5e-3, 1e-3], rtol=1e-6)
 
 
@@ -255,7 +255,7 @@ def test_target_outside_of_the_body_is_refused(tmp_path):
     data[2:10, 2:10, 11] = 7
     data[20:24, 20:24, 20:24] = -3
     with pytest.raises(InputError, match="outside of the body"):
-        build_anatomy(map_config(write(tmp_path / "a.nii.gz", data), cut_regions=[]))
+        anatomy_of(map_config(write(tmp_path / "a.nii.gz", data), cut_regions=[]))
 
 
 @pytest.mark.skipif(not EXAM_33.exists(), reason=f"sample label map not at {EXAM_33}")
@@ -265,7 +265,7 @@ def test_real_breast_is_cropped_to_one_side():
                "muscle": {"labels": [-1], "tissue": "fat"},
                "gland": {"labels": [1, 2, 3], "tissue": "fat"},
                "fat": {"labels": [4, 5, 6, 7], "tissue": "fat"}}
-    result = build_anatomy({**REFERENCE.section("anatomy"),
+    result = anatomy_of({**REFERENCE.section("anatomy"),
                             "anatomy": {"labels": str(EXAM_33), "crop_margin_mm": 40},
                             "regions": regions, "cut_regions": ["muscle"],
                             "transducer": pose([0, -1, 0])})

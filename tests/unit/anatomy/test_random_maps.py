@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from patient_maps import section, turned, write_nifti
+from patient_maps import anatomy_of, section, turned, write_nifti
 
-from hifuflow.anatomy.build import build_anatomy
 from hifuflow.errors import InputError
 
 AXES = [[0, 0, 1], [0, -1, 0], [1, 0, 0], [1, 1, 0], [-1, 2, 3]]
@@ -53,7 +52,7 @@ def test_error_or_nothing_lost(labels, target, margin, axis, cut, codes, crop):
         config["anatomy"]["labels"] = str(Path(folder) / "m.nii")
         write_nifti(Path(folder) / "m.nii", *turned(labels, np.diag([1, 1, 1.5, 1]), codes))
         try:
-            anatomy = build_anatomy(config)
+            anatomy = anatomy_of(config)
         except InputError as error:
             assert error.args[0]
             return

@@ -4,9 +4,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from patient_maps import anatomy_of
 from scipy import ndimage
 
-from hifuflow.anatomy.build import build_anatomy
 from hifuflow.provenance import ROOT
 from hifuflow.study.patient import load_patient
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no sample data at {D
 
 
 def built(name):
-    return build_anatomy(load_patient(PATIENTS / f"{name}.yaml").section("anatomy"))
+    return anatomy_of(load_patient(PATIENTS / f"{name}.yaml").section("anatomy"))
 
 
 def raw(name):

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from patient_maps import section, write_nifti
+from patient_maps import anatomy_of, section, write_nifti
 
-from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import TargetSettings
+from hifuflow.anatomy.target import target_mask
 from hifuflow.errors import InputError
 from hifuflow.records.anatomy import Anatomy
+from hifuflow.settings import Written
 
 SPACING = np.array([1.0, 1.0, 2.0])  # [mm]
 REGIONS = {"lump": {"labels": [3], "tissue": "tumour"}, "fat": {"labels": [1], "tissue": "fat"},
@@ -29,7 +31,7 @@ def path(tmp_path_factory):
 
 def built(path, margin_mm=0, largest_component=False, **target):
     target = {"margin_mm": margin_mm, "largest_component": largest_component, **target}
-    return build_anatomy(section(path, regions=REGIONS, cut_regions=[], target=target))
+    return anatomy_of(section(path, regions=REGIONS, cut_regions=[], target=target))
 
 
 def test_all_components_of_a_region(path, tmp_path):
@@ -66,6 +68,21 @@ def test_sphere_splits_the_regions_it_lies_in(path):
     assert (x**2 + y**2 + z**2).max() <= 36
     volume = anatomy.target_mask.sum() * anatomy.voxel_volume
     assert volume == pytest.approx(4 / 3 * np.pi * 6e-3**3, rel=0.05)
+
+
+@pytest.mark.parametrize("spacing, origin", [(1, 0), (0.7, 12.3), (0.8, -117.93), (1.25, 64.001)])
+def test_a_voxel_on_the_surface_is_in_the_sphere_wherever_the_grid_stands(spacing, origin):
+    """Radius of three voxels about a voxel's centre: six of its voxels lie on the surface."""
+    affine = np.diag([spacing, spacing, spacing, 1e3]) * 1e-3
+    affine[:3, 3] = origin * 1e-3
+    labels = np.ones((15, 15, 15), np.int16)
+    centre = [origin + 7 * spacing] * 3
+    target = TargetSettings.read(Written("anna.yaml", "target", {
+        "sphere": {"centre_mm": centre, "radius_mm": 3 * spacing}, "margin_mm": 0,
+        "largest_component": False}))
+    mask = target_mask(labels, {}, affine, np.zeros(labels.shape, bool), target)
+    offset = np.indices(labels.shape) - 7
+    np.testing.assert_array_equal(mask, (offset**2).sum(axis=0) <= 9)
 
 
 def test_turned_ellipsoid(path):
@@ -116,9 +133,9 @@ def test_part_of_the_target_behind_the_cut_is_an_error(tmp_path):
     labels[10:13, 10:13, 10:13] = labels[10, 10, 21] = 3
     write_nifti(tmp_path / "m.nii", labels, np.eye(4))
     with pytest.raises(InputError, match="1 of the target's 28 voxels lie behind the cut"):
-        build_anatomy(section(tmp_path / "m.nii", regions=REGIONS, cut_regions=["gland"]))
+        anatomy_of(section(tmp_path / "m.nii", regions=REGIONS, cut_regions=["gland"]))
     target = {"region": "lump", "largest_component": True, "margin_mm": 0}
-    anatomy = build_anatomy(section(tmp_path / "m.nii", regions=REGIONS, cut_regions=["gland"],
+    anatomy = anatomy_of(section(tmp_path / "m.nii", regions=REGIONS, cut_regions=["gland"],
                                     target=target))
     assert anatomy.target_mask.sum() == 27
     assert anatomy.record["left_out_voxels"]["lump"] == {"crop": 0, "cut": 1, "islands": 0}
@@ -131,4 +148,4 @@ def test_part_of_the_target_outside_of_the_body_is_an_error(tmp_path):
     labels[20:26, 4:26, 8:26] = 2
     write_nifti(tmp_path / "m.nii", labels, np.eye(4))
     with pytest.raises(InputError, match="1 of the target's 28 voxels lie apart"):
-        build_anatomy(section(tmp_path / "m.nii", regions=REGIONS, cut_regions=[]))
+        anatomy_of(section(tmp_path / "m.nii", regions=REGIONS, cut_regions=[]))

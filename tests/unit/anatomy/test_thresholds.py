@@ -3,9 +3,17 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from patient_maps import AFFINE, block, ct_series, section, turned, write_itk, write_nifti
+from patient_maps import (
+    AFFINE,
+    anatomy_of,
+    block,
+    ct_series,
+    section,
+    turned,
+    write_itk,
+    write_nifti,
+)
 
-from hifuflow.anatomy.build import build_anatomy
 from hifuflow.errors import InputError
 
 RULES = {"largest_component": False, "fill_holes": False, "smallest_island_mm3": 0}
@@ -36,7 +44,7 @@ def config(image, thresholds=CLASSES, labels=None, **changes):
 def from_labels(tmp_path_factory):
     path = tmp_path_factory.mktemp("labels") / "m.nii.gz"
     write_nifti(path, block(), AFFINE)
-    return build_anatomy(section(path))
+    return anatomy_of(section(path))
 
 
 def assert_same(anatomy, other):
@@ -49,21 +57,21 @@ def assert_same(anatomy, other):
 def test_classes_give_the_anatomy_of_the_labels(tmp_path, from_labels, name, codes):
     values, affine = turned(scan(), AFFINE, codes)
     (write_nifti if ".nii" in name else write_itk)(tmp_path / name, values, affine)
-    assert_same(build_anatomy(config(tmp_path / name)), from_labels)
+    assert_same(anatomy_of(config(tmp_path / name)), from_labels)
 
 
 def test_dicom_series(tmp_path, from_labels):
     values, affine = turned(scan(), AFFINE, "LPS")
     for number, one in enumerate(ct_series(values.shape, affine, values)):
         one.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
-    anatomy = build_anatomy(config(tmp_path))
+    anatomy = anatomy_of(config(tmp_path))
     assert_same(anatomy, from_labels)
     (tmp_path / "11.dcm").unlink()
     with pytest.raises(InputError, match="slices are missing"):
-        build_anatomy(config(tmp_path))
+        anatomy_of(config(tmp_path))
     ct_series((4, 4, 4), AFFINE)[0].save_as(tmp_path / "other.dcm", enforce_file_format=True)
     with pytest.raises(InputError, match="2 DICOM series"):
-        build_anatomy(config(tmp_path))
+        anatomy_of(config(tmp_path))
 
 
 def test_labels_stay_and_classes_fill_the_rest(tmp_path, from_labels):
@@ -78,7 +86,7 @@ def test_labels_stay_and_classes_fill_the_rest(tmp_path, from_labels):
     base["regions"] = {"lump": {"labels": ["Tumour"], "tissue": "tumour"},
                        "fat": {"labels": ["body"], "tissue": "fat"},
                        "muscle": {"labels": [7], "tissue": "fat"}}
-    anatomy = build_anatomy(base)
+    anatomy = anatomy_of(base)
     assert_same(anatomy, from_labels)
     assert anatomy.record["source"]["thresholds"] == body
 
@@ -95,7 +103,7 @@ def test_scan_on_another_grid_is_interpolated(tmp_path, from_labels):
     classes["fat"] = {**RULES, "at_least": -50, "below": 200}
     base = config(tmp_path / "s.nii.gz", classes, tmp_path / "m.nii.gz")
     base["regions"]["lump"]["labels"] = [3]
-    assert_same(build_anatomy(base), from_labels)
+    assert_same(anatomy_of(base), from_labels)
 
 
 def test_component_hole_and_island_rules(tmp_path):
@@ -112,7 +120,7 @@ def test_component_hole_and_island_rules(tmp_path):
                    "fat": {**RULES, "at_least": 0.5, "fill_holes": True}}
         base = config(tmp_path / "s.nii", classes, cut_regions=[])
         del base["regions"]["muscle"]
-        return int(build_anatomy(base).target_mask.sum())
+        return int(anatomy_of(base).target_mask.sum())
 
     assert voxels() == 63 + 3
     assert voxels(fill_holes=True) == 64 + 3
@@ -124,10 +132,10 @@ def test_unusable_scans_and_classes_are_refused(tmp_path):
     write_nifti(tmp_path / "s.nii", scan(), AFFINE)
     empty = {**CLASSES, "bone": {**RULES, "at_least": 5000}}
     with pytest.raises(InputError, match=r"thresholds\.bone.*no voxel.*-1000 to 300"):
-        build_anatomy(config(tmp_path / "s.nii", empty))
+        anatomy_of(config(tmp_path / "s.nii", empty))
     write_nifti(tmp_path / "4d.nii", scan()[..., None].repeat(2, 3), AFFINE)
     with pytest.raises(InputError, match="three-dimensional") as caught:
-        build_anatomy(config(tmp_path / "4d.nii"))
+        anatomy_of(config(tmp_path / "4d.nii"))
     assert caught.value.key == "anatomy.image"
 
 
@@ -141,7 +149,7 @@ def test_labels_and_scan_must_meet(tmp_path):
     def built(file):
         base = config(tmp_path / file, classes, tmp_path / "m.nii")
         base["regions"]["lump"]["labels"] = [3]
-        return build_anatomy(base)
+        return anatomy_of(base)
 
     away = AFFINE.copy()
     away[0, 3] += 1000
@@ -164,7 +172,7 @@ def test_voxels_that_are_not_finite_are_in_no_class(tmp_path, from_labels):
     values[0] = np.nan
     values[1] = np.inf
     write_nifti(tmp_path / "s.nii", values, AFFINE)
-    assert_same(build_anatomy(config(tmp_path / "s.nii")), from_labels)
+    assert_same(anatomy_of(config(tmp_path / "s.nii")), from_labels)
 
 
 def test_holes_that_run_out_of_the_scan_are_filled(tmp_path):
@@ -179,5 +187,5 @@ def test_holes_that_run_out_of_the_scan_are_filled(tmp_path):
                "fat": {**RULES, "at_least": 0.5, "fill_holes": True}}
     base = config(tmp_path / "s.nii", classes, cut_regions=[])
     del base["regions"]["muscle"]
-    anatomy = build_anatomy(base)
+    anatomy = anatomy_of(base)
     assert anatomy.body_mask.sum() == 22 * 22 * 24 - 6 * 2 * 2

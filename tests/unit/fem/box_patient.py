@@ -8,6 +8,7 @@ import numpy as np
 from dolfinx import mesh as dmesh
 
 from hifuflow.fem.mesh_input import TissueMesh
+from hifuflow.fem.settings import ModelSettings
 from hifuflow.provenance import ROOT
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.heating import Heating
@@ -17,9 +18,16 @@ REFERENCE = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
 # The reference patient in a water bath at 37 degC, but both tissues conduct heat differently.
 CONFIG = copy.deepcopy(REFERENCE.section("assemble", "control"))
 CONFIG["tissues"]["tumour"]["conductivity_w_m_k"] = 0.6
-TISSUES, BLOOD, NO_DEVIATIONS = CONFIG["tissues"], CONFIG["blood"], CONFIG["deviations"]
+SETTINGS = ModelSettings.read(CONFIG)
+
 BOX = 0.04  # edge of the body [m]
 TUMOUR = (0.014, 0.026)  # the tumour's range along every axis [m]
+
+
+def settings(**changes) -> ModelSettings:
+    """Those of CONFIG; `changes` replace its sections, keys of `deviations` single factors."""
+    changes["deviations"] = {**CONFIG["deviations"], **changes.get("deviations", {})}
+    return ModelSettings.read({**CONFIG, **changes})
 
 
 def box_mesh(n: int, lengths=(BOX, BOX, BOX)) -> TissueMesh:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse.linalg as spla
-from box_patient import BOX, CONFIG, NO_DEVIATIONS, box_anatomy, gaussian_heating
+from box_patient import BOX, SETTINGS, box_anatomy, gaussian_heating, settings
 
 from hifuflow.errors import InputError
 from hifuflow.fem.model import build_model, target_blocks
@@ -20,8 +20,8 @@ POINTS = {"position_m": [[0.02, 0.02, 0.008], [0.02, 0.032, 0.02]], "limit_c": [
 
 
 def build(mesh_path, anatomy, constraints=POINTS, **deviations):
-    config = {**CONFIG, "deviations": {**NO_DEVIATIONS, **deviations}}
-    return build_model(mesh_path, anatomy, gaussian_heating(0.00075, 0.0015), constraints, config)
+    return build_model(mesh_path, anatomy, gaussian_heating(0.00075, 0.0015), constraints,
+                       settings(deviations=deviations))
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_deviations_change_the_plant(model, mesh_path, anatomy):
 def test_constraints_that_cannot_be_used_are_refused(mesh_path, anatomy, change, key):
     with pytest.raises(InputError) as caught:
         build(mesh_path, anatomy, {**POINTS, **change})
-    assert caught.value.key == key and caught.value.file == CONFIG["file"]
+    assert caught.value.key == key and caught.value.file == SETTINGS.written.file
 
 
 def test_a_mesh_of_another_anatomy_is_refused(mesh_path, anatomy):

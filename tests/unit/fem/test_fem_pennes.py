@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse.linalg as spla
 import skfem
-from box_patient import BOX, CONFIG, box_mesh
+from box_patient import BOX, SETTINGS, box_mesh
 from dolfinx import fem
 from skfem.helpers import dot, grad
 
@@ -17,6 +17,8 @@ from hifuflow.fem.pennes import (
     check_positive_definite,
 )
 from hifuflow.fem.properties import CellProperties
+from hifuflow.fem.settings import BoundarySettings
+from hifuflow.settings import Written
 
 RHO_C, K, W = 3.4e6, 0.5, 2000.0
 
@@ -33,7 +35,8 @@ def random_properties(mesh) -> CellProperties:
 
 
 def boundary(skin, cut="insulated", arterial=37.0):
-    return {**CONFIG, "boundary": {"skin": skin, "cut": cut, "arterial_temperature_c": arterial}}
+    return BoundarySettings.read(Written("anna.yaml", "boundary", {
+        "skin": skin, "cut": cut, "arterial_temperature_c": arterial}))
 
 
 def test_sums_are_the_integrals_of_the_coefficients():
@@ -98,7 +101,7 @@ def test_matrices_agree_with_scikit_fem():
 
 def test_a_uniform_patient_has_exactly_the_arterial_temperature():
     mesh = box_mesh(2)
-    assert np.all(assemble_bioheat(mesh, uniform(mesh), CONFIG).baseline() == 37.0)
+    assert np.all(assemble_bioheat(mesh, uniform(mesh), SETTINGS.boundary).baseline() == 37.0)
     assert np.all(assemble_bioheat(mesh, uniform(mesh), boundary("insulated")).baseline() == 37.0)
 
 
@@ -117,7 +120,7 @@ def test_cooled_skin_matches_the_closed_form():
 def test_uniformly_heated_slab_matches_the_closed_form():
     """x = q / (W c_b) (1 - cosh(m (L - z)) / cosh(m L))."""
     mesh, q = box_mesh(8), 5e4
-    bioheat = assemble_bioheat(mesh, uniform(mesh), CONFIG)
+    bioheat = assemble_bioheat(mesh, uniform(mesh), SETTINGS.boundary)
     free = bioheat.free
     load = bioheat.E[free].sum(axis=1) * q / RHO_C  # int q phi_i, as rho c is uniform
     x = spla.spsolve(bioheat.K[free][:, free].tocsc(), load)
@@ -163,8 +166,10 @@ def test_where_held_surfaces_meet_the_skin_rules():
 def test_holding_a_surface_that_the_mesh_has_not_is_refused():
     mesh = box_mesh(1)
     mesh.facets["cut"] = mesh.facets["cut"][:0]
-    with pytest.raises(InputError, match="no surface 'cut'"):
+    with pytest.raises(InputError, match="no surface 'cut'") as caught:
         assemble_bioheat(mesh, uniform(mesh), boundary("insulated", {"temperature_c": 37}))
+    assert caught.value.file == "anna.yaml" and caught.value.key == "boundary.cut"
+    assert caught.value.value == {"temperature_c": 37}
 
 
 def test_a_patient_that_nothing_cools_is_refused():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from box_patient import BLOOD, BOX, NO_DEVIATIONS, TISSUES, TUMOUR, box_mesh
+from box_patient import BOX, SETTINGS, TUMOUR, box_mesh, settings
 
 from hifuflow.fem.properties import region_properties
 from hifuflow.numerics.cell_shares import subdivided_centroids
@@ -29,14 +29,13 @@ def test_subdivision_error_of_quadratics_falls_with_the_square():
 def test_integrals_over_the_body_are_those_of_the_label_map(anatomy):
     """Cells that cut across the tumour's faces take averages, so that nothing is lost."""
     mesh = box_mesh(7)
-    found = region_properties(mesh.cell_vertices, anatomy, TISSUES, BLOOD, NO_DEVIATIONS).cells
+    found = region_properties(mesh.cell_vertices, anatomy, SETTINGS).cells
     volume = np.abs(signed_volumes(mesh.cell_vertices))
     tumour = (TUMOUR[1] - TUMOUR[0]) ** 3
-    for values, of in ((found.heat_capacity, lambda t: t["density_kg_m3"]
-                        * t["specific_heat_j_kg_k"]),
-                       (found.conductivity, lambda t: t["conductivity_w_m_k"]),
-                       (found.perfusion, lambda t: 4000 * t["perfusion_kg_m3_s"])):
-        fat, lesion = of(TISSUES["fat"]), of(TISSUES["tumour"])
+    for values, of in ((found.heat_capacity, lambda t: t.density * t.specific_heat),
+                       (found.conductivity, lambda t: t.conductivity),
+                       (found.perfusion, lambda t: 4000 * t.perfusion)):
+        fat, lesion = of(SETTINGS.tissues["fat"]), of(SETTINGS.tissues["tumour"])
         total = fat * (BOX**3 - tumour) + lesion * tumour
         excess = abs(lesion - fat) * tumour
         assert abs(values @ volume - total) < 0.01 * excess
@@ -49,22 +48,22 @@ def test_cells_outside_the_body_take_the_nearest_body_voxel(anatomy):
     far = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]]) * 0.001
     shift = np.array([[-0.01, 0.02, 0.02]])  # in the water beside the box, and off the grid
     anatomy.labels[1, 11:13, 11:13] = 2
-    found = region_properties(far + shift, anatomy, TISSUES, BLOOD, NO_DEVIATIONS).cells
-    assert found.conductivity[0] == TISSUES["tumour"]["conductivity_w_m_k"]
+    found = region_properties(far + shift, anatomy, SETTINGS).cells
+    assert found.conductivity[0] == SETTINGS.tissues["tumour"].conductivity
 
 
 def test_water_inside_a_cell_does_not_count(anatomy):
     cell = np.array([[[-0.002, 0, 0], [0.004, 0.0, 0], [0, 0.004, 0], [0, 0, 0.004]]])
-    found = region_properties(cell, anatomy, TISSUES, BLOOD, NO_DEVIATIONS).cells
-    np.testing.assert_allclose(found.conductivity, TISSUES["fat"]["conductivity_w_m_k"])
+    found = region_properties(cell, anatomy, SETTINGS).cells
+    np.testing.assert_allclose(found.conductivity, SETTINGS.tissues["fat"].conductivity)
 
 
 def test_deviations_scale_their_term_only(anatomy):
     vertices = box_mesh(2).cell_vertices
-    plain = region_properties(vertices, anatomy, TISSUES, BLOOD, NO_DEVIATIONS)
-    other = region_properties(vertices, anatomy, TISSUES, BLOOD, {
-        **NO_DEVIATIONS, "perfusion_factor": 1.5, "conductivity_factor": 0.8,
-        "regions": {"tumour": {"perfusion_factor": 2.0, "absorption_factor": 1.2}}})
+    plain = region_properties(vertices, anatomy, SETTINGS)
+    other = region_properties(vertices, anatomy, settings(deviations={
+        "perfusion_factor": 1.5, "conductivity_factor": 0.8,
+        "regions": {"tumour": {"perfusion_factor": 2.0, "absorption_factor": 1.2}}}))
     tumour = np.array([name == "tumour" for name in plain.names])
     np.testing.assert_allclose(other.perfusion, np.where(tumour, 3.0, 1.5) * plain.perfusion)
     np.testing.assert_allclose(other.conductivity, 0.8 * plain.conductivity)

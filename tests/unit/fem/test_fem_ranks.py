@@ -7,7 +7,7 @@ from hifuflow import fem  # noqa: F401 # isort: skip
 import h5py
 import numpy as np
 import pytest
-from box_patient import CONFIG, NO_DEVIATIONS, box_anatomy, gaussian_heating
+from box_patient import CONFIG, box_anatomy, gaussian_heating, settings
 
 from hifuflow.errors import InputError
 from hifuflow.fem import heating_load
@@ -30,9 +30,8 @@ def files(mesh_path, tmp_path):
 
 
 def written(folder, name, launcher, ranks, files) -> dict:
-    config = {**CONFIG, "boundary": BATH, "deviations": NO_DEVIATIONS}
     run_on_ranks(launcher, ranks, folder / ".ranks", write_model, folder / name, "box", *files,
-                 config)
+                 settings(boundary=BATH), "hash")
     assert not (folder / ".ranks").exists()
     found = {}
     with h5py.File(folder / name) as file:

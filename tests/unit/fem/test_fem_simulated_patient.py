@@ -1,10 +1,9 @@
 """Patients that depart from the controller's model: drawn deviations, tissue that responds."""
 
-import copy
 
 import numpy as np
 import pytest
-from box_patient import CONFIG, NO_DEVIATIONS, box_anatomy, gaussian_heating
+from box_patient import CONFIG, box_anatomy, gaussian_heating, settings
 from scipy.integrate import solve_ivp
 from test_fem_model import POINTS, build
 
@@ -35,8 +34,8 @@ def model(mesh_path):
 
 
 def cooled(mesh_path, anatomy, **deviations):
-    config = {**CONFIG, "boundary": COOLED, "deviations": {**NO_DEVIATIONS, **deviations}}
-    return build_model(mesh_path, anatomy, gaussian_heating(0.00075, 0.0015), POINTS, config)
+    return build_model(mesh_path, anatomy, gaussian_heating(0.00075, 0.0015), POINTS,
+                       settings(boundary=COOLED, deviations=deviations))
 
 
 def responsive(model, section=RESPONSE, **options):
@@ -71,12 +70,11 @@ def test_a_pulse_is_within_a_twentieth_of_a_kelvin_of_much_finer_steps(model):
 
 def test_uniform_tissue_follows_the_ordinary_differential_equations(mesh_path):
     """Heated alike everywhere and insulated, tissue obeys rho c T' = -w (T - T_a) + a q."""
-    config = copy.deepcopy(CONFIG)
-    config["tissues"]["tumour"] = config["tissues"]["fat"]
-    config["boundary"] = {"skin": "insulated", "cut": "insulated", "arterial_temperature_c": 37}
+    fat = CONFIG["tissues"]["fat"]
+    config = settings(tissues={"fat": fat, "tumour": fat}, boundary={
+        "skin": "insulated", "cut": "insulated", "arterial_temperature_c": 37})
     model = build_model(mesh_path, box_anatomy(), gaussian_heating(0.00075, 0.0015), POINTS,
                         config)
-    fat = config["tissues"]["fat"]
     capacity, w = fat["density_kg_m3"] * fat["specific_heat_j_kg_k"], model.cells.perfusion[0]
     q = 0.5 * capacity  # half a kelvin a second
     model.B = np.repeat(model.E.sum(axis=1)[:, None] * q / capacity, 2, axis=1)

@@ -5,10 +5,10 @@ import pytest
 
 from hifuflow.numerics.rays import CUT, EDGE, trace
 from hifuflow.numerics.sphere import cone, fibonacci_sphere
+from hifuflow.settings import BeamTissue
 
-TISSUES = {"soft": {"attenuation_np_m_mhz": 10.0},
-           "bone": {"attenuation_np_m_mhz": 100.0, "blocks": "bone"},
-           "lung": {"attenuation_np_m_mhz": 400.0, "blocks": "lung"}}
+TISSUES = {"soft": BeamTissue(10.0), "bone": BeamTissue(100.0, "bone"),
+           "lung": BeamTissue(400.0, "lung")}
 REGIONS = {"body": {"label": 1, "tissue": "soft"}, "rib": {"label": 2, "tissue": "bone"},
            "sternum": {"label": 3, "tissue": "bone"}, "lung": {"label": 4, "tissue": "lung"}}
 AXES = np.vstack([np.eye(3), -np.eye(3)])

@@ -6,7 +6,9 @@ import pytest
 from hifuflow.meshes import search
 from hifuflow.meshes.build import check_cells, mesh_anatomy
 from hifuflow.meshes.organs import Thickness
+from hifuflow.meshes.settings import MeshSettings
 from hifuflow.records.anatomy import Anatomy
+from hifuflow.settings import Written
 
 ORGANS = ["slab", "rod"]
 
@@ -27,22 +29,21 @@ def anatomy():
     return Anatomy(labels, affine, regions, ["tumour"], labels == 0, np.array([0, 0, 1.0]), "")
 
 
-def config(cells):
-    return {"file": "p.yaml", "key": "mesh.plant.cells", "cells": cells,
-            "boundary_regions": ORGANS}
+def wanted(cells):
+    return MeshSettings(cells, tuple(ORGANS), Written("p.yaml", "mesh.plant", {"cells": cells}))
 
 
 def test_organs_keep_their_volume(anatomy, tmp_path, monkeypatch):
     monkeypatch.setattr(search, "run_isolated", lambda fill, *arguments, cpu_seconds:
                         fill(*arguments))
-    record = mesh_anatomy(anatomy, None, config(6000), tmp_path / "m.msh")
+    record = mesh_anatomy(anatomy, None, wanted(6000), tmp_path / "m.msh")
     assert record["averaged"] == [] and record["n_cells"] == pytest.approx(6000, rel=0.1)
     for organ in ORGANS:
         assert abs(record["surfaces"][organ]["volume_error"]) < 0.05
 
 
 def test_sizes_follow_the_thickness(anatomy):
-    _, sizes, _ = check_cells(anatomy, None, config(6000))
+    _, sizes, _ = check_cells(anatomy, None, wanted(6000))
     size = sizes.size(6000)
     assert sizes.cells(size) == pytest.approx(6000, rel=0.01)
     h = sizes(size)
@@ -57,7 +58,7 @@ def test_sizes_follow_the_thickness(anatomy):
 
 
 def test_thin_organs_are_given_up_when_cells_are_few(anatomy, caplog):
-    compartments, _, averaged = check_cells(anatomy, None, config(2500))
+    compartments, _, averaged = check_cells(anatomy, None, wanted(2500))
     assert [entry["region"] for entry in averaged] == ["rod"]
     assert compartments.names == ["outside", "rest", "target", "slab"]
     assert len(compartments.volumes) == 3 and compartments.index.max() == 3
@@ -65,7 +66,7 @@ def test_thin_organs_are_given_up_when_cells_are_few(anatomy, caplog):
     entry = averaged[0]
     assert entry["too_thin"] > 0.25 and entry["cells_needed"] > 2500
     assert "region rod gets no surface" in caplog.text
-    compartments, _, averaged = check_cells(anatomy, None, config(entry["cells_needed"] + 100))
+    compartments, _, averaged = check_cells(anatomy, None, wanted(entry["cells_needed"] + 100))
     assert averaged == [] and compartments.names[-1] == "rod"
 
 

@@ -6,12 +6,14 @@ import pytest
 from scipy import ndimage
 
 from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import AnatomySettings
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.isolated import OutOfTime
 from hifuflow.meshes import search
 from hifuflow.meshes.build import check_cells, mesh_anatomy
 from hifuflow.meshes.facets import boundary_facets, unknowns_p2
 from hifuflow.meshes.routes import SurfaceRoute
+from hifuflow.meshes.settings import MeshSettings
 from hifuflow.meshes.surfaces import SmoothMask, enclosed_volume
 from hifuflow.numerics.tetrahedra import cell_quality, signed_volumes
 from hifuflow.provenance import ROOT
@@ -29,7 +31,7 @@ def in_this_process(monkeypatch):
 
 
 def wanted(cells):
-    return {**REFERENCE.section("mesh", "control"), "cells": cells}
+    return MeshSettings.read({**REFERENCE.section("mesh", "control"), "cells": cells})
 
 
 def nested_balls(radius=30, inner=9, shift=0):
@@ -170,8 +172,8 @@ def test_target_of_a_few_voxels_is_refused():
 
 def test_finer_cells_than_voxels_are_conceivable():
     # 163 voxels of 3 mm, as a small target in a coarse scan
-    anatomy = build_anatomy(load_patient(
-        ROOT / "tests" / "patients" / "breast_small.yaml").section("anatomy"))
+    anatomy = build_anatomy(AnatomySettings.read(load_patient(
+        ROOT / "tests" / "patients" / "breast_small.yaml").section("anatomy")))
     assert anatomy.spacing.min() == pytest.approx(0.003)
     _, sizes, _ = check_cells(anatomy, None, wanted(100_000))
     assert sizes.size(100_000) < anatomy.spacing.min() / 2

@@ -9,7 +9,9 @@ from torture import torture_maps
 from hifuflow.errors import InputError
 from hifuflow.meshes import search
 from hifuflow.meshes.build import mesh_anatomy
+from hifuflow.meshes.settings import MeshSettings
 from hifuflow.records.anatomy import Anatomy
+from hifuflow.settings import Written
 
 MAPS = torture_maps()
 CELLS = 2500
@@ -23,8 +25,9 @@ def in_this_process(monkeypatch):
 
 
 def mesh(anatomy, organs, cells, path):
-    return mesh_anatomy(anatomy, None, {"file": "p.yaml", "key": "mesh.control.cells",
-                                        "cells": cells, "boundary_regions": organs}, path)
+    wanted = MeshSettings(cells, tuple(organs), Written("p.yaml", "mesh.control",
+                                                        {"cells": cells}))
+    return mesh_anatomy(anatomy, None, wanted, path)
 
 
 @pytest.mark.parametrize("name", MAPS)

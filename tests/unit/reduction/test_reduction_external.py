@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -17,6 +18,7 @@ from hifuflow.reduction.balance import balanced_truncation
 from hifuflow.reduction.exchange import as_full_model, read_matrices, to_control, to_pymor
 from hifuflow.reduction.external import reduce_file
 from hifuflow.reduction.reduce import reduce_model
+from hifuflow.reduction.settings import ReductionSettings
 
 
 def heat_equation(n=200):
@@ -61,9 +63,9 @@ def test_hankel_values_of_the_heat_equation_agree_with_slicot_on_all_of_it():
     model = as_full_model({"E": sp.eye_array(200, format="csr"), "A": a, "B": b,
                            "C": sp.csr_array(c)})
     for tolerance, level in ((1e-12, 1e-5), (1e-20, 1e-9)):
-        reduced, _ = reduce_model(model, {"order": "auto", "tolerance_k": None, "solver": "auto",
-                                          "gramian_residual": tolerance, "max_power_w": 1.0,
-                                          "file": None}, threads=1)
+        settings = replace(ReductionSettings.of_file("heat.mat", "auto", None),
+                           gramian_residual=tolerance)
+        reduced, _ = reduce_model(model, settings, threads=1)
         large = whole.hsv > level * whole.hsv[0]
         np.testing.assert_allclose(reduced.hsv[: large.sum()], whole.hsv[large], rtol=1e-6)
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,11 @@ from hifuflow.errors import InputError, NumericalError
 from hifuflow.records.reduced_model import ReducedModel
 from hifuflow.reduction.modal import HeldModel
 from hifuflow.reduction.reduce import FREQUENCIES, reduce_model
+from hifuflow.reduction.settings import ReductionSettings
 
 
-def settings(order="auto", tolerance_k=None):
-    return {"order": order, "tolerance_k": tolerance_k, "solver": "auto",
-            "gramian_residual": 1e-12, "max_power_w": 22, "file": "patient.yaml"}
+def settings(order="auto", tolerance=None):
+    return replace(ReductionSettings.of_file("patient.yaml", order, tolerance), max_power=22)
 
 
 @pytest.mark.parametrize("order", ["auto", 30])
@@ -99,12 +100,12 @@ def test_reduced_model_steps_exactly_in_its_modes(cube):
 
 
 def test_tolerance_in_kelvin_gives_the_fewest_states_that_keep_it(cube):
-    reduced, certificate = reduce_model(cube, settings(tolerance_k=0.01), threads=1)
+    reduced, certificate = reduce_model(cube, settings(tolerance=0.01), threads=1)
     assert 0.001 < max(certificate["max_output_error_k"].values()) <= 0.01
-    fewer, _ = reduce_model(cube, settings(tolerance_k=0.1), threads=1)
+    fewer, _ = reduce_model(cube, settings(tolerance=0.1), threads=1)
     assert 5 < fewer.order < reduced.order < certificate["minimal_order"]
     with pytest.raises(InputError, match=r"^patient\.yaml: reduction\.tolerance_k = 1e-18"):
-        reduce_model(cube, settings(tolerance_k=1e-18), threads=1)
+        reduce_model(cube, settings(tolerance=1e-18), threads=1)
 
 
 def test_weights_lower_the_largest_error_and_the_bound_still_holds(cube, monkeypatch):

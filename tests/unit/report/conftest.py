@@ -1,6 +1,7 @@
 """A small synthetic patient and treatment, along any axis of the patient."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,21 +9,19 @@ import meshio
 import numpy as np
 import pytest
 
+from hifuflow.provenance import ROOT
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.heating import Heating
 from hifuflow.records.outputs import Outputs
 from hifuflow.records.plan import Plan
 from hifuflow.records.trajectory import Trajectory
+from hifuflow.report.settings import ReportSettings
+from hifuflow.study.patient import load_patient
 
 DOSE, LIMIT = 240.0, 43.0
-CONFIG = {
-    "anatomy": {"phantom": {"kind": "breast"}},
-    "prescription": {"dose_cem43_min": DOSE, "coverage": 0.99, "max_power_w": 22,
-                     "max_time_s": 7200},
-    "constraints": {"surface": "ellipsoid", "limit_c": LIMIT},
-    "thermometry": {"interval_s": 2, "noise_c": 0.5},
-    "controllers": ["paper"],
-}
+# A phantom; 240 CEM43 to 99 % of the target, 22 W, 7200 s, an image every 2 s.
+SECTION = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml").section("report")
+SETTINGS = replace(ReportSettings.read(SECTION), controllers=("paper",))
 N_UNKNOWNS = 50
 METRICS = {
     "treatment_time_s": 1198.0, "time_to_t90_s": 820.0, "on_time_s": 301.5, "energy_j": 5120.0,
@@ -134,7 +133,7 @@ def make_case(tmp_path, axis=(0, 0, 1)):
                   for name, coarse in (("control", 5), ("plant", 3))}
     return SimpleNamespace(anatomy=anatomy, plan=plan, constraints=constraints,
                            trajectory=trajectory, heating_path=tmp_path / "acoustics/heating.h5",
-                           mesh_paths=mesh_paths, config=CONFIG, metrics=dict(METRICS),
+                           mesh_paths=mesh_paths, settings=SETTINGS, metrics=dict(METRICS),
                            folder=tmp_path)
 
 

@@ -110,7 +110,7 @@ def test_scene_shows_what_is_planned(plain_case):
 
 
 def test_curves_are_the_trajectorys(plain_case):
-    trajectory, prescription = plain_case.trajectory, plain_case.config["prescription"]
+    trajectory, prescription = plain_case.trajectory, plain_case.settings.prescription
     traces = {trace.name: trace for trace in live_figures.course(trajectory, prescription).data}
     np.testing.assert_allclose(traces["power"].y, trajectory.power.sum(axis=1), rtol=1e-6)
     np.testing.assert_allclose(traces["location 8"].y, trajectory.constraint_temperature[:, 7],
@@ -122,20 +122,20 @@ def test_curves_are_the_trajectorys(plain_case):
     assert [trace.y.max() for trace in compared] == pytest.approx([
         trajectory.coverage.max(), (trajectory.constraint_temperature - 43).max()] * 2, rel=1e-5)
     curve = live_figures.histogram({"paper": trajectory}, prescription).data[0]
-    at = np.searchsorted(curve.x, prescription["dose_cem43_min"])
+    at = np.searchsorted(curve.x, prescription.dose)
     assert curve.y[at] == pytest.approx(trajectory.coverage[-1], abs=1e-5)
 
 
 def test_lines_on_logarithmic_axes_are_named_where_they_stand(plain_case):
     figure = live_figures.histogram({"paper": plain_case.trajectory},
-                                    plain_case.config["prescription"])
+                                    plain_case.settings.prescription)
     assert figure.layout.shapes[0].x0 == DOSE
     assert figure.layout.annotations[0].x == pytest.approx(np.log10(DOSE))
 
 
 def test_no_focus_vanishes_between_the_columns_of_the_course(plain_case):
     trajectory = plain_case.trajectory
-    figure = live_figures.course(trajectory, plain_case.config["prescription"])
+    figure = live_figures.course(trajectory, plain_case.settings.prescription)
     drawn = next(trace for trace in figure.data if trace.type == "heatmap")
     assert len(drawn.x) == np.shape(drawn.z)[1] <= live_figures.COLUMNS < len(trajectory.t)
     np.testing.assert_allclose(np.nanmax(drawn.z, axis=1), trajectory.power.max(axis=0))

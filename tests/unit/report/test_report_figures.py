@@ -187,7 +187,7 @@ def test_lesion_shows_constrained_points_without_a_surface(case):
 
 def test_course_shows_power_limit_and_coverage(case):
     trajectory = case.trajectory
-    figure = treatment_course(trajectory, case.config["prescription"])
+    figure = treatment_course(trajectory, case.settings.prescription)
     for line in artists(figure, "limit"):
         assert set(line.get_ydata()) == {43.0}
     assert len(artists(figure, "limit")) == 2
@@ -203,13 +203,13 @@ def test_course_shows_power_limit_and_coverage(case):
 
 def test_course_shorter_than_the_early_part_has_one_column(plain_case):
     trajectory = plain_case.trajectory
-    figure = treatment_course(trajectory, plain_case.config["prescription"], early=1e4)
+    figure = treatment_course(trajectory, plain_case.settings.prescription, early=1e4)
     assert len(figure.axes) == 4
 
 
 def test_comparison_has_a_line_per_controller(plain_case):
     figure = compare_controllers({"a": plain_case.trajectory, "b": plain_case.trajectory},
-                                 plain_case.config["prescription"])
+                                 plain_case.settings.prescription)
     over = figure.axes[1].lines[0].get_ydata()
     assert over.max() == pytest.approx(plain_case.trajectory.constraint_temperature.max() - 43)
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["a", "b"]
@@ -217,7 +217,7 @@ def test_comparison_has_a_line_per_controller(plain_case):
 
 def test_dose_histogram_passes_through_the_coverage(plain_case):
     trajectory = plain_case.trajectory
-    figure = dose_histogram({"paper": trajectory}, plain_case.config["prescription"])
+    figure = dose_histogram({"paper": trajectory}, plain_case.settings.prescription)
     dose, share = artists(figure, "histogram")[0].get_data()
     assert share[0] == pytest.approx(1)
     assert share[dose >= 240].max() == pytest.approx(trajectory.coverage[-1])

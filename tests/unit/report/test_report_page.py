@@ -9,13 +9,15 @@ import pytest
 
 from hifuflow.provenance import ROOT
 from hifuflow.report.facts import compare_with_paper
-from hifuflow.report.figures.model_difference import deviations, model_differences, what_differs
+from hifuflow.report.figures.model_difference import model_differences, what_differs
 from hifuflow.report.inputs import ReportInputs
 from hifuflow.report.limits import METRICS, limit_table
 from hifuflow.report.page import certificate_table, mesh_table, write_report
+from hifuflow.report.settings import ReportSettings
 from hifuflow.study.patient import load_patient
 from hifuflow.study.run_table import comparison_markdown, run_table
 
+SECTION = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml").section("report")
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 RECORD = {"n_cells": 9312, "n_vertices": 2045, "min_quality": 0.31, "quality_p01": 0.42,
           "regions": {"tumour": {"volume_m3": 4.2e-6, "label_volume_m3": 4e-6,
@@ -54,7 +56,7 @@ def make_inputs(case, **changes):
     kept = dict(case.metrics, status="complete", coverage=0.994, max_overshoot_k=-0.12,
                 max_constraint_temperature_c=42.88, t90_cem43_min=512.0)
     values = {
-        "patient": "breast_reference", "config": case.config, "anatomy": case.anatomy,
+        "patient": "breast_reference", "settings": case.settings, "anatomy": case.anatomy,
         "plan": case.plan, "constraints": case.constraints, "heating_path": case.heating_path,
         "mesh_paths": case.mesh_paths, "mesh_records": {"control": RECORD, "plant": RECORD},
         "unknowns": {"control": 13500}, "hsv": hsv, "error_bound": 2 * hsv, "rom_order": 87,
@@ -65,6 +67,14 @@ def make_inputs(case, **changes):
         "provenance": {"package": "hifuflow 0.1.0", "libraries": {"numpy": "2.3.1"}},
     }
     return ReportInputs(**{**values, **changes})
+
+
+def with_changes(**sections) -> ReportSettings:
+    """The settings with other values in sections of the patient file."""
+    patient = {**SECTION["patient"]}
+    for name, changes in sections.items():
+        patient[name] = {**patient[name], **changes}
+    return ReportSettings.read({**SECTION, "patient": patient})
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +135,8 @@ def test_coverage_just_short_of_the_goal_is_not_reached(plain_case):
 
 
 def test_power_over_the_maximum_is_red(plain_case):
-    inputs = make_inputs(plain_case)
-    config = dict(inputs.config, prescription=dict(inputs.prescription, max_power_w=20))
-    row = next(row for row in limit_table(make_inputs(plain_case, config=config))
-               if row.key == "max_power_w")
+    inputs = make_inputs(plain_case, settings=with_changes(prescription={"max_power_w": 20}))
+    row = next(row for row in limit_table(inputs) if row.key == "max_power_w")
     assert [cell.level for cell in row.cells] == ["red", "red"]
 
 
@@ -147,7 +155,7 @@ def test_each_constraint_is_held_against_its_own_limits(plain_case):
 
 
 def test_missing_parts_do_not_break_the_page(plain_case, tmp_path):
-    bare = ReportInputs("bare", plain_case.config, plain_case.anatomy, plain_case.plan,
+    bare = ReportInputs("bare", plain_case.settings, plain_case.anatomy, plain_case.plan,
                         plain_case.constraints)
     text = write_report(bare, tmp_path / "bare").read_text()
     Page(text)
@@ -201,13 +209,12 @@ def test_difference_of_the_models_is_stated_and_named(plain_case, written):
     assert rows["Time until 90 % had the dose, model and patient"] == "812 s and never"
     assert "4.500 K (15.0% of the largest rise)" in written[1]
     assert "discretization error" in written[1] and "9,312 and 9,312 cells" in written[1]
-    plant = {"perfusion_factor": 1.5, "tissue": "responsive", "spread": {"absorption": 0.2},
-             "focal_shift_mm": [0, 0, 0]}
-    other = make_inputs(plain_case, config=dict(inputs.config, plant=plant))
+    other = make_inputs(plain_case, settings=with_changes(plant={
+        "perfusion_factor": 1.5, "tissue": "responsive", "spread": {"absorption": 0.2}}))
     assert "discretization error" not in what_differs(other)
     assert what_differs(other).endswith("perfusion_factor, tissue, spread.")
-    default = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml").config["plant"]
-    assert deviations(default) == [] and deviations({**default, "regions": {"fat": {}}})
+    assert plain_case.settings.deviations == ()
+    assert with_changes(plant={"regions": {"fat": {}}}).deviations == ("regions",)
 
 
 def test_run_table_is_short_and_complete(plain_case):
@@ -227,7 +234,7 @@ def test_inputs_are_read_from_a_results_folder(plain_case):
     (folder / "anatomy" / "constraints.json").write_text(json.dumps(plain_case.constraints))
     plain_case.trajectory.save(folder / "control" / "paper" / "trajectory.h5", "test", "0" * 64)
     (folder / "control" / "paper" / "metrics.json").write_text(json.dumps(plain_case.metrics))
-    inputs = ReportInputs.from_folder(folder, "test", plain_case.config, {})
+    inputs = ReportInputs.from_folder(folder, "test", plain_case.settings, {})
     assert list(inputs.treatments) == ["paper"] and set(inputs.mesh_paths) == {"control", "plant"}
     assert inputs.hsv is None and inputs.heating_path == plain_case.heating_path
     np.testing.assert_allclose(inputs.treatments["paper"][0].coverage,

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import AnatomySettings
 from hifuflow.errors import InputError
 from hifuflow.provenance import ROOT
 from hifuflow.study.commands import main
@@ -48,7 +49,7 @@ def test_the_regions_block_makes_a_patient_file(label_map):
     patient = label_map.parent / "p.yaml"
     patient.write_text(yaml.safe_dump({**block, "anatomy": {"labels": "m.nii.gz"}, "target": {
         "region": "tumour_left", "largest_component": True}}))
-    anatomy = build_anatomy(load_patient(patient).section("anatomy"))
+    anatomy = build_anatomy(AnatomySettings.read(load_patient(patient).section("anatomy")))
     assert anatomy.target_mask.sum() == 64
 
 

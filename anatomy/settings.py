@@ -1,0 +1,241 @@
+"""What the configuration says of the anatomy and of the constraints, in SI units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hifuflow.numerics.sphere import cone_angle
+from hifuflow.settings import BeamTissue, Written, metres, unless_auto
+
+from .source_settings import MeshMapSettings, PhantomSettings, ScanSettings
+
+
+@dataclass(frozen=True)
+class RegionSettings:
+    """A region: its labels or names of segments in the map, and its tissue."""
+
+    name: str
+    labels: tuple[int | str, ...]
+    tissue: str
+    written: Written
+
+    @classmethod
+    def read(cls, name: str, written: Written) -> RegionSettings:
+        section = written.values
+        return cls(name, tuple(section["labels"]), section["tissue"], written)
+
+
+@dataclass(frozen=True)
+class Ellipsoid:
+    """A drawn target.
+
+    Attributes
+    ----------
+    centre, semi_axes : (3,) [m].
+    first_axis, second_axis : (3,) directions of the first two semi-axes; what of the second is
+        normal to the first counts.
+    """
+
+    centre: tuple[float, float, float]
+    semi_axes: tuple[float, float, float]
+    first_axis: tuple[float, float, float]
+    second_axis: tuple[float, float, float]
+    written: Written
+
+    @classmethod
+    def read(cls, written: Written) -> Ellipsoid:
+        """From the section of an ellipsoid, or of a sphere."""
+        section = written.values
+        if "radius_mm" in section:
+            return cls(metres(section["centre_mm"]), (metres(section["radius_mm"]),) * 3,
+                       (1, 0, 0), (0, 1, 0), written)
+        return cls(metres(section["centre_mm"]), metres(section["semi_axes_mm"]),
+                   tuple(section["first_axis"]), tuple(section["second_axis"]), written)
+
+
+@dataclass(frozen=True)
+class TargetSettings:
+    """What is treated: a region or one component of it, or a drawn shape.
+
+    Attributes
+    ----------
+    region : its name, or None.
+    at : (3,) point in the component that is meant [m], or None: all of the region, or its largest
+        component.
+    shape : the drawn one, or None.
+    margin : what lies so near to it is treated as well [m].
+    chosen : key of the section that says what the target is, for messages.
+    """
+
+    region: str | None
+    at: tuple[float, float, float] | None
+    largest_component: bool
+    shape: Ellipsoid | None
+    margin: float
+    chosen: str
+    written: Written
+
+    @classmethod
+    def read(cls, written: Written) -> TargetSettings:
+        section = written.values
+        drawn = next((name for name in ("ellipsoid", "sphere") if name in section), None)
+        chosen = next(name for name in ("region", "sphere", "ellipsoid", "at_mm")
+                      if name in section)
+        return cls(section.get("region"), metres(section.get("at_mm")),
+                   section["largest_component"],
+                   Ellipsoid.read(written.part(drawn)) if drawn else None,
+                   metres(section["margin_mm"]), chosen, written)
+
+
+@dataclass(frozen=True)
+class PoseSettings:
+    """From where the beam comes.
+
+    Attributes
+    ----------
+    axis : (3,) direction in which the ultrasound travels, or None: to be found.
+    max_blocked : part of the beam that may be blocked.
+    """
+
+    axis: tuple[float, float, float] | None
+    max_blocked: float
+    written: Written
+
+    @classmethod
+    def read(cls, written: Written) -> PoseSettings:
+        axis = unless_auto(written.values["axis"])
+        return cls(None if axis is None else tuple(axis), written.values["max_blocked_fraction"],
+                   written)
+
+
+@dataclass(frozen=True)
+class BeamSettings:
+    """The transducer as far as the way of its beam depends on it.
+
+    Attributes
+    ----------
+    frequency : [Hz].  radius_of_curvature, aperture : [m].
+    max_axial : how far along the axis a focus may be steered [m].
+    """
+
+    frequency: float
+    radius_of_curvature: float
+    aperture: float
+    max_axial: float
+
+    @classmethod
+    def read(cls, section: dict) -> BeamSettings:
+        return cls(section["frequency_hz"], section["radius_of_curvature_m"],
+                   section["aperture_m"], section["max_steering_m"]["axial"])
+
+    @property
+    def half_angle(self) -> float:
+        """Between the axis and the rim, seen from the geometric focus [rad]."""
+        return cone_angle(self.aperture, self.radius_of_curvature)
+
+
+@dataclass(frozen=True)
+class AnatomySettings:
+    """All that `build.build_anatomy` depends on.
+
+    Attributes
+    ----------
+    source : where the anatomy comes from.
+    outside : labels or names of segments that are not body.
+    crop_margin : how far the model reaches beyond the beam's way to the target [m].
+    regions : in the order of the file: where segments overlap, the first holds the voxel.
+    cut_regions : names of the regions that are left out with all that lies behind them.
+    tissues : by their names, those of the regions.
+    written : the patient file.
+    """
+
+    source: PhantomSettings | MeshMapSettings | ScanSettings
+    outside: tuple[int | str, ...]
+    crop_margin: float
+    regions: tuple[RegionSettings, ...]
+    cut_regions: tuple[str, ...]
+    target: TargetSettings
+    pose: PoseSettings
+    beam: BeamSettings
+    tissues: Mapping[str, BeamTissue]
+    written: Written
+
+    @classmethod
+    def read(cls, section: dict) -> AnatomySettings:
+        """From the section of the rule `anatomy`."""
+        written = Written(section["file"], "", section)
+        anatomy, regions = written.part("anatomy"), written.part("regions")
+        if "phantom" in anatomy.values:
+            source = PhantomSettings.read(anatomy.part("phantom"))
+        elif "mesh" in anatomy.values:
+            source = MeshMapSettings.read(anatomy.part("mesh"))
+        else:
+            source = ScanSettings.read(anatomy)
+        return cls(source, tuple(anatomy.values.get("outside", ())),
+                   metres(anatomy.values["crop_margin_mm"]),
+                   tuple(RegionSettings.read(name, regions.part(name)) for name in regions.values),
+                   tuple(section["cut_regions"]), TargetSettings.read(written.part("target")),
+                   PoseSettings.read(written.part("transducer")),
+                   BeamSettings.read(section["device"]), BeamTissue.read_all(section["tissues"]),
+                   written)
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """Where tissue must stay cool, and how cool.
+
+    Attributes
+    ----------
+    name : what results call it.  surface : kind of surface that carries its points.
+    region : name of the region whose surface it is; "" for other kinds.
+    clearance : distance of the surface from the target [m].
+    depth : of the points beneath the skin or the cut [m].
+    reach : only what lies so near to the target counts [m].
+    points : their number.
+    limit : highest temperature [degC].  dose_limit : highest dose [CEM43 min], or None.
+    soft : whether the limits may be exceeded.
+    """
+
+    name: str
+    surface: str
+    region: str
+    clearance: float
+    depth: float
+    reach: float
+    points: int
+    limit: float
+    dose_limit: float | None
+    soft: bool
+    written: Written
+
+    @classmethod
+    def read(cls, written: Written) -> Constraint:
+        section = written.values
+        return cls(section["name"], section["surface"], section["region"],
+                   metres(section["clearance_mm"]), metres(section["depth_mm"]),
+                   metres(section["reach_mm"]), section["points"], section["limit_c"],
+                   section["dose_limit_cem43_min"], section["soft"], written)
+
+
+@dataclass(frozen=True)
+class ConstraintSettings:
+    """All that `constraints.place_constraints` depends on.
+
+    Attributes
+    ----------
+    constraints : in the order of the file.
+    half_angle : between the beam's axis and its rim [rad]; None if no constraint needs it.
+    """
+
+    constraints: tuple[Constraint, ...]
+    half_angle: float | None
+
+    @classmethod
+    def read(cls, section: dict) -> ConstraintSettings:
+        """From the section of the rule `constraints`."""
+        device = section["device"]
+        return cls(tuple(Constraint.read(Written(section["file"], one["key"], one))
+                         for one in section["constraints"]),
+                   cone_angle(device["aperture_m"], device["radius_of_curvature_m"])
+                   if device else None)

@@ -1,0 +1,103 @@
+"""What the typed settings of several stages have in common.
+
+A section of the configuration is read once, by `read` of a class in a stage's `settings.py`: from
+then on it is a frozen dataclass in SI units without unit suffixes (temperatures stay in degC, doses
+in CEM43 min). What only a stage can judge is refused through `Written`, in the words and the unit
+that the author of the file used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .errors import InputError
+
+MILLIMETRE = 1e-3  # [m]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A section of a configuration file as it was written, to name a fault in it.
+
+    Attributes
+    ----------
+    file : the file.  key : the section's dotted key; "" is the whole file.
+    values : its content with all defaults filled in, in the file's units. Not to be changed.
+    """
+
+    file: str
+    key: str
+    values: dict = field(repr=False)
+
+    def part(self, name: str) -> Written:
+        """The section `name` of this one."""
+        return Written(self.file, self._dotted(name), self.values[name])
+
+    def error(self, problem: str, name: str = "", *, value=None, allowed=None) -> InputError:
+        """The fault of the value under `name`, or, without a name, of the section as a whole.
+
+        `value` is shown instead of what was written, e.g. the one of a list that is meant.
+        """
+        if value is None and name:
+            value = self.values[name]
+        return InputError(problem, file=self.file, key=self._dotted(name), value=value,
+                          allowed=allowed)
+
+    def _dotted(self, name: str) -> str:
+        return ".".join(filter(None, (self.key, name)))
+
+
+@dataclass(frozen=True)
+class BeamTissue:
+    """What a straight ray finds in a tissue.
+
+    Attributes
+    ----------
+    attenuation : of the amplitude at 1 MHz [Np/m].
+    blocks : kind of obstacle ("bone", "lung" or "gas"); "" lets the beam pass.
+    """
+
+    attenuation: float
+    blocks: str = ""
+
+    @classmethod
+    def read_all(cls, section: dict) -> Mapping[str, BeamTissue]:
+        """By their names, from a table of tissues."""
+        return {name: cls(values["attenuation_np_m_mhz"], values.get("blocks", ""))
+                for name, values in section.items()}
+
+
+@dataclass(frozen=True)
+class Prescription:
+    """What is to be reached, and with what.
+
+    Attributes
+    ----------
+    dose : thermal dose that counts as treated [CEM43 min].
+    coverage : fraction of the target's volume that must receive it.
+    max_power : acoustic power of the array [W].
+    max_time : the treatment ends here at the latest [s].
+    """
+
+    dose: float
+    coverage: float
+    max_power: float
+    max_time: float
+
+    @classmethod
+    def read(cls, section: dict) -> Prescription:
+        return cls(section["dose_cem43_min"], section["coverage"], section["max_power_w"],
+                   section["max_time_s"])
+
+
+def metres(millimetres):
+    """A length [m], or a tuple of lengths for a list of them; None stays None."""
+    if isinstance(millimetres, list | tuple):
+        return tuple(metres(value) for value in millimetres)
+    return None if millimetres is None else millimetres * MILLIMETRE
+
+
+def unless_auto(value):
+    """The value; None for "auto", which leaves the choice to the stage."""
+    return None if value == "auto" else value

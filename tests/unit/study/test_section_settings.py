@@ -1,0 +1,188 @@
+"""Every value of a patient's sections arrives in its own field, in SI units.
+
+The values differ from each other, so that none can stand in another's place.
+"""
+
+import dataclasses
+
+import pytest
+from pytest import approx
+
+from hifuflow.acoustics.settings import (
+    AcousticTissue,
+    FociSettings,
+    HeatingSettings,
+    PlanSettings,
+    TransducerSettings,
+    Travel,
+)
+from hifuflow.anatomy.settings import (
+    AnatomySettings,
+    Constraint,
+    ConstraintSettings,
+    TargetSettings,
+)
+from hifuflow.anatomy.source_settings import MeshMapSettings, PhantomSettings, ThresholdSettings
+from hifuflow.fem.settings import BoundarySettings, Deviations, Factors, Surface, ThermalTissue
+from hifuflow.meshes.settings import MeshSettings
+from hifuflow.provenance import ROOT
+from hifuflow.reduction.settings import ReductionSettings
+from hifuflow.report.settings import ExportSettings, ReportSettings
+from hifuflow.settings import BeamTissue, Prescription, Written
+from hifuflow.study.patient import load_patient
+
+REFERENCE = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
+
+
+def written(**section) -> Written:
+    return Written("anna.yaml", "part", section)
+
+
+def fields(settings) -> dict:
+    """Field -> value, without what only messages need."""
+    return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)
+            if field.name not in ("written", "pose", "config")}
+
+
+CASES = [
+    (PhantomSettings.read(written(
+        voxel_size_mm=1.5, breast_radius_mm=70, breast_axis_mm=[110, 87], water_margin_mm=6,
+        tumour_centre_mm=[109, 88, 24], tumour_semi_axes_mm=[11, 12, 8], irregularity=0.15,
+        irregularity_degree=5, seed=75)),
+     {"voxel_size": approx(0.0015), "breast_radius": approx(0.07),
+      "breast_axis": approx((0.11, 0.087)), "water_margin": approx(0.006),
+      "tumour_centre": approx((0.109, 0.088, 0.024)),
+      "tumour_semi_axes": approx((0.011, 0.012, 0.008)), "irregularity": 0.15,
+      "irregularity_degree": 5, "seed": 75}),
+    (ThresholdSettings.read("bone", written(
+        at_least=300, below=2000, smallest_island_mm3=50, largest_component=True,
+        fill_holes=False)),
+     {"name": "bone", "at_least": 300, "below": 2000, "smallest_island": approx(50e-9),
+      "largest_component": True, "fill_holes": False}),
+    (TargetSettings.read(written(region="lump", at_mm=[1, 2, 3], largest_component=False,
+                                 margin_mm=4)),
+     {"region": "lump", "at": approx((0.001, 0.002, 0.003)), "largest_component": False,
+      "shape": None, "margin": approx(0.004), "chosen": "region"}),
+    (TargetSettings.read(written(ellipsoid={
+        "centre_mm": [1, 2, 3], "semi_axes_mm": [4, 5, 6], "first_axis": [0, 1, 0],
+        "second_axis": [0, 0, 1]}, largest_component=False, margin_mm=0)).shape,
+     {"centre": approx((0.001, 0.002, 0.003)), "semi_axes": approx((0.004, 0.005, 0.006)),
+      "first_axis": (0, 1, 0), "second_axis": (0, 0, 1)}),
+    (TargetSettings.read(written(sphere={"centre_mm": [1, 2, 3], "radius_mm": 7},
+                                 largest_component=False, margin_mm=0)).shape,
+     {"centre": approx((0.001, 0.002, 0.003)), "semi_axes": approx((0.007,) * 3),
+      "first_axis": (1, 0, 0), "second_axis": (0, 1, 0)}),
+    (Constraint.read(written(
+        name="rib", surface="region", region="bone", clearance_mm=9, depth_mm=2, reach_mm=50,
+        points=209, limit_c=43, dose_limit_cem43_min=10, soft=True)),
+     {"name": "rib", "surface": "region", "region": "bone", "clearance": approx(0.009),
+      "depth": approx(0.002), "reach": approx(0.05), "points": 209, "limit": 43,
+      "dose_limit": 10, "soft": True}),
+    (FociSettings.read(written(
+        spacing_mm=3, plane_offsets_mm=[-4, 4], plane_spacing_mm=6, explicit_mm=[[1, 2, 3]],
+        skin_distance_mm=13, max_left_out_fraction=0.1)),
+     {"spacing": approx(0.003), "plane_offsets": approx((-0.004, 0.004)),
+      "plane_spacing": approx(0.006), "explicit": (approx((0.001, 0.002, 0.003)),),
+      "skin_distance": approx(0.013), "max_left_out": 0.1}),
+    (FociSettings.read(written(spacing_mm="auto", plane_offsets_mm="auto", skin_distance_mm=0,
+                               max_left_out_fraction=0)),
+     {"spacing": None, "plane_offsets": None, "plane_spacing": None, "explicit": None,
+      "skin_distance": 0, "max_left_out": 0}),
+    (TransducerSettings.read({
+        "name": "mine", "file": "mine.yaml", "kind": "random_spherical", "frequency_hz": 1e6,
+        "radius_of_curvature_m": 0.13, "aperture_m": 0.12, "inner_aperture_m": 0.02,
+        "n_elements": 2, "element_radius_m": 0.003, "seed": 7, "weights": [1.0, 0.5],
+        "max_steering_m": {"lateral": 0.021, "axial": 0.031},
+        "max_travel_m": {"lateral": 0.1, "axial": 0.2}, "switch_time_s": 0.4, "move_time_s": 2}),
+     {"name": "mine", "kind": "random_spherical", "frequency": 1e6, "radius_of_curvature": 0.13,
+      "aperture": 0.12, "hole": 0.02, "n_elements": 2, "element_radius": 0.003, "seed": 7,
+      "rings": (), "discs": (), "weights": (1.0, 0.5), "max_lateral": 0.021, "max_axial": 0.031,
+      "travel": Travel(0.1, 0.2), "switch_time": 0.4, "move_time": 2}),
+    (AcousticTissue.read({
+        "density_kg_m3": 1000, "speed_of_sound_m_s": 1500, "attenuation_np_m_mhz": 9,
+        "absorption_np_m_mhz": 8, "attenuation_exponent": 1.1}),
+     {"density": 1000, "speed": 1500, "attenuation": 9, "absorption": 8, "exponent": 1.1}),
+    (BeamTissue.read_all({"rib": {"attenuation_np_m_mhz": 173, "blocks": "bone"}})["rib"],
+     {"attenuation": 173, "blocks": "bone"}),
+    (ThermalTissue.read({"density_kg_m3": 937, "specific_heat_j_kg_k": 3550,
+                         "conductivity_w_m_k": 0.5, "perfusion_kg_m3_s": 0.7}),
+     {"density": 937, "specific_heat": 3550, "conductivity": 0.5, "perfusion": 0.7}),
+    (BoundarySettings.read(written(
+        skin={"temperature_c": 20, "coefficient_w_m2_k": 200}, cut={"temperature_c": 36},
+        arterial_temperature_c=37)),
+     {"surfaces": {"skin": Surface(20, 200), "cut": Surface(36, None)}, "arterial": 37}),
+    (BoundarySettings.read(written(skin="insulated", cut="insulated",
+                                   arterial_temperature_c=36.5)),
+     {"surfaces": {}, "arterial": 36.5}),
+    (Deviations.read({
+        "perfusion_factor": 2, "conductivity_factor": 3, "absorption_factor": 4,
+        "focal_shift_mm": [1, -2, 3], "regions": {"fat": {"conductivity_factor": 5}}}),
+     {"everywhere": Factors(2, 3, 4), "regions": {"fat": Factors(1, 5, 1)},
+      "focal_shift": approx((0.001, -0.002, 0.003))}),
+    (ReductionSettings.read({
+        "file": "anna.yaml", "order": 300, "tolerance_k": 0.01, "solver": "direct",
+        "gramian_residual": 1e-11, "max_power_w": 22}),
+     {"order": 300, "tolerance": 0.01, "solver": "direct", "gramian_residual": 1e-11,
+      "max_power": 22}),
+    (MeshSettings.read({"file": "anna.yaml", "key": "mesh.plant", "cells": 5000,
+                        "boundary_regions": ["bone"]}),
+     {"cells": 5000, "organs": ("bone",)}),
+    (Prescription.read({"dose_cem43_min": 240, "coverage": 0.99, "max_power_w": 22,
+                        "max_time_s": 7200}),
+     {"dose": 240, "coverage": 0.99, "max_power": 22, "max_time": 7200}),
+    (ExportSettings.read({"dose_cem43_min": 240, "boundary": {
+        "skin": {"temperature_c": 20}, "cut": "insulated", "arterial_temperature_c": 37}}),
+     {"dose": 240, "surfaces": {"skin": 20}}),
+]
+
+
+@pytest.mark.parametrize("settings, expected", CASES,
+                         ids=[type(settings).__name__ for settings, _ in CASES])
+def test_every_value_has_its_own_field(settings, expected):
+    assert fields(settings) == expected
+
+
+def test_a_mesh_has_a_unit_and_directions():
+    section = {"file": "/data/m.vtu", "unit": "mm", "axes": "LPS", "voxel_size_mm": 2}
+    settings = MeshMapSettings.read(written(**section))
+    assert (settings.unit, settings.signs, settings.tags) == (0.001, (-1, -1, 1), None)
+    assert settings.voxel_size == approx(0.002)
+    in_metres = MeshMapSettings.read(written(**{**section, "unit": "m", "axes": "RAS",
+                                                "tags": "region"}))
+    assert (in_metres.unit, in_metres.signs, in_metres.tags) == (1, (1, 1, 1), "region")
+    # What is wrong with a mesh is told of its own file.
+    assert str(settings.written.error("too large", "unit")).startswith("/data/m.vtu: part.unit = ")
+
+
+def test_a_region_has_the_factors_of_the_body_and_its_own():
+    deviations = Deviations(Factors(2, 3, 4), {"fat": Factors(1, 5, 1)})
+    assert deviations.of("fat") == Factors(2, 15, 4) and deviations.of("gland") == Factors(2, 3, 4)
+    assert Deviations().of("fat") == Factors(1, 1, 1)
+
+
+def test_sections_of_the_reference_patient():
+    anatomy = AnatomySettings.read(REFERENCE.section("anatomy"))
+    assert isinstance(anatomy.source, PhantomSettings) and anatomy.crop_margin == approx(0.04)
+    assert {region.name: (region.labels, region.tissue) for region in anatomy.regions} == {
+        name: (tuple(entry["labels"]), entry["tissue"])
+        for name, entry in REFERENCE.config["regions"].items()}
+    assert anatomy.pose.axis == (0, 0, 1) and anatomy.pose.max_blocked == 0.5
+    assert fields(anatomy.beam) == {"frequency": 1e6, "radius_of_curvature": 0.13,
+                                    "aperture": 0.13, "max_axial": 0.03}
+    (one,) = ConstraintSettings.read(REFERENCE.section("constraints")).constraints
+    assert one.written.key == "constraints" and one.clearance == approx(0.009)
+    plan = PlanSettings.read(REFERENCE.section("plan"))
+    assert plan.standoff == approx(0.11) and plan.water_speed == REFERENCE.water[
+        "speed_of_sound_m_s"]
+    heating = HeatingSettings.read(REFERENCE.section("heating"))
+    assert (heating.spacing, heating.phases, heating.fields) == (None, "geometric", "auto")
+    assert heating.water.speed == plan.water_speed and set(heating.tissues) == {
+        "water", *plan.tissues}
+    report = ReportSettings.read(REFERENCE.section("report"))
+    assert report.limits == {
+        "prescription.coverage": 0.99, "prescription.dose_cem43_min": 240,
+        "prescription.max_time_s": 7200, "prescription.max_power_w": 22,
+        "safety.max_target_c": 95, "thermometry.interval_s": 2}
+    assert (report.file, report.imaging_interval, report.noise_seed) == (
+        "breast_reference.yaml", 2, 1)
+    assert report.config == REFERENCE.config and not report.anatomical
