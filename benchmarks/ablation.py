@@ -25,7 +25,7 @@ from hifuflow.controller.dose import (
     cem43,
     covered,
 )
-from hifuflow.controller.estimation.kalman import Estimate
+from hifuflow.controller.estimation.estimate import Estimate
 from hifuflow.controller.methods.mintime import MintimeController
 from hifuflow.controller.prediction import DiscreteModel
 from hifuflow.controller.settings import Prescription

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from hifuflow.controller.estimation.kalman import Absorbed, Estimate
+from hifuflow.controller.estimation.estimate import Absorbed, Estimate
 from hifuflow.controller.methods import mintime
 from hifuflow.controller.methods.first_plan import uneven
 from hifuflow.controller.prediction import DiscreteModel

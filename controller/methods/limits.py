@@ -1,4 +1,4 @@
-"""How much of a planned power the limits allow now, whatever comes after.
+"""Limits of temperature and dose: how much of a planned power they allow now, whatever follows.
 
 A power is allowed when, with the power off after the sample, every constraint point stays within
 its limit at all later times (the response to a pulse reaches it minutes later) and no target voxel
@@ -11,15 +11,15 @@ count.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import linprog
 
 from hifuflow.controller.dose import SECONDS_PER_MINUTE, temperature_of_rate
-from hifuflow.controller.estimation.kalman import Estimate
-from hifuflow.controller.prediction import DiscreteModel, ModalModel
+from hifuflow.controller.estimation.estimate import Estimate
+from hifuflow.controller.prediction import BlockModel, DiscreteModel
 from hifuflow.errors import NumericalError
-
-from .base import Controller
 
 LIMIT_ERROR = 5e-4  # bound of the truncation that the limits are judged with [K/W]
 AHEAD_S = 600.0  # the response to a sample's heat is far past its peak by then
@@ -30,8 +30,24 @@ SLACK = 0.2  # K by which a voxel that is at its cap may still be heated, e.g. f
 TOLERANCE = 1e-4  # K
 
 
+@dataclass(frozen=True)
+class Margins:
+    """Margins that are kept from the limits of constraint points.
+
+    Attributes
+    ----------
+    least : distance from the limits in any case [K].
+    confidence : further distance, in standard deviations of the estimate.
+    heating : relative margin on the predicted heating by a sample: 0.1 counts a tenth more.
+    """
+
+    least: float
+    confidence: float
+    heating: float
+
+
 class Limits:
-    """Cuts a planned power down to what is allowed.
+    """Limits of a treatment: they cut a planned power down to what is allowed.
 
     The most of the planned power that keeps the limits: max sum_j p_j with 0 <= p <= planned,
     sum p <= full power, and the rows of (constraint point, time) and (voxel) that the plan would
@@ -41,15 +57,15 @@ class Limits:
 
     Parameters
     ----------
-    model : the reduced model.  error : allowed error bound of its truncation [K/W].
-    cap : highest temperature of the target [degC].  max_power : full power [W].
-    doubt : fraction by which the constraint points may be heated more than the model says.
+    model : the reduced model.  max_power : full power [W].
+    cap : highest temperature of the target [degC].  margins : see `Margins`.
+    error : allowed error bound of the model's truncation [K/W].
     """
 
-    def __init__(self, model: DiscreteModel, error: float, cap: float, max_power: float,
-                 doubt: float = 0.0):
-        self._modal = modal = ModalModel(model, error)
-        self._max_power = max_power
+    def __init__(self, model: DiscreteModel, max_power: float, cap: float, margins: Margins,
+                 error: float = LIMIT_ERROR):
+        self._modal = modal = BlockModel(model, error)
+        self._max_power, self._margins = max_power, margins
         self._outputs = outputs = model.outputs
         self._constraint, self._target = (np.flatnonzero(rows) for rows in
                                           (outputs.constraint, outputs.target))
@@ -63,24 +79,20 @@ class Limits:
         # Temperatures [K/W] after a sample of each focus: of every point at every time, one row
         # each, and of the target's voxels at the end of the sample.
         points = modal.part(self._constraint)
-        self._response = (1 + np.float32(doubt)) * np.concatenate(
+        self._response = (1 + np.float32(margins.heating)) * np.concatenate(
             [points.outputs(modal.input * decay[:, None]) for decay in self._decay.T])
         self._heating = modal.part(self._target).outputs(modal.input)
         self._points, self._voxels = points, modal.part(self._target)
 
-    def allowed(self, planned: np.ndarray, estimate: Estimate, margin: np.ndarray) -> np.ndarray:
-        """(n_foci,) power of this sample [W], at most as planned at each focus.
-
-        Parameters
-        ----------
-        margin : (n_c,) to keep from the limits [K].
+    def allowed(self, planned: np.ndarray, estimate: Estimate) -> np.ndarray:
+        """(n_foci,) power of this sample [W], at most as planned (n_foci,) at each focus.
 
         Raises
         ------
         NumericalError
             if the solver finds no solution.
         """
-        room, cold = self._rooms(estimate, margin)
+        room, cold = self._rooms(estimate)
         used = np.flatnonzero(planned > 0)
         if not len(used) or (room <= 0).any():
             return np.zeros_like(planned)
@@ -102,29 +114,21 @@ class Limits:
         result[used] = power
         return result
 
-    def keep(self, controller: Controller, planned: np.ndarray, estimate: Estimate) -> np.ndarray:
-        """`allowed` with the margin of a controller's options, and zero if there is no solution."""
-        try:
-            return self.allowed(planned, estimate, self.margin(controller, estimate))
-        except NumericalError as error:
-            controller.note(f"power off: {error}")
-            return np.zeros_like(planned)
-
-    def margin(self, controller: Controller, estimate: Estimate) -> np.ndarray:
-        """(n_c,) `margin_k`, what the truncation may hide, and `confidence` standard deviations of
-        the estimate [K]."""
-        return (controller.options["margin_k"] + self.truncation
-                + controller.options["confidence"] * estimate.constraint_deviation)
+    def margin(self, estimate: Estimate) -> np.ndarray:
+        """(n_c,) distance to keep from the limits [K]: the least one, what the truncation may hide,
+        and standard deviations of the estimate."""
+        return (self._margins.least + self.truncation
+                + self._margins.confidence * estimate.constraint_deviation)
 
     def temperature(self, dose: np.ndarray | None, duration: float = SPEND_S) -> np.ndarray:
-        """(n_c,) highest temperature [degC] of points that have a dose (n_c,) [CEM43 min] already,
-        if it lasts for the duration [s]; infinite where the limit is soft."""
+        """(n_c,) highest temperature [degC] that points with a dose (n_c,) [CEM43 min] may have for
+        the duration [s]; infinite where the limit is soft."""
         limited = np.flatnonzero(np.isfinite(self._dose_limit))
         highest = self._limit.copy()
         if len(limited):
             left = self._dose_limit[limited] - (0.0 if dose is None else dose[limited])
-            bearable = temperature_of_rate(left * SECONDS_PER_MINUTE / duration)
-            highest[limited] = np.minimum(highest[limited], bearable)
+            lasting = temperature_of_rate(left * SECONDS_PER_MINUTE / duration)
+            highest[limited] = np.minimum(highest[limited], lasting)
         return highest
 
     def room(self, dose: np.ndarray | None, duration: float) -> np.ndarray:
@@ -142,14 +146,14 @@ class Limits:
         fading = (estimate.absorbed.left ** (self.samples - 1.0)).astype(np.float32)
         return (fading[:, None, None] * rise.astype(np.float32)).reshape(-1, len(used))
 
-    def _rooms(self, estimate: Estimate, margin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What is left with the power off, by the model's heating: of every (time, point), and of
-        every voxel [K]."""
+    def _rooms(self, estimate: Estimate) -> tuple[np.ndarray, np.ndarray]:
+        """Rises that are left with the power off, by the model's heating: of every (time, point),
+        and of every voxel [K]."""
         state = self._modal.modal(estimate.state)
         after = (self._modal.rate * state)[:, None]
         now = self._points.outputs(state[:, None])[:, 0]
         free = self._points.outputs(after * self._decay)
-        rest = (self.temperature(estimate.constraint_dose) - margin
+        rest = (self.temperature(estimate.constraint_dose) - self.margin(estimate)
                 - estimate.constraint_temperature) / estimate.constraint_gain + now
         change = self._voxels.outputs(after - state[:, None])[:, 0]
         cold = self._cap - estimate.target_temperature - change
