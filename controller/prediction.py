@@ -150,6 +150,12 @@ class BlockModel:
         """(p, n) outputs [K] of modal states (., n)."""
         return self._real @ states.real - self._imaginary @ states.imag[self._pair]
 
+    def heated(self, rows: np.ndarray, decay: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """(n, m) outputs `rows` (n,) [K/W] of inputs (., m), each row after a decay (., n)."""
+        weights = self._real[rows].astype(np.complex64)
+        weights[:, self._pair] += 1j * self._imaginary[rows]
+        return ((weights * decay.T) @ inputs).real
+
     def simulate(self, start: np.ndarray, power: np.ndarray) -> np.ndarray:
         """Modal states (., N) at the ends of blocks of power (N, n_foci)."""
         states = self.input @ power.astype(np.float32).T + NORMAL

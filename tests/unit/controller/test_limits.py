@@ -109,7 +109,7 @@ def test_a_limit_of_dose_is_one_of_the_temperature_that_would_spend_it(two_foci,
 
 
 def test_allowed_power_is_the_most_that_keeps_every_limit_ever_after(model):
-    """Against one linear program with all rows, from the model sample by sample."""
+    """Against one linear program with a row for every point at every sample of 20 minutes."""
     limits = limits_of(model, 400.0, cap=60.0, least=0.1)
     state = np.zeros(len(model.A))
     for _ in range(3):
@@ -119,15 +119,14 @@ def test_allowed_power_is_the_most_that_keeps_every_limit_ever_after(model):
     room = (model.outputs.limit - model.outputs.baseline)[model.outputs.constraint] - 0.1
     free, pulse, rows, rooms = model.A @ state, model.B, [model.target_rows @ model.B], [
         23.0 - model.target_rows @ (model.A @ state)]
-    for k in range(1, limits.samples.max() + 1):
-        if k in limits.samples:
-            rows.append(model.constraint_rows @ pulse)
-            rooms.append(room - model.constraint_rows @ free)
+    for _ in range(600):
+        rows.append(model.constraint_rows @ pulse)
+        rooms.append(room - model.constraint_rows @ free)
         free, pulse = model.A @ free, model.A @ pulse
     rows, rooms = np.vstack(rows), np.concatenate(rooms)
     best = milp(-np.ones(5), bounds=(0, planned), constraints=LinearConstraint(rows, ub=rooms))
     assert best.status == 0 and best.x.sum() < 0.9 * planned.sum()
     assert found.sum() == pytest.approx(best.x.sum(), rel=1e-3)
-    assert (rows @ found <= rooms + 5e-3).all()
+    assert (rows @ found <= rooms + 5e-4).all()
 
 
