@@ -63,7 +63,7 @@ def code_hash(script) -> str:
     digest = hashlib.sha256()
     for path in sorted(_reached(Path(script).resolve())):
         digest.update(str(path.relative_to(ROOT)).encode())
-        digest.update(syntax(path).encode())
+        digest.update(_syntax(path).encode())
     return digest.hexdigest()
 
 
@@ -117,6 +117,10 @@ def _package(folder: Path) -> tuple[str, ...]:
 
 
 @cache
+def _syntax(path: Path) -> str:
+    return syntax(path)
+
+
 def syntax(path: Path) -> str:
     """What counts of a file: of Python its syntax tree without docstrings, of others the text."""
     if path.suffix != ".py":

@@ -11,7 +11,7 @@ from hifuflow.controller.methods.registry import OPTIONS, YARDSTICKS
 from hifuflow.errors import InputError
 from hifuflow.provenance import file_sha256
 
-from .schema import load_schema
+from .schema import check, load_schema
 
 OWN = "./FILE.py:CLASS"
 RESERVED = ("treatment",)  # results of the best controller are called so
@@ -125,7 +125,14 @@ def _own(key: str, name: str, entry, patient_file: Path) -> NamedController:
     if not exists:
         raise InputError("no such file", allowed="a path relative to the patient file")
     controller = load_class(file, entry["class_name"])
-    json_schema(controller.Options)
+    _check_defaults(json_schema(controller.Options), patient_file)
     return NamedController(key, controller.Options, bool(controller.yardstick), {
         "name": name, "file": str(file), "class": entry["class_name"],
         "sha256": code_sha256(file)})
+
+
+def _check_defaults(schema: dict, file: Path) -> None:
+    _, faults = check({}, {**schema, "required": []}, file)
+    for fault in faults:
+        raise InputError(f"the default of option '{fault.key}', {fault.value!r}, {fault.problem}",
+                         allowed=fault.allowed)

@@ -80,8 +80,9 @@ def json_schema(options: type) -> dict:
     required = [key for key, (_, _, content) in keys.items() if content["default"] is ...]
     renamed = {content["formerly"]: key for key, (_, _, content) in keys.items()
                if content["formerly"]}
-    return {**schema, **({"required": required} if required else {}),
-            **({"x-renamed": renamed} if renamed else {})}
+    if required:
+        schema |= {"required": required, "default": {}}  # left out, it lacks them too
+    return schema | {"x-renamed": renamed} if renamed else schema
 
 
 def read_options(options: type, section: dict):
