@@ -51,6 +51,11 @@ def _check_thoroughly(patient: Patient) -> str:
         check_cells(anatomy, plan, patient.section("mesh", model))
     section = patient.section("heating")
     check_grid(anatomy, plan, section["device"], section["tissues"], section["acoustics"])
+    if patient.reduced_model:
+        from hifuflow.reduction.given import check_fits, read_given
+
+        check_fits(read_given(patient.reduced_model), patient.reduced_model, plan.foci,
+                   points=constraints["position_m"])
     for warning in plan.warnings:
         print(f"WARNING {patient.file}: {warning}", file=sys.stderr)
     target = anatomy.target_mask.sum() * anatomy.voxel_volume

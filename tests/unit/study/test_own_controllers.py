@@ -335,3 +335,26 @@ def test_validate_names_the_fault_in_one_line(patient_file):
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert f"{path}: controllers.0 = './mine.py:Mine': cannot be imported" in done.stderr
+
+
+def test_a_reduced_model_from_elsewhere_is_found_beside_the_patient_file(patient_file, tmp_path):
+    (tmp_path / "mine.h5").write_bytes(b"")
+    path = patient_file(reduction={"model": "./mine.h5"})
+    patient = load_patient(path)
+    assert patient.reduced_model == str(tmp_path / "mine.h5")
+    assert patient.section("reduce")["model"] == str(tmp_path / "mine.h5")
+    assert load_patient(REFERENCE).reduced_model is None
+
+
+@pytest.mark.parametrize(("reduction", "words"), [
+    ({"model": "nowhere.h5"}, ("no such file", "relative to the patient file")),
+    ({"model": "mine.h5", "order": 100}, ("taken as it is", "no order")),
+    ({"model": "mine.h5", "tolerance_k": 0.1}, ("taken as it is", "no tolerance_k")),
+    ({"model": 3}, ("null or text",)),
+])
+def test_faults_of_a_reduced_model_are_one_error(patient_file, tmp_path, reduction, words):
+    (tmp_path / "mine.h5").write_bytes(b"")
+    fault = only_fault(patient_file(reduction=reduction))
+    assert fault.key == "reduction.model"
+    for word in words:
+        assert word in str(fault)
