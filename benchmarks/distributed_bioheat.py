@@ -24,8 +24,6 @@ from hifuflow.fem.jit import compile_form
 from hifuflow.fem.pennes import bioheat_forms
 from hifuflow.fem.properties import CellProperties
 
-GAMMA = 1 - np.sqrt(0.5)
-
 
 class DistributedBioheat:
     """Matrices on the ranks of the mesh's communicator, and a stepper.
