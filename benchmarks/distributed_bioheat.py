@@ -19,6 +19,7 @@ from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 from petsc4py import PETSc
 
+from hifuflow.controller.patient.responsive_plant import GAMMA
 from hifuflow.errors import NumericalError
 from hifuflow.fem.jit import compile_form
 from hifuflow.fem.pennes import bioheat_forms

@@ -19,6 +19,7 @@ from skfem.helpers import dot, grad
 from hifuflow.controller.patient.plant import Plant
 from hifuflow.controller.patient.responsive_plant import ResponsivePlant
 from hifuflow.controller.patient.tissue_response import TissueResponse
+from hifuflow.controller.treatment_settings import TreatmentSettings
 from hifuflow.fem.mesh_input import TissueMesh, read_mesh
 from hifuflow.fem.pennes import assemble_bioheat, assemble_matrices
 from hifuflow.fem.point_evaluation import PointEvaluator

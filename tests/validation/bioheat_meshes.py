@@ -152,5 +152,5 @@ def by_volumes(folder: Path) -> tuple[float, ...]:
 
 
 def _settings() -> TreatmentSettings:
-    return TreatmentSettings.read(load_patient(ROOT / "config" / "patients" / "breast_reference.yaml").section(
-        "control", "paper"))
+    patient = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
+    return TreatmentSettings.read(patient.section("control", "paper"))
