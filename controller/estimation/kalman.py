@@ -1,4 +1,4 @@
-"""What a controller knows about the patient: Kalman filter, disturbances, dose bookkeeping.
+"""State estimation from thermometry: Kalman filter, errors of the model, dose.
 
 Model        x(k+1) = A x(k) + B (diag(g) u(k) + e(k)) + w(k)
              y(k) = W (baseline + (1 + f(k)) C x(k) + a(k) d(k) + b(k)) + v(k),   W: averaging
@@ -44,7 +44,7 @@ from .heating_errors import FocusGains, HeatingErrors
 
 
 class KalmanFilter:
-    """State of the reduced model from thermometry; measurements that are NaN are left out.
+    """Kalman filter of the reduced model's state; measurements that are NaN are left out.
 
     A missing measurement counts as one that agrees with the prediction, so an image that is
     missing as a whole leaves the prediction as it is. An image whose median innovation is above

@@ -5,8 +5,8 @@ target, the part that takes least, as soon as it can, and after that the rest. D
 the plan is renewed in cycles of `CYCLE` blocks: the next one starts from the predicted end of the
 cycle and gets a fixed number of evaluations per sample, so a decision always takes the same time.
 Each sample the planned powers are cut down to what the limits allow (`limits`), judged from the
-present estimate. The treatment ends when enough of the target is believed to have `finish_factor`
-times the dose, for what the estimate may be wrong by; the plan aims at `dose_factor` times.
+present estimate. The treatment ends when enough of the target is estimated to have `finish_factor`
+times the dose, a margin for errors of the estimate; the plan aims at `dose_factor` times.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class MintimeController(Controller):
         return self._treated(estimate) >= self.prescription.coverage - 1e-12
 
     def _treated(self, estimate: Estimate) -> float:
-        """Fraction of the target that is surely treated."""
+        """Fraction of the target that has `finish_factor` times the dose, by the estimate."""
         return covered(estimate.target_dose,
                        self.options.finish_factor * self.prescription.dose, self._volume)
 
