@@ -4,7 +4,6 @@ import pytest
 from hifuflow.controller.dose import cem43_rate
 from hifuflow.controller.metrics import (
     best_treatment,
-    best_treatment,
     constraint_report,
     dose_to_fraction,
     time_to_limit,
