@@ -188,7 +188,11 @@ class Patient:
     @cached_property
     def _report(self) -> dict:
         return {"file": self.file.name, "patient": self.config, "device": self.transducer,
-                "tissues": self.tissues}
+                "tissues": self.tissues,
+                "own_controllers": {name: f"{Path(one.source['file']).name}:{one.source['class']}, "
+                                          f"sha256 {one.source['sha256']}"
+                                    for name, one in self.named_controllers.items()
+                                    if "file" in one.source}}
 
 
 def load_patient(path) -> Patient:

@@ -61,7 +61,7 @@ def test_its_treatment_stands_beside_the_others(own_run):
     metrics = json.loads((own_run.results / "control/gentle/metrics.json").read_text())
     assert metrics["status"] in ("complete", "timeout") and metrics["energy_j"] > 0
     page = (own_run.results / "report" / "index.html").read_text()
-    assert "gentle" in page and "gain_w_k" in page
+    assert "gain_w_k" in page and "gentle.py:Gentle, sha256 " in page
     assert (own_run.results / "export" / "treatment.vtkhdf").resolve().is_file()
     assert own_run.jobs() == set()
 

@@ -15,6 +15,7 @@ with job("report", snakemake.log[0]):
         "configuration (sha256)": config_hash(config),
         "label map (sha256)": read_json(folder / "anatomy" / "regions.json")["source_sha256"],
         "seed of the thermometry's noise": config["patient"]["thermometry"]["seed"],
+        "own controllers": config["own_controllers"],
         "libraries": versions(),
     }
     write_report(ReportInputs.from_folder(folder, name, config["patient"], provenance), page.parent)

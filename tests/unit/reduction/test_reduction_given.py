@@ -1,5 +1,6 @@
 """Reduced models from elsewhere: certified against dense transfer functions, and every refusal."""
 
+import re
 from dataclasses import replace
 
 import h5py
@@ -8,6 +9,7 @@ import pytest
 import scipy.linalg as la
 
 from hifuflow.errors import InputError
+from hifuflow.provenance import ROOT
 from hifuflow.records.reduced_model import ReducedModel
 from hifuflow.reduction import given
 from hifuflow.reduction.given import check_fits, difference_bound, read_given, use_given
@@ -139,6 +141,19 @@ def test_only_what_is_needed_must_be_there(fine_cube, written, caplog):
     rom, record = taken(written(krylov_model(fine_cube, 2), strip), fine_cube)
     assert record["certified"] and record["method"] == "made elsewhere"
     np.testing.assert_array_equal(rom.C_mean, rom.C)
+
+
+def test_the_documented_example_makes_one_that_is_taken(fine_cube, tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "reduced_model.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results" / "PATIENT" / "fem").mkdir(parents=True)
+    fine_cube.save("results/PATIENT/fem/control.h5", "cube", "none")
+    exec(compile(code, "reduced_model.md", "exec"), {})
+    _, record = taken(tmp_path / "my_rom.h5", fine_cube)
+    assert record["certified"] and record["hinf_error_relative"] < 0.05
+    assert max(record["max_output_error_k"].values()) < 0.5
+    assert record["method"] == "six moments at frequency 0"
 
 
 def test_what_cannot_be_compared_is_not_certified_and_the_page_says_so(fine_cube, written,
