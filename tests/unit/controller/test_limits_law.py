@@ -4,6 +4,8 @@ Heat arrives at the constraint points of these models up to several minutes afte
 all that is planned would take them far above their limits.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from compartments import LIMIT, compartment_model, exact_estimate, models
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from hifuflow.controller.dose import cem43
+from hifuflow.controller.estimation.estimate import Absorbed
 from hifuflow.controller.methods.hyperthermia import HyperthermiaController
 from hifuflow.controller.methods.limits import TOLERANCE, Limits, Margins, judged_samples, last_rise
 from hifuflow.controller.methods.mintime import MintimeController
@@ -59,27 +62,51 @@ def test_power_off_is_always_allowed_next(model, planned, least, heating):
     assert cut or (rows @ state).max() < room.min()
 
 
+def with_errors(estimate, rng):
+    """The estimate with errors of the heating that were learned, and what they leave uncertain."""
+    n_c, n = len(estimate.constraint_temperature), len(estimate.gain)
+    return replace(
+        estimate, gain=rng.uniform(0.7, 1.5, n), constraint_gain=rng.uniform(0.8, 1.3, n_c),
+        absorbed=Absorbed(rng.uniform(0, 0.02, (n_c, n)), rng.uniform(0, 5, n), 0.97),
+        constraint_temperature=estimate.constraint_temperature + rng.uniform(-0.2, 0.2, n_c),
+        constraint_deviation=rng.uniform(0, 0.3, n_c))
+
+
 @slow
-@given(model=models, seed=st.integers(0, 99))
-@example(model=LATE, seed=0)
-def test_no_less_is_allowed_than_the_limits_ask_for(model, seed):
+@given(model=models, seed=st.integers(0, 99), errors=st.booleans())
+@example(model=LATE, seed=0, errors=False)
+@example(model=LATE, seed=3, errors=True)
+def test_no_less_is_allowed_than_the_limits_ask_for(model, seed, errors):
     """Against one linear program with a row for every point at every later sample."""
     rng = np.random.default_rng(seed)
     n, full = len(model.foci), 150.0
-    limits = Limits(model, full, 60.0, NONE, error=0.0)
-    state, later, room = np.zeros(len(model.A)), later_rows(model, 1500), room_of(model)
+    margins = Margins(0.1, 1.5, 0.2) if errors else NONE
+    limits = Limits(model, full, 60.0, margins, error=0.0)
+    state, later = np.zeros(len(model.A)), later_rows(model, 1500)
     for _ in range(rng.integers(1, 10)):
         state = model.A @ state + model.B @ limits.allowed(
-            rng.uniform(0, 5, n), exact_estimate(model, state))
-    planned = rng.uniform(0, 200, n)
-    found = limits.allowed(planned, exact_estimate(model, state))
-    rows = np.vstack([model.constraint_rows @ model.B, *(later @ model.B), np.ones(n),
-                      model.target_rows @ model.B])
-    free = model.A @ state
-    rooms = np.concatenate([room - model.constraint_rows @ free, *(room - later @ free), [full],
-                            np.maximum(60.0 - 37.0 - model.target_rows @ free, 0.2)])
+            rng.uniform(0, 2, n), exact_estimate(model, state))
+    planned, estimate = rng.uniform(0, 200, n), exact_estimate(model, state)
+    if errors:
+        estimate = with_errors(estimate, rng)
+    found = limits.allowed(planned, estimate)
+
+    rows = np.vstack([model.constraint_rows[None], later])[:1500]
+    change = rows @ (model.A @ state) - model.constraint_rows @ state
+    room = (model.outputs.limit[model.outputs.constraint] - margins.least
+            - margins.confidence * estimate.constraint_deviation - estimate.constraint_temperature
+            - estimate.constraint_gain * change)
+    heating = (1 + margins.heating) * np.einsum(
+        "c,kcn->kcn", estimate.constraint_gain, rows @ (model.B * estimate.gain))
+    if errors:
+        fading = 0.97 ** np.arange(1500)
+        heating = heating + fading[:, None, None] * estimate.absorbed.rise * estimate.gain
+    heated = model.target_rows @ model.B * estimate.gain
+    cold = 60.0 - estimate.target_temperature - model.target_rows @ (model.A @ state - state)
+    rows = np.vstack([*heating, heated, np.ones(n)])
+    rooms = np.concatenate([room.ravel(), np.maximum(cold, 0.2), [full]])
     if rooms.min() <= TOLERANCE:  # a point is at its limit already
-        assert (rows @ found <= rooms + ALLOWED).all()
+        assert (rows @ found <= np.maximum(rooms, 0) + ALLOWED).all()
         return
     best = linprog(-np.ones(n), rows, rooms, bounds=np.column_stack([np.zeros(n), planned]))
     assert found.sum() == pytest.approx(-best.fun, rel=2e-3)
