@@ -21,40 +21,40 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from hifuflow.controller.dose import (
-    cem43,
-    covered,
-)
-from hifuflow.controller.estimation.kalman import Estimate
+from hifuflow.controller.dose import cem43, covered
+from hifuflow.controller.estimation.estimate import Estimate
 from hifuflow.controller.methods.mintime import MintimeController
+from hifuflow.controller.methods.option import read_options
+from hifuflow.controller.methods.options import MintimeOptions
 from hifuflow.controller.prediction import DiscreteModel
-from hifuflow.controller.settings import Prescription
 from hifuflow.records.reduced_model import ReducedModel
+from hifuflow.settings import Prescription
 from hifuflow.study.patient import load_patient
 
 ORDER, LONGEST_S = 500, 3600.0
 DEVIATION = 0.03  # of the estimate [K], as a Kalman filter has it with images of 0.5 K noise
-VARIANTS: dict[str, dict] = {
+ONE_FOCUS = "one focus per sample"
+VARIANTS: dict[str, dict] = {  # options of `mintime` that are changed
     "as is": {},
-    "plan as long as 400 s": {"horizon_s": 400},
+    "plan as long as 400 s": {"horizon": 400},
     "plan not renewed": {"evaluations": 0},
     "prepared a third as long": {"preparation": 1},
-    "blocks of 16 s": {"block_s": 16},
+    "blocks of 16 s": {"block": 16},
     "no factor of dose": {"dose_factor": 1},
-    "no margin from the limits": {"margin_k": 0, "confidence": 0},
-    "cap 70 degC": {"max_target_c": 70},
-    "cap 60 degC": {"max_target_c": 60},
+    "no margin from the limits": {"margin": 0, "confidence": 0},
+    "cap 70 degC": {"max_target": 70},
+    "cap 60 degC": {"max_target": 60},
     "all of the target at once": {"first_coverage": 0.99},
-    "one focus per sample": {"most_foci": 1},
+    ONE_FOCUS: {},
 }
 
 
-class FewFoci(MintimeController):
-    """Only the `most_foci` foci with the highest planned power get any."""
+class OneFocus(MintimeController):
+    """`mintime` with all of a sample's power but that of its strongest focus left out."""
 
     def decide(self, estimate: Estimate) -> np.ndarray:
         power = super().decide(estimate)
-        power[np.argsort(power)[:-self.options["most_foci"]]] = 0.0
+        power[np.argsort(power)[:-1]] = 0.0
         return power
 
 
@@ -94,11 +94,11 @@ def main() -> None:
     rom = replace(rom, A=rom.A[:order, :order], B=rom.B[:order], C=rom.C[:, :order])
     model = DiscreteModel.sampled(rom, patient.config["thermometry"]["interval_s"])
     wanted = replace(Prescription.read(patient.config["prescription"]), max_time=LONGEST_S)
+    options = read_options(MintimeOptions, patient.config["mintime"])
     for name in sys.argv[3:] or VARIANTS:
         started = time.process_time()
-        method = FewFoci if "most_foci" in VARIANTS[name] else MintimeController
-        found = treat(model, method(model, wanted, {**patient.config["mintime"],
-                                                    **VARIANTS[name]}), wanted)
+        kind = OneFocus if name == ONE_FOCUS else MintimeController
+        found = treat(model, kind(model, wanted, replace(options, **VARIANTS[name])), wanted)
         cells = (f"{key} {value:.4g}" if value is not None else f"{key} -"
                  for key, value in found.items())
         print(name.ljust(28), " | ".join(cells), f"| CPU {time.process_time() - started:.0f} s",

@@ -20,13 +20,13 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
-from hifuflow.controller.estimation.kalman import Absorbed, Estimate
+from hifuflow.controller.estimation.estimate import Absorbed, Estimate
 from hifuflow.controller.methods import mintime
 from hifuflow.controller.methods.first_plan import uneven
+from hifuflow.controller.methods.options import MintimeOptions
 from hifuflow.controller.prediction import DiscreteModel
-from hifuflow.controller.settings import Prescription
 from hifuflow.records.outputs import Outputs
-from hifuflow.study.patient import load_patient
+from hifuflow.settings import Prescription
 
 SIZES = {"45 foci x 209 constraints": (45, 209, 1316, 400),
          "500 foci x 5,000 constraints": (500, 5000, 5000, 400)}
@@ -62,7 +62,7 @@ def synthetic(n_foci: int, n_constraints: int, n_voxels: int, order: int) -> Dis
                          INTERVAL, outputs, foci, np.zeros(order))
 
 
-def decisions(model: DiscreteModel, options: dict) -> np.ndarray:
+def decisions(model: DiscreteModel) -> np.ndarray:
     """(SAMPLES,) seconds."""
     outputs, wanted = model.outputs, Prescription(240.0, 0.99, 22.0, 7200.0)
 
@@ -72,7 +72,7 @@ def decisions(model: DiscreteModel, options: dict) -> np.ndarray:
         return theta, np.zeros((len(goal.room), BLOCKS + goal.coast), np.float32), BLOCKS // 2
 
     mintime.first_plan = unprepared
-    controller = mintime.MintimeController(model, wanted, options)
+    controller = mintime.MintimeController(model, wanted, MintimeOptions())
     # Near the limits, so that a good part of the decisions has to cut the plan.
     state = START_W * model.B.mean(axis=1) / (1 - np.diag(model.A))
     seconds = []
@@ -95,9 +95,8 @@ def decisions(model: DiscreteModel, options: dict) -> np.ndarray:
 
 
 def main() -> None:
-    options = load_patient(ROOT / "config/patients/breast_reference.yaml").config["mintime"]
     for name, size in SIZES.items():
-        seconds = decisions(synthetic(*size), options)
+        seconds = decisions(synthetic(*size))
         print(f"{name}: p50 {np.percentile(seconds, 50) * 1e3:.0f} ms, "
               f"p99 {np.percentile(seconds, 99) * 1e3:.0f} ms", flush=True)
 

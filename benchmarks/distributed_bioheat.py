@@ -19,12 +19,11 @@ from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 from petsc4py import PETSc
 
+from hifuflow.controller.patient.responsive_plant import GAMMA
 from hifuflow.errors import NumericalError
 from hifuflow.fem.jit import compile_form
 from hifuflow.fem.pennes import bioheat_forms
 from hifuflow.fem.properties import CellProperties
-
-GAMMA = 1 - np.sqrt(0.5)
 
 
 class DistributedBioheat:

@@ -24,11 +24,10 @@ from scipy.sparse.linalg import splu
 
 from hifuflow.controller.estimation.kalman import KalmanFilter
 from hifuflow.controller.imaging import Imaging
-from hifuflow.controller.methods.paper import PaperController
 from hifuflow.controller.patient.krylov import StepResponseSolver
 from hifuflow.controller.patient.thermometry import Thermometry
 from hifuflow.controller.prediction import DiscreteModel
-from hifuflow.controller.settings import EstimatorSettings, Prescription, ThermometrySettings
+from hifuflow.controller.treatment_settings import TreatmentSettings
 from hifuflow.numerics.cholesky import ShiftedSolver
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.reduced_model import ReducedModel
@@ -129,15 +128,12 @@ def plant_rows(model) -> list[tuple]:
 
 def control_rows(rom) -> list[tuple]:
     patient = load_patient(ROOT / f"config/patients/{PATIENT}.yaml")
-    config = patient.section("control", "paper")
-    prescription = Prescription.read(config["prescription"])
-    model = DiscreteModel.sampled(rom, SAMPLE)
-    settings = ThermometrySettings.read(config["thermometry"])
-    imaging = Imaging(settings, rom.outputs)
-    observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]), imaging,
-                            prescription.max_power)
-    chooser = PaperController(model, prescription, config["options"])
-    image = Thermometry(settings, imaging).image(0, rom.outputs.baseline)
+    settings = TreatmentSettings.read(patient.section("control", "paper"))
+    model, power = DiscreteModel.sampled(rom, SAMPLE), settings.prescription.max_power
+    imaging = Imaging(settings.thermometry, rom.outputs)
+    observer = KalmanFilter(model, settings.estimator, imaging, power)
+    chooser = settings.controller(model, settings.prescription, settings.options)
+    image = Thermometry(settings.thermometry, imaging).image(0, rom.outputs.baseline)
     estimate, power = observer.update(0.0, image), np.eye(len(rom.foci))[0]
     return [("Kalman update", f"{median(lambda: observer.update(0.0, image), 15):.4f}"),
             ("choice of focus", f"{median(lambda: chooser.decide(estimate), 15):.4f}"),

@@ -1,4 +1,4 @@
-"""Many treatments of one patient: noise and the patient's deviations from the model are drawn."""
+"""Ensembles: many treatments of one patient, with noise and deviations from the model drawn."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import io
 
 import numpy as np
 
+from .settings import Spread
+from .treatment_settings import TreatmentSettings
+
 NUMBERS = ("treatment_time_s", "time_to_t90_s", "on_time_s", "energy_j", "coverage",
            "t90_cem43_min", "max_overshoot_k", "overshoot_k_s", "max_constraint_temperature_c",
            "max_target_temperature_c", "damaged_normal_volume_m3", "estimator_rmse_k",
@@ -14,17 +17,16 @@ NUMBERS = ("treatment_time_s", "time_to_t90_s", "on_time_s", "energy_j", "covera
 PERCENTILES = {"min": 0, "p05": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95, "max": 100}
 
 
-def drawn_config(config: dict, number: int) -> dict:
-    """The configuration of draw `number` (from 1): a treatment's, with seeds and spreads.
+def drawn_settings(section: dict, number: int) -> TreatmentSettings:
+    """Settings of draw `number` (from 1).
 
     Parameters
     ----------
-    config : what `loop.run_treatment` takes, and `ensemble` {seed, spread}.
+    section : what `TreatmentSettings.read` takes, and `ensemble` {seed, spread}.
     """
-    ensemble = config["ensemble"]
-    seed = ensemble["seed"] + number - 1
-    return {**config, "thermometry": {**config["thermometry"], "seed": seed},
-            "plant": {**config["plant"], "spread": ensemble["spread"], "seed": seed}}
+    ensemble = section["ensemble"]
+    return TreatmentSettings.read(section).drawn(Spread.read(ensemble["spread"]),
+                                                 ensemble["seed"] + number - 1)
 
 
 def distributions(draws: list[dict]) -> dict:

@@ -1,4 +1,4 @@
-"""What MR thermometry shows of the outputs: y = W T, with W the averaging over voxels.
+"""MR thermometry of the outputs: y = W T, with W the averaging over voxels.
 
 A target voxel of the image is made up of the target's voxels whose centres it holds, and T is the
 mean over each of those, exactly that of the finite-element function (`C_mean`). At a constraint
@@ -20,7 +20,7 @@ from .settings import ThermometrySettings
 
 
 class Imaging:
-    """Where images measure, and with which noise and delay.
+    """Measurement model of the images: where they measure, with which noise and delay.
 
     Attributes
     ----------

@@ -1,59 +1,54 @@
-"""The closed loop: patient, thermometry, estimator, controller and supervisor, by samples."""
+"""Closed loop: patient, thermometry, estimator, controller and supervisor, sample by sample."""
 
 from __future__ import annotations
 
+import json
 import time as clock
 from collections import deque
 
 import numpy as np
 
+from hifuflow.controller.estimation.estimate import Estimate
 from hifuflow.controller.estimation.kalman import KalmanFilter
 from hifuflow.controller.methods.base import Controller
-from hifuflow.controller.methods.hyperthermia import HyperthermiaController
-from hifuflow.controller.methods.mintime import MintimeController
-from hifuflow.controller.methods.optimum import Optimum
-from hifuflow.controller.methods.paper import PaperController
-from hifuflow.controller.methods.raster import RasterController
 from hifuflow.controller.patient.drawn import simulated_patient
 from hifuflow.controller.patient.plant import HeatedPatient
 from hifuflow.controller.patient.thermometry import Thermometry
-from hifuflow.errors import InputError
+from hifuflow.errors import HifuflowError, InputError
 from hifuflow.job import Progress, log
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.reduced_model import ReducedModel
 from hifuflow.records.trajectory import Trajectory
+from hifuflow.settings import Prescription
 
-from .dose import covered
+from .dose import BREAK, covered
+from .failure import failure
 from .imaging import Imaging
 from .metrics import time_to_limit, treatment_metrics
 from .model_difference import model_difference
 from .prediction import DiscreteModel
+from .read_only import read_only
 from .record import Record
 from .safety import Supervisor
-from .settings import EstimatorSettings, Prescription, SafetySettings, ThermometrySettings
-
-CONTROLLERS: dict[str, type[Controller]] = {
-    "raster": RasterController, "paper": PaperController, "mintime": MintimeController,
-    "hyperthermia": HyperthermiaController, "optimum": Optimum}
+from .settings import SafetySettings
+from .treatment_settings import TreatmentSettings
 
 
-def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
-                  config: dict) -> tuple[Trajectory, dict]:
+def run_treatment(rom: ReducedModel, plant: BioheatModel,
+                  settings: TreatmentSettings) -> tuple[Trajectory, dict]:
     """Treat the patient `plant` with a controller that knows `rom`.
 
     The treatment ends "complete" when the controller is finished, by what it believes (by default
     when the prescribed fraction of the target has the prescribed dose); "unreachable" when the
-    controller gives up; "timeout" at `max_time_s`; "aborted" when the supervisor has held the power
-    off for too long (`safety`). What was really reached is in the metrics. After the end the
-    patient cools with the power off until nothing in the target is above 43 degC (at most
-    `plant.cooling_s`): that dose counts too.
+    controller gives up; "timeout" at `prescription.max_time`; "aborted" when the supervisor has
+    held the power off for too long (`safety`). What was really reached is in the metrics. After the
+    end the patient cools with the power off until nothing in the target is above 43 degC (at most
+    `patient.cooling`): that dose counts too.
 
     Parameters
     ----------
     rom, plant : reduced and full model, with the same outputs and foci.
-    controller : a key of `CONTROLLERS`.
-    config : sections `prescription`, `thermometry`, `plant`, `estimator`, `safety`, and the
-        controller's own `options`, as the patient schema defines them.
+    settings : of the treatment, with its controller.
 
     Returns
     -------
@@ -62,37 +57,63 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, controller: str,
     Raises
     ------
     InputError
-        for models that do not fit together.
+        for models that do not fit together, or a user's own controller that cannot start.
     """
     _check_same_outputs(rom, plant)
-    prescription = Prescription.read(config["prescription"])
-    settings = ThermometrySettings.read(config["thermometry"])
+    prescription, thermometry, safety = settings.prescription, settings.thermometry, settings.safety
     started = clock.perf_counter()
-    model = DiscreteModel.sampled(rom, settings.interval)
-    imaging, safety = Imaging(settings, rom.outputs), SafetySettings.read(config["safety"])
-    observer = KalmanFilter(model, EstimatorSettings.read(config["estimator"]), imaging,
-                            prescription.max_power, safety.max_gap)
+    model = DiscreteModel.sampled(rom, thermometry.interval)
+    imaging = Imaging(thermometry, rom.outputs)
+    observer = KalmanFilter(model, settings.estimator, imaging, prescription.max_power,
+                            safety.max_gap)
     log.info("%d states, estimator ready after %.1f s", rom.order, clock.perf_counter() - started)
-    method = CONTROLLERS[controller](model, prescription, config["options"])
-    loop = _Loop(rom, simulated_patient(plant, config["plant"], settings.interval,
+    controller = _started(settings, model)
+    loop = _Loop(rom, simulated_patient(plant, settings.patient, thermometry.interval,
                                         prescription.max_power),
-                 Thermometry(settings, imaging), observer, method, prescription, safety)
+                 Thermometry(thermometry, imaging), observer, controller, prescription, safety)
     status, end_time = loop.treat()
-    loop.cool(end_time + config["plant"]["cooling_s"])
+    loop.cool(end_time + settings.patient.cooling)
     trajectory = loop.record.trajectory(plant.voxels.index, imaging.position)
     metrics = treatment_metrics(
         trajectory, prescription, status, end_time, trajectory.voxel_dose[~plant.voxels.target],
         plant.voxels.volume, np.array(loop.step_seconds), rom.order)
     metrics["first_focus_limit_s"] = time_to_limit(model, prescription)
     metrics["model_difference"] = model_difference(model, trajectory, prescription)
-    metrics.update(method.metrics(trajectory))
+    metrics |= _own_metrics(controller, trajectory, metrics)
     log.info("%s after %.0f s, %.1f %% of the target treated", status, end_time,
              100 * metrics["coverage"])
     return trajectory, metrics
 
 
+def _started(settings: TreatmentSettings, model: DiscreteModel) -> Controller:
+    try:
+        return settings.controller(read_only(model), settings.prescription, settings.options)
+    except HifuflowError:
+        raise
+    except Exception as error:
+        if settings.own_file is None:
+            raise
+        raise InputError(f"{settings.controller.__name__} cannot start: {failure(error)}",
+                         file=settings.own_file) from error
+
+
+def _own_metrics(controller: Controller, trajectory: Trajectory, metrics: dict) -> dict:
+    """The controller's own numbers; a treatment is never lost for a fault in them."""
+    try:
+        # Numbers of NumPy become plain ones, what is not finite None.
+        text = json.dumps(controller.metrics(trajectory), default=lambda value: value.tolist())
+        own = json.loads(text, parse_constant=lambda _: None)
+        taken = sorted(set(own) & set(metrics))
+    except Exception:
+        log.warning("the controller's own metrics are left out", exc_info=True)
+        return {}
+    if taken:
+        log.warning("the controller's own metrics do not replace %s", ", ".join(taken))
+    return {name: value for name, value in own.items() if name not in metrics}
+
+
 class _Loop:
-    """One treatment on its way."""
+    """Treatment on its way: what happens at each sample."""
 
     def __init__(self, rom: ReducedModel, plant: HeatedPatient, thermometry: Thermometry,
                  observer: KalmanFilter, controller: Controller, prescription: Prescription,
@@ -127,7 +148,7 @@ class _Loop:
         The sample at which the treatment ended is already recorded, with the power off.
         """
         target = self._observer.model.outputs.target
-        while self._plant.temperature[target].max() > 43.0 and self._time < until:
+        while self._plant.temperature[target].max() > BREAK and self._time < until:
             self._advance(self._off)
             measured = self._image()
             estimate = self._observer.update(self._time, measured)
@@ -156,12 +177,16 @@ class _Loop:
         self.record.sample(self._time, power, estimate.constraint_temperature, measured)
         return status, power, believed
 
-    def _decide(self, estimate, measured) -> tuple[str, np.ndarray]:
-        if self._controller.finished(estimate):
-            return "complete", self._off
+    def _decide(self, estimate: Estimate, measured: np.ndarray) -> tuple[str, np.ndarray]:
+        given, decide = read_only(estimate), self._controller.decide
+        try:
+            if self._controller.finished(given):
+                return "complete", self._off
+        except Exception as error:
+            decide = _failing(error)
         if estimate.time >= self._prescription.max_time:
             return "timeout", self._off
-        status, power = self._supervisor.command(estimate, measured, self._controller.decide)
+        status, power = self._supervisor.command(given, measured, decide)
         if not status and self._controller.unreachable:
             status = "unreachable"
         return status, self._off if status else power
@@ -170,6 +195,14 @@ class _Loop:
         self._plant.advance(power)
         self._observer.predict(power)
         self._sample += 1
+
+
+def _failing(error: Exception):
+    """A controller's `decide` in its place after it failed: it fails in the same way."""
+    def decide(_):
+        raise error
+
+    return decide
 
 
 def _check_same_outputs(rom: ReducedModel, plant: BioheatModel) -> None:

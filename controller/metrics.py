@@ -1,4 +1,4 @@
-"""The numbers that a treatment is judged by, all from the truth of its trajectory."""
+"""Metrics of a treatment, all from what the patient really got."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from hifuflow.records.trajectory import Trajectory
+from hifuflow.settings import Prescription
 
 from .dose import cem43, covered
 from .prediction import DiscreteModel
-from .settings import Prescription
 
 DAMAGE_DOSE = 240.0
 T90_FRACTION = 0.9
@@ -105,6 +105,23 @@ def dose_to_fraction(dose: np.ndarray, volume: np.ndarray, fraction: float) -> f
     order = np.argsort(dose)[::-1]
     cumulative = np.cumsum(volume[order]) / volume.sum()
     return float(dose[order[np.searchsorted(cumulative, fraction - 1e-12)]])
+
+
+def best_treatment(treatments: dict[str, dict], hard_excess: float) -> str:
+    """Name of the best treatment of a patient, by `metrics.json` of each (name -> content).
+
+    One that is complete comes before one that is not, one that exceeds no limit by more than
+    `hard_excess` [K] before one that does; then the one that brought 90 % of the target to the dose
+    first, that treated more, that ended first, that is named first.
+    """
+    def rank(name: str) -> tuple:
+        metrics = treatments[name]
+        t90 = metrics["time_to_t90_s"]
+        return (metrics["status"] != "complete", metrics["max_overshoot_k"] > hard_excess,
+                math.inf if t90 is None else t90, -metrics["coverage"],
+                metrics["treatment_time_s"])
+
+    return min(treatments, key=rank)
 
 
 def first_focus_hold(trajectory: Trajectory) -> float:

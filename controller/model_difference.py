@@ -1,4 +1,4 @@
-"""How far the controller's model is off: the powers of a treatment, replayed through it.
+"""Difference between the controller's model and the patient under the powers of a treatment.
 
 Where the patient's tissue does not deviate from the model's, this is the difference between their
 two meshes.
@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from hifuflow.records.trajectory import Trajectory
+from hifuflow.settings import Prescription
 
 from .dose import cem43, covered
 from .metrics import T90_FRACTION, dose_to_fraction
 from .prediction import DiscreteModel
-from .settings import Prescription
 
 
 def model_difference(model: DiscreteModel, trajectory: Trajectory,
@@ -30,7 +30,7 @@ def model_difference(model: DiscreteModel, trajectory: Trajectory,
     "t90_ratio" : dose that 90 % of the target got, the model's over the patient's.
     """
     outputs = model.outputs
-    found = replayed(model, trajectory.power)
+    found = predicted_temperature(model, trajectory.power)
     pairs = {"constraint": (found[:, outputs.constraint], trajectory.constraint_temperature),
              "target": (found[:, outputs.target], trajectory.target_temperature)}
     volume = outputs.volume[outputs.target]
@@ -42,8 +42,8 @@ def model_difference(model: DiscreteModel, trajectory: Trajectory,
             "t90_ratio": model_dose / dose if dose > 0 else None}
 
 
-def replayed(model: DiscreteModel, power: np.ndarray) -> np.ndarray:
-    """(n_t, p) temperatures [degC] of the outputs under powers (n_t, n_foci) [W].
+def predicted_temperature(model: DiscreteModel, power: np.ndarray) -> np.ndarray:
+    """(n_t, p) temperatures [degC] of the outputs, by the model, under powers (n_t, n_foci) [W].
 
     In single precision, which costs some 1e-5 K.
     """

@@ -1,4 +1,4 @@
-"""The reduced model from one sample to the next, with the power constant between."""
+"""Predictions with the reduced model: from sample to sample, and in blocks of samples."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from hifuflow.records.reduced_model import ReducedModel
 NORMAL, LEAST_RATE = np.complex64(1e-22 + 1e-22j), 1e-12
 
 
-@dataclass
+@dataclass(frozen=True)
 class DiscreteModel:
-    """x(k+1) = A x(k) + B u(k), temperatures = baseline + C x.
+    """Reduced model from sample to sample: x(k+1) = A x(k) + B u(k), temperatures = baseline + C x.
 
     A = exp(h A_c) and B = int_0^h exp(s A_c) ds B_c, exact for power held over the sample h.
 
@@ -41,7 +41,7 @@ class DiscreteModel:
 
     def __post_init__(self):
         if self.C_mean is None:
-            self.C_mean = self.C
+            object.__setattr__(self, "C_mean", self.C)
 
     @classmethod
     def sampled(cls, rom: ReducedModel, interval: float) -> DiscreteModel:
@@ -65,8 +65,8 @@ class DiscreteModel:
         return self.C[self.outputs.target]
 
 
-class ModalModel:
-    """A truncation of the reduced model in modal form, from block to block of constant power.
+class BlockModel:
+    """Truncated reduced model in modal form, from block to block of constant power.
 
     z_i' = lambda_i z_i + b_i u decouple, and the outputs of many times are one matrix product.
     The states of a balanced model are in falling order of importance, so the leading ones are kept.
@@ -115,13 +115,13 @@ class ModalModel:
         left.imag[np.abs(left.imag) < LEAST_RATE] = 0
         return left
 
-    def part(self, rows: np.ndarray) -> ModalModel:
+    def part(self, rows: np.ndarray) -> BlockModel:
         """The same model with some of its outputs."""
         part = copy(self)
         part._real, part._imaginary = self._real[rows], self._imaginary[rows]
         return part
 
-    def amplified(self, gain: np.ndarray | None) -> ModalModel:
+    def amplified(self, gain: np.ndarray | None) -> BlockModel:
         """The same model with foci that heat by these factors (n_foci,) more."""
         if gain is None:
             return self
@@ -129,7 +129,7 @@ class ModalModel:
         amplified.input = self.input * gain.astype(np.float32)
         return amplified
 
-    def with_recent(self, rise: np.ndarray, gain: np.ndarray, left: float) -> ModalModel:
+    def with_recent(self, rise: np.ndarray, gain: np.ndarray, left: float) -> BlockModel:
         """The same model with outputs that rise further, by what the foci gave lately.
 
         A mode for each focus comes last: s(k+1) = left s(k) + gain u(k) from sample to sample.
@@ -149,6 +149,12 @@ class ModalModel:
     def outputs(self, states: np.ndarray) -> np.ndarray:
         """(p, n) outputs [K] of modal states (., n)."""
         return self._real @ states.real - self._imaginary @ states.imag[self._pair]
+
+    def heated(self, rows: np.ndarray, decay: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """(n, m) outputs `rows` (n,) [K/W] of inputs (., m), each row after a decay (., n)."""
+        weights = self._real[rows].astype(np.complex64)
+        weights[:, self._pair] += 1j * self._imaginary[rows]
+        return ((weights * decay.T) @ inputs).real
 
     def simulate(self, start: np.ndarray, power: np.ndarray) -> np.ndarray:
         """Modal states (., N) at the ends of blocks of power (N, n_foci)."""

@@ -1,4 +1,4 @@
-"""The record of a treatment while it runs."""
+"""Record of a treatment while it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .dose import covered
 
 
 class Record:
-    """Collects samples and events, and makes the `Trajectory` of them."""
+    """Record of a treatment: its samples and events, of which it makes the `Trajectory`."""
 
     def __init__(self, rom: ReducedModel, plant: HeatedPatient, dose: float):
         self._rom, self._plant, self._dose = rom, plant, dose

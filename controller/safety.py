@@ -1,4 +1,4 @@
-"""What stands between controller and patient: power only where it may be given.
+"""Supervisor between controller and patient: power only where it may be given.
 
 Power is off, whatever the controller wants,
 
@@ -18,14 +18,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hifuflow.controller.estimation.kalman import Estimate
+from hifuflow.controller.estimation.estimate import Estimate
 from hifuflow.job import log
 
+from .failure import failure
 from .settings import SafetySettings
 
 
 class Supervisor:
-    """Checks every sample and every command.
+    """Supervisor of a treatment: checks every image, estimate and command.
 
     Parameters
     ----------
@@ -85,9 +86,21 @@ class Supervisor:
         """What the controller commands, if it may; otherwise why not, and power off."""
         try:
             power = np.array(decide(estimate), dtype=float)
-        except Exception as error:  # whatever it is, the patient must not be heated blindly
-            log.warning("the controller failed", exc_info=True)
-            return f"the controller failed: {type(error).__name__}: {error}", self._off
-        sound = (power.shape == self._off.shape and np.isfinite(power).all()
-                 and (power >= 0).all() and power.sum() <= self._max_power * (1 + 1e-9))
-        return ("", power) if sound else ("the controller's command is invalid", self._off)
+        except (Exception, SystemExit) as error:  # the patient must not be heated blindly
+            fault = f"the controller failed: {failure(error)}"
+            if fault != self._fault:
+                log.warning("the controller failed", exc_info=True)
+            return fault, self._off
+        broken = self._broken(power)
+        return (f"the controller's command is invalid: {broken}", self._off) if broken else (
+            "", power)
+
+    def _broken(self, power: np.ndarray) -> str:
+        """What a command breaks of its contract, "" if nothing."""
+        if power.shape != self._off.shape:
+            return f"not one power for each of {len(self._off)} foci"
+        if not np.isfinite(power).all():
+            return "not finite"
+        if (power < 0).any():
+            return "negative"
+        return "above full power" if power.sum() > self._max_power * (1 + 1e-9) else ""

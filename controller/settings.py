@@ -1,46 +1,21 @@
-"""The configuration of a treatment, in SI units and without unit suffixes."""
+"""Settings of a treatment: the sections of its configuration, read once, in SI units."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from .dose import SECONDS_PER_MINUTE
 
 
 @dataclass(frozen=True)
-class Prescription:
-    """What is to be reached, and with what.
-
-    Attributes
-    ----------
-    dose : thermal dose that counts as treated [CEM43 min].
-    coverage : fraction of the target's volume that must receive it.
-    max_power : acoustic power of the array [W].
-    max_time : the treatment ends here at the latest [s].
-    """
-
-    dose: float
-    coverage: float
-    max_power: float
-    max_time: float
-
-    @classmethod
-    def read(cls, section: dict) -> Prescription:
-        return cls(float(section["dose_cem43_min"]), float(section["coverage"]),
-                   float(section["max_power_w"]), float(section["max_time_s"]))
-
-
-@dataclass(frozen=True)
 class ThermometrySettings:
-    """Simulated MR thermometry, see `patient.thermometry.Thermometry`.
+    """Settings of the simulated MR thermometry, see `patient.thermometry.Thermometry`.
 
     Attributes
     ----------
     interval : time between images [s].  latency : how late an image is [s].
     noise : standard deviation of a voxel [K].  seed : of noise, losses and drift.
-    voxel : (3,) edges of a voxel [m].
+    voxel : edges of a voxel [m].
     drift : apparent temperature per time [K/s].  drift_correction : whether its mean is removed.
     drift_variation : by which fraction it differs at the edge of the field of view.
     loss_probability : of an image.  lost : (start, end) of times without images [s].
@@ -52,30 +27,30 @@ class ThermometrySettings:
     latency: float
     noise: float
     seed: int
-    voxel: np.ndarray
+    voxel: tuple[float, float, float]
     drift: float
     drift_correction: bool
     drift_variation: float
     loss_probability: float
-    lost: list
+    lost: tuple[tuple[float, float], ...]
     artefact_probability: float
     artefact: float
-    no_signal_regions: list
+    no_signal_regions: tuple[str, ...]
 
     @classmethod
     def read(cls, section: dict) -> ThermometrySettings:
         return cls(float(section["interval_s"]), float(section["latency_s"]),
                    float(section["noise_c"]), section["seed"],
-                   np.array(section["voxel_mm"]) * 1e-3,
+                   tuple(1e-3 * edge for edge in section["voxel_mm"]),
                    section["drift_c_per_min"] / SECONDS_PER_MINUTE, section["drift_correction"],
                    float(section["drift_variation"]), float(section["loss_probability"]),
-                   section["lost_s"], float(section["artefact_probability"]),
-                   float(section["artefact_c"]), section["no_signal_regions"])
+                   tuple(map(tuple, section["lost_s"])), float(section["artefact_probability"]),
+                   float(section["artefact_c"]), tuple(section["no_signal_regions"]))
 
 
 @dataclass(frozen=True)
 class EstimatorSettings:
-    """Noise model of the Kalman filter, see `estimation.kalman.KalmanFilter`.
+    """Settings of the Kalman filter: its noise model, see `estimation.kalman.KalmanFilter`.
 
     Attributes
     ----------
@@ -116,8 +91,15 @@ class EstimatorSettings:
 
 @dataclass(frozen=True)
 class SafetySettings:
-    """When power is held off, see `safety`: max_gap, abort_after [s], max_target [degC],
-    hard_excess above a limit [K]."""
+    """Settings of the supervisor, see `safety`.
+
+    Attributes
+    ----------
+    max_gap : longest time without a valid image [s].
+    abort_after : longest time for which power is held off [s].
+    max_target : highest measured temperature of the target [degC].
+    hard_excess : how far a constraint point may be measured above its limit [K].
+    """
 
     max_gap: float
     abort_after: float
@@ -128,3 +110,81 @@ class SafetySettings:
     def read(cls, section: dict) -> SafetySettings:
         return cls(float(section["max_gap_s"]), float(section["abort_after_s"]),
                    float(section["max_target_c"]), float(section["hard_excess_k"]))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Deviations of a drawn patient from the model, see `patient.drawn.drawn`.
+
+    Attributes
+    ----------
+    perfusion, conductivity, absorption : standard deviation of the logarithm of each region's
+        factor.  focal_shift : of the foci's common shift, along each axis [m].
+    """
+
+    perfusion: float
+    conductivity: float
+    absorption: float
+    focal_shift: float
+
+    @classmethod
+    def read(cls, section: dict) -> Spread:
+        return cls(float(section["perfusion"]), float(section["conductivity"]),
+                   float(section["absorption"]), 1e-3 * section["focal_shift_mm"])
+
+
+@dataclass(frozen=True)
+class TissueCurves:
+    """Curves of one tissue's properties over temperature, see `patient.tissue_response`.
+
+    Attributes
+    ----------
+    perfusion, conductivity, absorption : ((temperature [degC], factor), ...) of the value at rest.
+    coagulated_conductivity, coagulated_absorption : factors in coagulated tissue.
+    """
+
+    perfusion: tuple[tuple[float, float], ...]
+    conductivity: tuple[tuple[float, float], ...]
+    absorption: tuple[tuple[float, float], ...]
+    coagulated_conductivity: float
+    coagulated_absorption: float
+
+    @classmethod
+    def read(cls, section: dict) -> TissueCurves:
+        return cls(*(tuple(map(tuple, section[name]))
+                     for name in ("perfusion", "conductivity", "absorption")),
+                   float(section["coagulated_conductivity"]),
+                   float(section["coagulated_absorption"]))
+
+
+@dataclass(frozen=True)
+class PatientSettings:
+    """Settings of the simulated patient, see `patient.drawn.simulated_patient`.
+
+    Attributes
+    ----------
+    time_step : largest step for thermal dose and peak temperature [s].
+    cooling : longest time simulated with the power off after the treatment [s].
+    spread, seed : deviations from the model that are drawn.
+    responsive : whether tissue responds to heat; the rest matters only then.
+    coagulation : thermal dose at which 63 % of tissue is coagulated [CEM43 min].
+    boiling : highest temperature [degC].  curves : of the regions that have some.
+    """
+
+    time_step: float
+    cooling: float
+    spread: Spread
+    seed: int
+    responsive: bool
+    coagulation: float
+    boiling: float
+    curves: dict[str, TissueCurves]
+
+    @classmethod
+    def read(cls, section: dict) -> PatientSettings:
+        return cls(float(section["time_step_s"]), float(section["cooling_s"]),
+                   Spread.read(section["spread"]), section["seed"],
+                   section["tissue"] == "responsive", float(section["coagulation_cem43_min"]),
+                   float(section["boiling_c"]),
+                   {region: TissueCurves.read(curves)
+                    for region, curves in section["response"].items()})

@@ -63,7 +63,7 @@ def code_hash(script) -> str:
     digest = hashlib.sha256()
     for path in sorted(_reached(Path(script).resolve())):
         digest.update(str(path.relative_to(ROOT)).encode())
-        digest.update(_tree_dump(path).encode())
+        digest.update(_syntax(path).encode())
     return digest.hexdigest()
 
 
@@ -117,7 +117,12 @@ def _package(folder: Path) -> tuple[str, ...]:
 
 
 @cache
-def _tree_dump(path: Path) -> str:
+def _syntax(path: Path) -> str:
+    return syntax(path)
+
+
+def syntax(path: Path) -> str:
+    """What counts of a file: of Python its syntax tree without docstrings, of others the text."""
     if path.suffix != ".py":
         return path.read_text()
     tree = ast.parse(path.read_text())

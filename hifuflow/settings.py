@@ -87,8 +87,8 @@ class Prescription:
 
     @classmethod
     def read(cls, section: dict) -> Prescription:
-        return cls(section["dose_cem43_min"], section["coverage"], section["max_power_w"],
-                   section["max_time_s"])
+        return cls(float(section["dose_cem43_min"]), float(section["coverage"]),
+                   float(section["max_power_w"]), float(section["max_time_s"]))
 
 
 def metres(millimetres):

@@ -99,6 +99,7 @@ def certificate(found: Findings) -> dict:
                              f"has the real part {found.sweep.slowest:.3e} 1/s")
     kind = found.model.outputs.kind
     return {
+        "certified": True,
         "order": order,
         "full_order": len(found.model.B),
         "reachable_order": len(found.modal.rates),

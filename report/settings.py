@@ -26,6 +26,7 @@ class ReportSettings:
     limits : what metrics are held against, by its dotted key in the patient file and as it is
         written there.
     deviations : keys of the section `plant` by which the patient differs from the model.
+    own_controllers : name -> file, class and hash of each that is not built in.
     config : the patient file with all defaults filled in, to be shown. Not to be changed.
     """
 
@@ -38,6 +39,7 @@ class ReportSettings:
     noise_seed: int
     limits: Mapping[str, float]
     deviations: tuple[str, ...]
+    own_controllers: Mapping[str, str]
     config: dict
 
     @classmethod
@@ -45,11 +47,11 @@ class ReportSettings:
         """From the section of the rule `report`."""
         config = section["patient"]
         thermometry = config["thermometry"]
-        return cls(section["file"], config["description"], tuple(config["controllers"]),
+        return cls(section["file"], config["description"], tuple(section["controllers"]),
                    "phantom" not in config["anatomy"], Prescription.read(config["prescription"]),
                    thermometry["interval_s"], thermometry["seed"],
                    {limit: _value(config, limit) for limit in LIMITS},
-                   _deviations(config["plant"]), config)
+                   _deviations(config["plant"]), section["own_controllers"], config)
 
 
 def _value(config: dict, dotted: str) -> float:

@@ -65,6 +65,11 @@ def mesh_table(inputs: ReportInputs) -> dict:
 
 def certificate_table(certificate: dict) -> list[tuple[str, str]]:
     """The reduction's certificate, known entries first; nested entries are spread out."""
+    certificate = dict(certificate)
+    reason = certificate.pop("not_certified_because", None)
+    if "certified" in certificate:
+        certificate["certified"] = ("against the full model" if certificate["certified"]
+                                    else f"not certified: {reason}")
     known = [key for key in CERTIFICATE if key in certificate]
     drawn = ("error_against_order",)  # shown as a figure
     others = [key for key in certificate if key not in CERTIFICATE and key not in drawn]
@@ -97,6 +102,7 @@ def number(value) -> str:
 
 
 CERTIFICATE = {
+    "certified": "Certified", "model": "Made elsewhere, read from", "method": "Method",
     "order": "Order", "full_order": "Order of the full model",
     "hinf_error_relative": "H-infinity error, relative",
     "hinf_bound_relative": "H-infinity bound, relative",

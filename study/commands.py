@@ -53,6 +53,11 @@ def _check_thoroughly(patient: Patient) -> str:
     for model in ("control", "plant"):
         check_cells(anatomy, plan, MeshSettings.read(patient.section("mesh", model)))
     check_grid(anatomy, plan, HeatingSettings.read(patient.section("heating")))
+    if patient.reduced_model:
+        from hifuflow.reduction.given import check_fits, read_given
+
+        check_fits(read_given(patient.reduced_model), patient.reduced_model, plan.foci,
+                   points=constraints["position_m"])
     for warning in plan.warnings:
         print(f"WARNING {patient.file}: {warning}", file=sys.stderr)
     target = anatomy.target_mask.sum() * anatomy.voxel_volume

@@ -6,7 +6,6 @@ import math
 
 from hifuflow.errors import InputError
 
-YARDSTICK = "optimum"  # the controller that carries out a plan and treats nobody
 SHORTEST_AXIS = 1e-6  # a vector shorter than this has no usable direction
 
 
@@ -41,9 +40,13 @@ def cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputEr
     if order != "auto" and order > most:
         fault("is more states than the control model has unknowns", "reduction.order", order,
               f"auto, or at most about {most} for {cells} cells (mesh.control.cells)")
-    if order != "auto" and config["reduction"]["tolerance_k"] is not None:
-        fault("give one of order and tolerance_k", "reduction.tolerance_k",
-              config["reduction"]["tolerance_k"], f"none beside an order ({order})")
+    tolerance = config["reduction"]["tolerance_k"]
+    if order != "auto" and tolerance is not None:
+        fault("give one of order and tolerance_k", "reduction.tolerance_k", tolerance,
+              f"none beside an order ({order})")
+    if config["reduction"]["model"] is not None and (order != "auto" or tolerance is not None):
+        fault("is taken as it is, with the order that it has", "reduction.model",
+              config["reduction"]["model"], "no order and no tolerance_k beside it")
     if config["mesh"]["plant"]["cells"] <= config["mesh"]["control"]["cells"]:
         fault("the plant must be finer than the control model", "mesh.plant.cells",
               config["mesh"]["plant"]["cells"], f"above {config['mesh']['control']['cells']}")
@@ -86,14 +89,6 @@ def _check_monitoring(config: dict, fault) -> None:
         if name not in config["regions"]:
             fault("no such region", "thermometry.no_signal_regions", name,
                   ", ".join(config["regions"]))
-    ensemble, every = config["ensemble"], config["controllers"]
-    if ensemble["draws"] and "controllers" not in ensemble and every == [YARDSTICK]:
-        fault("draws patients, but no controller treats them", "controllers", YARDSTICK,
-              f"another one, or {YARDSTICK} in ensemble.controllers too")
-    for name in ensemble.get("controllers", []):
-        if name not in config["controllers"]:
-            fault("does not treat the patient", "ensemble.controllers", name,
-                  ", ".join(config["controllers"]))
 
 
 def _check_anatomy(anatomy: dict, fault) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+from .controllers import patient_schema
 from .schema import load_schema, resolve
 
-UNITS = {"_mm": "mm", "_m": "m", "_s": "s", "_c": "degC", "_w": "W", "_hz": "Hz",
+UNITS = {"_mm": "mm", "_m": "m", "_s": "s", "_c": "degC", "_k": "K", "_w": "W", "_hz": "Hz",
          "_w_m_k": "W/m/K", "_kg_m3": "kg/m3", "_j_kg_k": "J/kg/K", "_kg_m3_s": "kg/m3/s",
          "_m_s": "m/s", "_np_m_mhz": "Np/m/MHz", "_cem43_min": "min at 43 degC"}
 INTRODUCTION = """# Configuration
@@ -31,7 +32,7 @@ def configuration_page() -> str:
     """The whole page as Markdown."""
     parts = [INTRODUCTION]
     for name, title in SECTIONS:
-        schema = load_schema(name)
+        schema = patient_schema({}) if name == "patient" else load_schema(name)
         rows = ["| key | meaning | unit | default | allowed |", "|---|---|---|---|---|"]
         rows += [f"| `{key}` | {meaning} | {unit} | {default} | {allowed} |"
                  for key, meaning, unit, default, allowed in _rows(schema, schema, "")]

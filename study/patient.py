@@ -16,7 +16,8 @@ from hifuflow.errors import InputError, InvalidConfig
 from hifuflow.formats.side_files import with_side_files
 from hifuflow.provenance import ROOT
 
-from .cross_checks import YARDSTICK, constraint_list, cross_check
+from .controllers import check_controllers, named_controllers, patient_schema
+from .cross_checks import constraint_list, cross_check
 from .schema import check, read_yaml
 from .transducer_file import load_device
 
@@ -37,7 +38,9 @@ class Patient:
     Attributes
     ----------
     name : the file's stem.  file : its path.
-    config : every section of the patient file, with defaults and absolute paths.
+    config : every section of the patient file, with defaults and absolute paths; `controllers` are
+        plain names.
+    named_controllers : name -> `NamedController`.
     transducer : content of the transducer file.
     tissues : tissue -> properties, overrides applied.  water, blood : their properties.
     """
@@ -45,6 +48,7 @@ class Patient:
     name: str
     file: Path
     config: dict
+    named_controllers: dict
     transducer: dict
     tissues: dict
     water: dict
@@ -55,6 +59,11 @@ class Patient:
         """Paths of all that the anatomy is made from; empty for the built-in phantom."""
         return [file for section, key, _ in _source_files(self.config["anatomy"])
                 for file in with_side_files(section[key])]
+
+    @property
+    def reduced_model(self) -> str | None:
+        """Path of a reduced model from elsewhere; None where the control model is reduced."""
+        return self.config["reduction"]["model"]
 
     @property
     def scan(self) -> str | None:
@@ -145,14 +154,16 @@ class Patient:
         loop["response"] = {name: tissues[region["tissue"]]["response"]
                             for name, region in self.config["regions"].items()
                             if "response" in tissues.get(region["tissue"], {})}
-        return {name: {"file": self.file.name, "plant": loop, "options": self.config[name],
+        return {name: {"file": self.file.name, "plant": loop,
+                       "controller": self.named_controllers[name].source,
+                       "options": self.config[name],
                        **self._pick("prescription", "thermometry", "estimator", "safety")}
                 for name in self.controllers}
 
     @property
     def treating(self) -> list[str]:
         """Names of the controllers that are no yardstick."""
-        return [name for name in self.controllers if name != YARDSTICK]
+        return [name for name, one in self.named_controllers.items() if not one.yardstick]
 
     @property
     def ensemble_controllers(self) -> list[str]:
@@ -170,6 +181,10 @@ class Patient:
                 for name in self.ensemble_controllers}
 
     @cached_property
+    def _best(self) -> dict:
+        return {"hard_excess_k": self.config["safety"]["hard_excess_k"]}
+
+    @cached_property
     def _export(self) -> dict:
         return {"dose_cem43_min": self.config["prescription"]["dose_cem43_min"],
                 **self._pick("boundary")}
@@ -177,7 +192,11 @@ class Patient:
     @cached_property
     def _report(self) -> dict:
         return {"file": self.file.name, "patient": self.config, "device": self.transducer,
-                "tissues": self.tissues}
+                "tissues": self.tissues, "controllers": self.controllers,
+                "own_controllers": {name: f"{Path(one.source['file']).name}:{one.source['class']}, "
+                                          f"sha256 {one.source['sha256']}"
+                                    for name, one in self.named_controllers.items()
+                                    if "file" in one.source}}
 
 
 def load_patient(path) -> Patient:
@@ -188,18 +207,21 @@ def load_patient(path) -> Patient:
     InvalidConfig : every fault found, each with file, key, value and what is allowed.
     """
     path = Path(path)
-    config, faults = check(read_yaml(path), "patient", path)
-    if faults:
-        raise InvalidConfig(faults)
+    content = read_yaml(path)
+    named, unusable = named_controllers(content, path)
+    config, faults = check(content, patient_schema(named), path)
+    if unusable or faults:
+        raise InvalidConfig(unusable + faults)
     tissue_table, tissue_faults = _load_tissues(config["tissues"], path)
     device, device_faults = load_device(config["transducer"], path)
-    faults = tissue_faults + device_faults or cross_check(config, tissue_table["tissues"], device,
-                                                           path)
+    faults = tissue_faults + device_faults or (
+        cross_check(config, tissue_table["tissues"], device, path)
+        + check_controllers(config, named, path))
     if faults:
         raise InvalidConfig(faults)
-    _find_sources(config["anatomy"], path)
-    return Patient(path.stem, path, config, device, tissue_table["tissues"],
-                   tissue_table["water"], tissue_table["blood"])
+    _find_sources(config, path)
+    return Patient(path.stem, path, {**config, "controllers": list(named)}, named, device,
+                   tissue_table["tissues"], tissue_table["water"], tissue_table["blood"])
 
 
 def _source_files(anatomy: dict) -> list:
@@ -208,10 +230,12 @@ def _source_files(anatomy: dict) -> list:
     return found + ([(anatomy["mesh"], "file", "anatomy.mesh.file")] if "mesh" in anatomy else [])
 
 
-def _find_sources(anatomy: dict, patient_file) -> None:
-    """Make the paths of an anatomy's files absolute; all must exist."""
-    faults = []
-    for section, key, dotted in _source_files(anatomy):
+def _find_sources(config: dict, patient_file) -> None:
+    """Make the paths of the anatomy's files and of a reduced model absolute; all must exist."""
+    faults, files = [], _source_files(config["anatomy"])
+    if config["reduction"]["model"] is not None:
+        files.append((config["reduction"], "model", "reduction.model"))
+    for section, key, dotted in files:
         given = section[key]
         try:
             found = (patient_file.parent / Path(given).expanduser()).resolve()

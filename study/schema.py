@@ -84,13 +84,19 @@ def load_schema(name: str) -> dict:
     return read_yaml(SCHEMAS / f"{name}.schema.yaml")
 
 
-def check(content: dict, schema_name: str, file) -> tuple[dict, list[InputError]]:
-    """Return a copy of `content` with defaults filled in, and every fault that was found."""
-    schema = load_schema(schema_name)
+def check(content: dict, schema: str | dict, file) -> tuple[dict, list[InputError]]:
+    """Return a copy of `content` with defaults filled in, and every fault that was found.
+
+    Parameters
+    ----------
+    schema : a name that `load_schema` takes, or a schema.
+    """
+    schema = load_schema(schema) if isinstance(schema, str) else schema
     filled = copy.deepcopy(content)
     _fill(filled, schema, schema)
     validator = _Validator(schema)
-    faults = [_translate(fault, file, schema) for fault in _leaves(validator.iter_errors(filled))]
+    faults = [fault for error in _leaves(validator.iter_errors(filled))
+              for fault in _translate(error, file, schema)]
     return filled, sorted(faults, key=lambda fault: fault.key or "") + _not_finite(filled, file)
 
 
@@ -141,16 +147,30 @@ def _leaves(errors):
         yield error
 
 
-def _translate(error, file, root) -> InputError:
+def _translate(error, file, root) -> list[InputError]:
     key = ".".join(str(part) for part in error.absolute_path)
-    schema, value = error.schema, error.instance
     if error.validator == "additionalProperties":
-        known = sorted(schema.get("properties", {}))
-        unknown = sorted(set(value) - set(known), key=str)[0]
-        close = difflib.get_close_matches(str(unknown), known, 1)
-        hint = f", did you mean '{close[0]}'?" if close else ""
-        return InputError(f"unknown key{hint}", file=file, key=_join(key, unknown),
-                          value=value[unknown], allowed=", ".join(known) or "no keys")
+        return _unknown_keys(error, file, key)
+    return [_one_fault(error, file, key, root)]
+
+
+def _unknown_keys(error, file, key) -> list[InputError]:
+    """Keys that a mapping must not have; a schema's `x-renamed` tells earlier names of keys."""
+    known = sorted(error.schema.get("properties", {}))
+    faults = []
+    for unknown in sorted(set(error.instance) - set(known), key=str):
+        problem, allowed = "unknown key", ", ".join(known) or "no keys"
+        if new := error.schema.get("x-renamed", {}).get(unknown):
+            problem, allowed = f"{unknown} is now {new}", new
+        elif close := difflib.get_close_matches(str(unknown), known, 1):
+            problem = f"unknown key, did you mean '{close[0]}'?"
+        faults.append(InputError(problem, file=file, key=_join(key, unknown),
+                                 value=error.instance[unknown], allowed=allowed))
+    return faults
+
+
+def _one_fault(error, file, key, root) -> InputError:
+    schema, value = error.schema, error.instance
     if error.validator == "required":
         # One error per missing key; only its message says which one it is about.
         missing = next(name for name in error.validator_value

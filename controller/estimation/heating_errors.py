@@ -1,4 +1,4 @@
-"""By which factors foci, tissues and points heat more than the model says; see `estimator`."""
+"""Multiplicative heating errors of foci, tissues and constraint points; see `kalman`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FRESH_S = 60.0  # time constant with which heat that was absorbed at a point spr
 
 
 class FocusGains:
-    """By which factor each focus heats more than the model says, from the innovations.
+    """Gains of the foci: by which factor each heats more than the model says, from the innovations.
 
     With D = diag(u), the information of one image on the gains is D G D, G = (H B)' S^-1 H B, and
     S^-1 = (I - H L) / R by the stationary gain L.
@@ -57,7 +57,7 @@ class FocusGains:
 
 
 class HeatingErrors:
-    """What the constraint points are heated more than the model says.
+    """Heating errors of the constraint points: what they are heated more than the model says.
 
     A measurement is y - baseline = (1 + f) r + a d + v, with r the rise that the state stands for,
     and d = C B s what was absorbed at the point lately: s(k+1) = exp(-h / FRESH_S) s(k) + u(k). a,

@@ -1,4 +1,4 @@
-"""What a controller knows about the patient: Kalman filter, disturbances, dose bookkeeping.
+"""State estimation from thermometry: Kalman filter, errors of the model, dose.
 
 Model        x(k+1) = A x(k) + B (diag(g) u(k) + e(k)) + w(k)
              y(k) = W (baseline + (1 + f(k)) C x(k) + a(k) d(k) + b(k)) + v(k),   W: averaging
@@ -28,7 +28,6 @@ nothing of it is left.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg as la
@@ -40,56 +39,12 @@ from hifuflow.controller.settings import EstimatorSettings
 from hifuflow.errors import NumericalError
 from hifuflow.job import log
 
+from .estimate import Absorbed, Estimate
 from .heating_errors import FocusGains, HeatingErrors
 
 
-@dataclass(frozen=True)
-class Absorbed:
-    """rise (n_c, n_foci) a C B [K/W]: what constraint points rise beyond the model's (1 + f) C x
-    for lately (n_foci,) s [W], of which `left` remains after a sample without power."""
-
-    rise: np.ndarray
-    lately: np.ndarray
-    left: float
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """All that a controller is told at a sampling time.
-
-    Attributes
-    ----------
-    time : [s].
-    state : (r,) of the reduced model.
-    constraint_temperature, target_temperature : (n_c,), (n_v,) [degC]; they hold what the state
-        stands for and the errors of the model, f and b.
-    target_dose : (n_v,) thermal dose of the target voxels by the estimated temperatures
-        [CEM43 min].
-    constraint_deviation : (n_c,) standard deviation of the error of `constraint_temperature` by
-        the covariances of the state and of f [K]; it grows while images are missing, and is a
-        fraction of the heating where nothing is measured.
-    constraint_dose : (n_c,) thermal dose of the constraint points [CEM43 min].
-    gain : (n_foci,) by which factor each focus heats more than the model says.
-    constraint_gain : (n_c,) 1 + f, by which each constraint point is heated more than that.
-    absorbed : what the constraint points absorbed beyond that, if anything is known of it.
-    valid : whether the image of this time was used.
-    """
-
-    time: float
-    state: np.ndarray
-    constraint_temperature: np.ndarray
-    target_temperature: np.ndarray
-    target_dose: np.ndarray
-    constraint_deviation: np.ndarray
-    constraint_dose: np.ndarray | None = None
-    gain: np.ndarray | None = None
-    constraint_gain: np.ndarray | float = 1.0
-    absorbed: Absorbed | None = None
-    valid: bool = True
-
-
 class KalmanFilter:
-    """State of the reduced model from thermometry; measurements that are NaN are left out.
+    """Kalman filter of the reduced model's state; measurements that are NaN are left out.
 
     A missing measurement counts as one that agrees with the prediction, so an image that is
     missing as a whole leaves the prediction as it is. An image whose median innovation is above

@@ -1,4 +1,4 @@
-"""The plan that a treatment begins with, and how plans are made longer and shorter."""
+"""First plan of a treatment, and plans made longer and shorter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hifuflow.controller.prediction import DiscreteModel, ModalModel
+from hifuflow.controller.prediction import BlockModel, DiscreteModel
 from hifuflow.job import log
 
 from .lbfgs import lbfgs
@@ -22,11 +22,11 @@ NEGLIGIBLE = 1e-3  # of full power
 
 def first_plan(model: DiscreteModel, samples: int, goal: Goal, fractions: tuple[float, float],
                rounds: int, longest: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """A plan from the baseline that reaches first one fraction of the target in as short a time as
-    it can, then another.
+    """Plan from the untreated state that brings the dose to one fraction of the target as soon as
+    it can, and to another after that.
 
-    First in blocks twice as long, where the time is found with little work; blocks for the second
-    fraction are put to the end.
+    It begins in blocks twice as long, where the time is found with little work; blocks for the
+    second fraction are put to the end.
 
     Parameters
     ----------
@@ -39,44 +39,44 @@ def first_plan(model: DiscreteModel, samples: int, goal: Goal, fractions: tuple[
     dose.
     """
     first, last = fractions
-    desk = _Desk(model, 2 * samples, replace(goal, coast=math.ceil(goal.coast / 2)))
-    length = max(LEAST, min(longest // 2, int(FIRST_GUESS_S / desk.blocks.interval)))
-    theta = np.sqrt(desk.lasting(np.full(len(model.foci), 1 / len(model.foci)), length))
-    multiplier = np.zeros((len(goal.room), length + desk.goal.coast), dtype=np.float32)
+    planner = _FirstPlanner(model, 2 * samples, replace(goal, coast=math.ceil(goal.coast / 2)))
+    length = max(LEAST, min(longest // 2, int(FIRST_GUESS_S / planner.blocks.interval)))
+    theta = np.sqrt(planner.lasting(np.full(len(model.foci), 1 / len(model.foci)), length))
+    multiplier = np.zeros((len(goal.room), length + planner.goal.coast), dtype=np.float32)
     for turn in range(rounds):
-        reached, theta, multiplier = desk.improve(theta, multiplier, first if turn else None)
+        reached, theta, multiplier = planner.improve(theta, multiplier, first if turn else None)
         if turn < rounds - 1:
             length = round(len(theta) * _change(first, reached))
             theta, multiplier = stretched(theta, multiplier,
-                                          max(LEAST, min(longest // 2, length)), desk.goal.coast)
-    desk = _Desk(model, samples, goal, SHARPEST)
+                                          max(LEAST, min(longest // 2, length)), planner.goal.coast)
+    planner = _FirstPlanner(model, samples, goal, SHARPEST)
     theta, multiplier = stretched(theta, multiplier, 2 * len(theta), goal.coast)
     for _ in range(rounds):
-        reached, theta, multiplier = desk.improve(theta, multiplier, first)
-    milestone, rest = len(theta), int(REST_S / desk.blocks.interval)
+        reached, theta, multiplier = planner.improve(theta, multiplier, first)
+    milestone, rest = len(theta), int(REST_S / planner.blocks.interval)
     for _ in range(rounds):
         if reached >= last:
             break
-        problem = desk.problem(multiplier)
-        share = problem.need(problem.doses(theta ** 2)[1])
-        theta, multiplier = lengthened(theta, multiplier, goal.coast, desk.lasting(
+        problem = planner.problem(multiplier)
+        share = problem.focus_shares(problem.doses(theta ** 2)[1])
+        theta, multiplier = lengthened(theta, multiplier, goal.coast, planner.lasting(
             share, max(0, min(rest, longest - len(theta)))))
-        reached, theta, multiplier = desk.improve(theta, multiplier, first, milestone)
+        reached, theta, multiplier = planner.improve(theta, multiplier, first, milestone)
         rest //= 2
     # Before anything is heated nothing changes: a plan that waits comes out the same without it.
     waits = int(np.argmax((theta ** 2).sum(axis=1) > NEGLIGIBLE * goal.max_power))
     return theta[waits:], multiplier[:, waits:], max(1, milestone - waits)
 
 
-class _Desk:
-    """Where a plan from the baseline is worked at, in blocks of one length."""
+class _FirstPlanner:
+    """Planner of a treatment from the untreated state, in blocks of one length."""
 
     def __init__(self, model: DiscreteModel, samples: int, goal: Goal, sharpness: float = 1.0):
         self.model, self.goal, self._sharpness = model, goal, sharpness
-        self.blocks = ModalModel(model, PLAN_ERROR, samples)
+        self.blocks = BlockModel(model, PLAN_ERROR, samples)
 
     def problem(self, multiplier: np.ndarray) -> PlanProblem:
-        """From the baseline, without any dose."""
+        """The plan's problem from the baseline, without any dose."""
         problem = PlanProblem(self.model, self.blocks, self.goal,
                               self.blocks.modal(np.zeros(len(self.model.A))),
                               np.zeros(int(self.model.outputs.target.sum())), multiplier)
@@ -101,14 +101,14 @@ class _Desk:
         return reached, theta, problem.multiplier
 
     def lasting(self, share: np.ndarray, length: int) -> np.ndarray:
-        """(length, n_foci) uneven powers, on average what the limits bear for ever when the foci
-        have these shares of it (n_foci,)."""
+        """(length, n_foci) uneven powers, on average what the limits allow in steady state when the
+        foci have these shares of it (n_foci,)."""
         return lasting_power(self.model, self.blocks, self.goal, share) * share * uneven(
             length, len(share))
 
 
-def lasting_power(model: DiscreteModel, blocks: ModalModel, goal: Goal, share) -> float:
-    """Power that the limits bear for ever when the foci have these shares (n_foci,) of it [W]."""
+def lasting_power(model: DiscreteModel, blocks: BlockModel, goal: Goal, share) -> float:
+    """Power that the limits allow in steady state, with these shares (n_foci,) per focus [W]."""
     steady = (blocks.input @ share / (1 - blocks.rate)).astype(np.complex64)
     rise = blocks.outputs(steady[:, None])[model.outputs.constraint, 0]
     return max(0.0, float(np.min(goal.room / np.maximum(rise, 1e-9), where=goal.hard,
@@ -116,20 +116,20 @@ def lasting_power(model: DiscreteModel, blocks: ModalModel, goal: Goal, share) -
 
 
 def uneven(length: int, n_foci: int) -> np.ndarray:
-    """(length, n_foci) factors with the mean 1, the same ones every time."""
+    """(length, n_foci) random factors with the mean 1, the same ones every time."""
     noise = np.random.default_rng(0).standard_normal((length, n_foci))
     return np.exp(UNEVEN * noise - UNEVEN ** 2 / 2)
 
 
 def _change(fraction: float, reached: float) -> float:
-    """By how much to change a plan's length: near the goal 1 % more treats some 0.5 % more."""
+    """Factor for a plan's length: near the goal 1 % more treats some 0.5 % more."""
     if reached > (1 + fraction) / 2 + 0.01:
         return 0.5
     return float(np.clip(1 + 2 * (fraction - reached), 0.75, 1.25))
 
 
 def stretched(theta, multiplier, length: int, coast: int):
-    """A plan and its multipliers over another number of blocks, cooling included."""
+    """Plan and multipliers over another number of blocks, cooling included."""
     source = ((np.arange(length) + 0.5) * len(theta) / length).astype(int)
     cooling = multiplier.shape[1] - len(theta)
     after = len(theta) + ((np.arange(coast) + 0.5) * cooling / coast).astype(int)
@@ -138,7 +138,7 @@ def stretched(theta, multiplier, length: int, coast: int):
 
 
 def lengthened(theta, multiplier, coast: int, power: np.ndarray):
-    """A plan with blocks of these powers (., n_foci) put to its end."""
+    """Plan and multipliers with blocks of these powers (., n_foci) put to the end."""
     length = len(theta) + len(power)
     return (np.vstack([theta, np.sqrt(power)]),
             np.pad(multiplier, ((0, 0), (0, length + coast - multiplier.shape[1])), "edge"))

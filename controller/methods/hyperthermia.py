@@ -6,9 +6,9 @@ temperature T* in the mean over its volume,
 
     min sum_k ( sum_v w_v (T_v(t_k) - T*)^2 + m (sum_v w_v T_v(t_k) - T*)^2 ) + ridge |p - p*|^2,
 
-m large, by non-negative least squares on the reduced model; p* are the powers that do so for ever.
-They are cut down to what the limits allow (`limits`). The time counts from when the target's mean
-is within `tolerance_k` of T*.
+m large, by non-negative least squares on the reduced model; p* are the powers that do so in steady
+state. They are cut down to what the limits allow (`limits`). The time counts from when the target's
+mean is within `tolerance_k` of T*.
 
 A mean of 42.0 +- 0.6 degC, with 10 % and 90 % of the volume above 43.1 and 40.9 degC, is
 what a clinical system reached in eleven subjects (Tillander et al. 2016).
@@ -20,14 +20,15 @@ import numpy as np
 import scipy.linalg as la
 from scipy.optimize import nnls
 
-from hifuflow.controller.estimation.kalman import Estimate
+from hifuflow.controller.estimation.estimate import Estimate
 from hifuflow.controller.metrics import dose_to_fraction
-from hifuflow.controller.prediction import DiscreteModel, ModalModel
-from hifuflow.controller.settings import Prescription
+from hifuflow.controller.prediction import BlockModel, DiscreteModel
 from hifuflow.records.trajectory import Trajectory
+from hifuflow.settings import Prescription
 
 from .base import Controller
-from .limits import LIMIT_ERROR, Limits
+from .limits import LIMIT_ERROR, Limits, Margins
+from .options import HyperthermiaOptions
 
 TIMES = 3  # in the horizon at which the temperature is judged
 MEAN = 30.0  # m
@@ -35,18 +36,21 @@ RIDGE = 0.01  # of the mean eigenvalue of the least squares
 
 
 class HyperthermiaController(Controller):
-    """Holds the target at a temperature; options as in the patient schema."""
+    """Hyperthermia controller: holds the mean temperature of the target for a time."""
 
-    def __init__(self, model: DiscreteModel, prescription: Prescription, options: dict):
+    Options = HyperthermiaOptions
+
+    def __init__(self, model: DiscreteModel, prescription: Prescription,
+                 options: HyperthermiaOptions):
         super().__init__(model, prescription, options)
         outputs = model.outputs
         volume = outputs.volume[outputs.target]
-        self._weight, self._wanted = volume / volume.sum(), options["temperature_c"]
-        self._limits = Limits(model, LIMIT_ERROR, options["max_target_c"],
-                              prescription.max_power, options["heating_doubt"])
-        self._modal = ModalModel(model, LIMIT_ERROR).part(np.flatnonzero(outputs.target))
+        self._weight, self._wanted = volume / volume.sum(), options.temperature
+        self._limits = Limits(model, prescription.max_power, options.max_target,
+                              Margins(options.margin, options.confidence, options.heating_margin))
+        self._modal = BlockModel(model, LIMIT_ERROR).part(np.flatnonzero(outputs.target))
         rate, inputs = self._modal.rate[:, None], self._modal.input
-        last = max(TIMES, round(options["horizon_s"] / model.interval))
+        last = max(TIMES, round(options.horizon / model.interval))
         counts = np.linspace(last / TIMES, last, TIMES).round().astype(int)
         self._decays = [self._modal.decay(count)[:, None] for count in counts]
         self._responses = [self._modal.outputs((1 - decay) / (1 - rate) * inputs).astype(float)
@@ -64,7 +68,7 @@ class HyperthermiaController(Controller):
 
     def decide(self, estimate: Estimate) -> np.ndarray:
         mean = self._weight @ estimate.target_temperature
-        if self._began is None and mean > self._wanted - self.options["tolerance_k"]:
+        if self._began is None and mean > self._wanted - self.options.tolerance:
             self._began = estimate.time
             self.note(f"the target is at {mean:.1f} degC: its time begins")
         state = self._modal.modal(estimate.state)[:, None]
@@ -74,11 +78,11 @@ class HyperthermiaController(Controller):
             free = self._modal.outputs(decay * state)[:, 0] + offset
             wanted = wanted + response.T @ self._weighted(self._wanted - free)
         planned, _ = nnls(self._factor, la.solve_triangular(self._factor, wanted, trans="T"))
-        return self._limits.keep(self, planned, estimate)
+        return self._limits.allowed(planned, estimate)
 
     def finished(self, estimate: Estimate) -> bool:
         return (self._began is not None
-                and estimate.time - self._began >= self.options["hold_s"] - 1e-9)
+                and estimate.time - self._began >= self.options.hold - 1e-9)
 
     def metrics(self, trajectory: Trajectory) -> dict:
         """The held temperature in truth, as means over the time that it was held: of the volume's

@@ -1,7 +1,7 @@
 """A yardstick for controllers: the shortest treatment that an offline search can find.
 
 It is a plan as `mintime` makes one, improved for longer than a treatment would wait for it, with
-no margin and no doubt, and carried out as it is: no image changes its powers, the estimate only
+no margin, and carried out as it is: no image changes its powers, the estimate only
 ends it. What it knows is the reduced model; the finer patient shows how far that carries. The
 result is an upper bound of the model's least time, not a proof: the problem is not convex. Nobody
 should be treated like this.
@@ -14,14 +14,15 @@ import math
 import numpy as np
 
 from hifuflow.controller.dose import cem43, covered
-from hifuflow.controller.estimation.kalman import Estimate
-from hifuflow.controller.model_difference import replayed
+from hifuflow.controller.estimation.estimate import Estimate
+from hifuflow.controller.model_difference import predicted_temperature
 from hifuflow.controller.prediction import DiscreteModel
-from hifuflow.controller.settings import Prescription
+from hifuflow.settings import Prescription
 
 from .base import Controller
 from .first_plan import first_plan
-from .limits import LIMIT_ERROR, Limits
+from .limits import Limits, Margins
+from .options import OptimumOptions
 from .planning import Goal
 
 # Of the prescribed dose, tried one after the other where full power bounds the plan: heating for
@@ -31,31 +32,34 @@ ENOUGH = 0.995  # of the prescribed coverage, by the model: what a little less p
 
 
 class Optimum(Controller):
-    """Powers of a plan that never changes; options as in the patient schema.
+    """Yardstick for controllers: the powers of a plan that never changes.
 
     Attributes
     ----------
     power : (n, n_foci) acoustic power [W], sample by sample.
     """
 
-    def __init__(self, model: DiscreteModel, prescription: Prescription, options: dict):
+    Options = OptimumOptions
+    yardstick = True
+
+    def __init__(self, model: DiscreteModel, prescription: Prescription, options: OptimumOptions):
         super().__init__(model, prescription, options)
         outputs = model.outputs
         # A plan has four blocks at least.
-        samples = max(1, round(min(options["block_s"], options["horizon_s"] / 4) / model.interval))
+        samples = max(1, round(min(options.block, options.horizon / 4) / model.interval))
         block = samples * model.interval
-        room = Limits(model, LIMIT_ERROR, options["max_target_c"],
-                      prescription.max_power).room(None, options["horizon_s"])
+        room = Limits(model, prescription.max_power, options.max_target,
+                      Margins(0.0, 0.0, 0.0)).room(None, options.horizon)
         for factor in DOSE_FACTORS:
             goal = Goal(factor * prescription.dose, room, ~outputs.soft[outputs.constraint],
-                        options["max_target_c"], prescription.max_power,
-                        math.ceil(options["coast_s"] / block))
+                        options.max_target, prescription.max_power,
+                        math.ceil(options.coast / block))
             theta, _, _ = first_plan(model, samples, goal,
-                                     (options["first_coverage"], prescription.coverage),
-                                     options["rounds"], int(options["horizon_s"] / block))
+                                     (options.first_coverage, prescription.coverage),
+                                     options.rounds, int(options.horizon / block))
             if self._adopted(theta ** 2, samples):
                 break
-        self._end = len(self.power) * model.interval + options["coast_s"]
+        self._end = len(self.power) * model.interval + options.coast
 
     def _adopted(self, power: np.ndarray, samples: int) -> bool:
         """Carry out a plan (N, n_foci) with blocks of so many samples; False if full power keeps
@@ -76,9 +80,9 @@ class Optimum(Controller):
     def _treated(self) -> float:
         """Fraction of the target that has the dose after cooling, by the model."""
         model, outputs = self.model, self.model.outputs
-        cooling = round(self.options["coast_s"] / model.interval) + 1
+        cooling = round(self.options.coast / model.interval) + 1
         power = np.vstack([self.power, np.zeros((cooling, self.power.shape[1]))])
-        temperature = replayed(model, power)[:, outputs.target]
+        temperature = predicted_temperature(model, power)[:, outputs.target]
         dose = cem43(temperature[:-1], temperature[1:], model.interval).sum(axis=0)
         return covered(dose, self.prescription.dose, outputs.volume[outputs.target])
 

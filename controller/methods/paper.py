@@ -24,24 +24,22 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import KDTree
 
-from hifuflow.controller.estimation.kalman import Estimate
+from hifuflow.controller.estimation.estimate import Estimate
 from hifuflow.controller.prediction import DiscreteModel
-from hifuflow.controller.settings import Prescription
+from hifuflow.settings import Prescription
 
 from .base import Controller
+from .options import PaperOptions
 
 
 class PaperController(Controller):
-    """One focus at a time at full power; options `focal_zone_level` and `patience_s`.
+    """Controller of the reference paper: one focus at a time, at full power."""
 
-    focal_zone_level : voxels heated at least this fraction as fast as the focus' hottest one
-        make up its focal zone; 0 counts all voxels of a focus from the start.
-    patience_s : how long to go on without any progress.
-    """
+    Options = PaperOptions
 
-    def __init__(self, model: DiscreteModel, prescription: Prescription, options: dict):
+    def __init__(self, model: DiscreteModel, prescription: Prescription, options: PaperOptions):
         super().__init__(model, prescription, options)
-        self._patience = options["patience_s"]
+        self._patience = options.patience
         outputs, rows = model.outputs, model.constraint_rows
         self._free_map = rows @ model.A
         self._heating = rows @ model.B
@@ -51,7 +49,7 @@ class PaperController(Controller):
         self._centre = KDTree(target).query(model.foci)[1]
         self._owned = owner[:, None] == np.arange(len(model.foci))
         response = model.target_rows @ model.B
-        zone = response >= options["focal_zone_level"] * response.max(axis=0)
+        zone = response >= options.focal_zone_level * response.max(axis=0)
         self._duty = self._owned & zone
         self._can_have_full_power = self._limit_power(self._headroom) >= prescription.max_power
         self._focus: int | None = 0

@@ -1,4 +1,4 @@
-"""Open-loop plans: powers over the rest of the treatment that bring in the missing dose.
+"""Open-loop plans: powers over the rest of the treatment that deliver the missing dose.
 
 A plan is a row of powers u_i (n_foci,) per block of constant power, i = 0 .. N-1, followed by
 cooling with the power off. With T the predicted temperatures at the ends of the blocks, D the dose
@@ -17,8 +17,8 @@ Optimization, 2nd ed., chapters 7 and 17).
 
 The problem is not convex: a voxel's dose comes from the few blocks in which it is hottest, and the
 search only sharpens the pulses that a plan begins with. Plans therefore begin with random powers,
-unequal enough that most foci have a few blocks of their own, about as much as the limits bear for
-ever.
+unequal enough that most foci have a few blocks of their own, and on average what the limits allow
+in steady state.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hifuflow.controller.dose import BREAK, SECONDS_PER_MINUTE
-from hifuflow.controller.prediction import DiscreteModel, ModalModel
+from hifuflow.controller.prediction import BlockModel, DiscreteModel
 
 PENALTY = 0.02  # rho [1/K2], per constraint point and block
 CAP_PENALTY, POWER_PENALTY = 1e-3, 1e-2
@@ -43,7 +43,7 @@ SPARE, REST = 0.01, 0.05  # fraction aimed at beyond the wanted one; weight of t
 
 @dataclass(frozen=True)
 class Goal:
-    """What all plans of a treatment have in common.
+    """Goal of a treatment's plans: what all of them have in common.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Goal:
 
 
 class PlanProblem:
-    """The function that a plan minimises, from one start.
+    """Objective function of a plan from one start, with its gradient.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class PlanProblem:
     early : (n_v,) weight of each voxel at the end of block `milestone` (0: at no such time).
     """
 
-    def __init__(self, model: DiscreteModel, blocks: ModalModel, goal: Goal, start: np.ndarray,
+    def __init__(self, model: DiscreteModel, blocks: BlockModel, goal: Goal, start: np.ndarray,
                  dose: np.ndarray, multiplier: np.ndarray):
         outputs = model.outputs
         self._blocks, self._goal, self._start = blocks, goal, start
@@ -148,8 +148,9 @@ class PlanProblem:
         else:
             self.weight = weight
 
-    def need(self, dose: np.ndarray) -> np.ndarray:
-        """(n_foci,) shares, by how much each focus heats what has not got its dose (n_v,)."""
+    def focus_shares(self, dose: np.ndarray) -> np.ndarray:
+        """(n_foci,) share of the power per focus, in proportion to the square of how much it heats
+        voxels whose dose (n_v,) is too low."""
         missing = self._volume * (dose < self._goal.dose)
         heating = self._blocks.outputs(self._blocks.input)[self._target]
         share = (missing @ heating).clip(0) ** 2 + 1e-9

@@ -1,4 +1,4 @@
-"""Today's clinical habit: every focus in turn for a fixed time, each followed by cooling.
+"""Raster of sonications, as in the clinic: every focus in turn for a fixed time, then cooling.
 
 Foci whose voxels have the dose are passed over; after the last focus the raster begins again with
 those that still lack it. The limits of the normal tissue are left to the cooling.
@@ -11,22 +11,25 @@ import math
 import numpy as np
 from scipy.spatial import KDTree
 
-from hifuflow.controller.estimation.kalman import Estimate
+from hifuflow.controller.estimation.estimate import Estimate
 from hifuflow.controller.prediction import DiscreteModel
-from hifuflow.controller.settings import Prescription
+from hifuflow.settings import Prescription
 
 from .base import Controller
+from .options import RasterOptions
 
 
 class RasterController(Controller):
-    """One focus after the other; options `power_w`, `dwell_s`, `cooling_s` and `passes`."""
+    """Raster controller: one focus after the other, each for a fixed time, with pauses."""
 
-    def __init__(self, model: DiscreteModel, prescription: Prescription, options: dict):
+    Options = RasterOptions
+
+    def __init__(self, model: DiscreteModel, prescription: Prescription, options: RasterOptions):
         super().__init__(model, prescription, options)
-        self._power = min(options["power_w"], prescription.max_power)
-        self._dwell = max(1, round(options["dwell_s"] / model.interval))
-        self._period = self._dwell + math.ceil(options["cooling_s"] / model.interval - 1e-9)
-        self._passes = options["passes"]
+        self._power = min(options.power, prescription.max_power)
+        self._dwell = max(1, round(options.dwell / model.interval))
+        self._period = self._dwell + math.ceil(options.cooling / model.interval - 1e-9)
+        self._passes = options.passes
         self._owner = KDTree(model.foci).query(model.outputs.position[model.outputs.target])[1]
         self._sample, self._focus, self._pass = 0, -1, 1
 

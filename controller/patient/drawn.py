@@ -1,12 +1,13 @@
-"""The simulated patient of a treatment: the plant's model with what is drawn for it."""
+"""Simulated patient of a treatment: the plant's model with the deviations drawn for it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import scipy.sparse as sp
 
+from hifuflow.controller.settings import PatientSettings, Spread
 from hifuflow.numerics.cholesky import ShiftedSolver
 from hifuflow.records.bioheat_model import BioheatModel
 
@@ -15,40 +16,39 @@ from .responsive_plant import ResponsivePlant
 from .tissue_response import TissueResponse
 
 
-def simulated_patient(model: BioheatModel, section: dict, interval: float,
+def simulated_patient(model: BioheatModel, settings: PatientSettings, interval: float,
                       max_power: float) -> HeatedPatient:
     """The patient that is to be treated.
 
     Parameters
     ----------
     model : of the plant.
-    section : `plant` of the patient file, without the deviations that are in the model already.
+    settings : of the patient; deviations of the whole patient file are in the model already.
     interval : length of a sample [s].
     max_power : highest power [W].
     """
-    model = drawn(model, section["spread"], section["seed"])
-    if section["tissue"] == "linear":
-        return Plant(model, interval, section["time_step_s"], max_power)
-    response = TissueResponse(section, model.cells.regions)
-    return ResponsivePlant(model, interval, section["time_step_s"], response)
+    model = drawn(model, settings.spread, settings.seed)
+    if not settings.responsive:
+        return Plant(model, interval, settings.time_step, max_power)
+    response = TissueResponse(settings, model.cells.regions)
+    return ResponsivePlant(model, interval, settings.time_step, response)
 
 
-def drawn(model: BioheatModel, spread: dict, seed: int) -> BioheatModel:
+def drawn(model: BioheatModel, spread: Spread, seed: int) -> BioheatModel:
     """The model with deviations from a distribution.
 
     Perfusion, conductivity and absorption of each region are multiplied by exp(s z), and the
-    foci are moved by s z along each axis, z standard normal and s from `spread` (`perfusion`,
-    `conductivity`, `absorption`, `focal_shift_mm`). The draws of one quantity do not depend on
-    the spread of another.
+    foci are moved by s z along each axis, z standard normal and s from `spread`. The draws of one
+    quantity do not depend on the spread of another.
     """
     random = np.random.default_rng(seed)
-    shift = 1e-3 * spread["focal_shift_mm"] * random.standard_normal(3)
-    if not any(spread.values()):
+    shift = spread.focal_shift * random.standard_normal(3)
+    if not any(astuple(spread)):
         return model
     cells = model.cells
     conductivity, perfusion, absorption = (
-        np.exp(spread[name] * random.standard_normal(len(cells.regions)))
-        for name in ("conductivity", "perfusion", "absorption"))
+        np.exp(deviation * random.standard_normal(len(cells.regions)))
+        for deviation in (spread.conductivity, spread.perfusion, spread.absorption))
     changed = replace(cells, conductivity=cells.conductivity * conductivity,
                       perfusion=cells.perfusion * perfusion)
     n = len(model.baseline)

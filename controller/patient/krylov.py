@@ -29,7 +29,7 @@ HORIZON_PER_SHIFT = 10.0
 
 @dataclass
 class StepResponse:
-    """x(t) = basis @ coefficients(t) for a load that is switched on at t = 0.
+    """Step response to a load that is switched on at t = 0: x(t) = basis @ coefficients(t).
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class StepResponse:
 
 
 class StepResponseSolver:
-    """Computes step responses on (0, horizon] to an absolute tolerance.
+    """Solver of step responses on (0, horizon], to an absolute tolerance.
 
     Parameters
     ----------

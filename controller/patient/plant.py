@@ -1,4 +1,4 @@
-"""The simulated patient: the full finite-element model under piecewise constant power.
+"""Simulated patient: the full finite-element model under piecewise constant power.
 
 Time is cut into blocks of a few samples. Within a block that starts from x0, superposition gives
 
@@ -25,7 +25,7 @@ SAMPLES_PER_BLOCK = 20
 
 
 class HeatedPatient:
-    """A patient that is heated, and what a perfect observer would see in it.
+    """Simulated patient that is heated, and what a perfect observer would see in it.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class HeatedPatient:
 
 
 class Plant(HeatedPatient):
-    """A patient with constant properties.
+    """Simulated patient with constant tissue properties.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A simulated patient whose tissue responds to heat.
+"""Simulated patient whose tissue responds to heat.
 
     rho c dT/dt = div(k(T, D) grad T) - w(T, D) (T - T_a) + a(T, D) Q,   T at most the boiling point
 
@@ -44,7 +44,7 @@ GROW = 16  # steps get twice as long when the error is this much below the toler
 
 
 class ResponsivePlant(HeatedPatient):
-    """A patient whose properties follow temperature and coagulation.
+    """Simulated patient whose tissue properties follow temperature and coagulation.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pictures of the whole patient during a treatment, few enough to keep whatever its length."""
+"""Snapshots of the whole patient during a treatment, few enough to keep whatever its length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST = 100
 
 
 class Snapshots:
-    """Temperature of every unknown and dose of every voxel, at evenly spaced times.
+    """Snapshots of the temperature of every unknown and the dose of every voxel, evenly spaced.
 
     They begin `FIRST_INTERVAL` apart; whenever there are more than `MOST`, every second one is
     dropped and the interval doubled. The first and the latest sample are always among them.

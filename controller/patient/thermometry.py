@@ -14,7 +14,7 @@ from hifuflow.controller.settings import ThermometrySettings
 
 
 class Thermometry:
-    """The simulated scanner: an image of the temperatures at the outputs each interval.
+    """Simulated scanner: an image of the temperatures at the outputs each interval.
 
     Each image is drawn from its own generator (seed, number of the image), so it does not depend
     on how many images were taken before.

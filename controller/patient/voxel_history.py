@@ -14,7 +14,8 @@ ACTIVATION_MARGIN = 1.0
 
 
 class VoxelHistory:
-    """Follows the voxels that may collect dose; all others stay below 39 degC.
+    """History of the body's voxels: those that may collect dose are followed, the others stay below
+    39 degC.
 
     Attributes
     ----------

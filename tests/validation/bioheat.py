@@ -19,6 +19,7 @@ from skfem.helpers import dot, grad
 from hifuflow.controller.patient.plant import Plant
 from hifuflow.controller.patient.responsive_plant import ResponsivePlant
 from hifuflow.controller.patient.tissue_response import TissueResponse
+from hifuflow.controller.treatment_settings import TreatmentSettings
 from hifuflow.fem.mesh_input import TissueMesh, read_mesh
 from hifuflow.fem.pennes import assemble_bioheat, assemble_matrices
 from hifuflow.fem.point_evaluation import PointEvaluator
@@ -217,9 +218,8 @@ def _energy(folder: Path) -> Check:
 def _pulse(folder: Path) -> list[Check]:
     """Full power into one focus for 6 s, then off: time steps of both kinds of plant."""
     model = BioheatModel.load(folder / "fem" / "plant.h5")
-    section = load_patient(REFERENCE).section("control", "paper")
-    power = section["prescription"]["max_power_w"]
-    response = {**section["plant"], "response": _responses()}
+    settings = _responsive_settings()
+    power = settings.prescription.max_power
 
     def run(plant):
         states = []
@@ -234,7 +234,7 @@ def _pulse(folder: Path) -> list[Check]:
         return np.abs(run(coarse) - run(fine)).max()
 
     linear = [Plant(model, 2.0, 0.25, power, tolerance) for tolerance in (1e-3, 1e-6)]
-    tissue = TissueResponse(response, model.cells.regions)
+    tissue = TissueResponse(settings.patient, model.cells.regions)
     responsive = [ResponsivePlant(model, 2.0, 0.25, tissue, tolerance)
                   for tolerance in (0.1, 0.1 / 4**3)]  # steps about four times finer
     return [at_most("pulse of 6 s: error of the linear plant [K]", off(*linear), 0.05,
@@ -243,8 +243,8 @@ def _pulse(folder: Path) -> list[Check]:
                     "steps four times finer")]
 
 
-def _responses() -> dict:
-    """What a patient file with `tissue: responsive` hands to the plant."""
+def _responsive_settings() -> TreatmentSettings:
+    """Of a patient file with `tissue: responsive`."""
     patient = load_patient(REFERENCE)
     patient.config["plant"]["tissue"] = "responsive"
-    return patient.section("control", "paper")["plant"]["response"]
+    return TreatmentSettings.read(patient.section("control", "paper"))

@@ -19,6 +19,7 @@ from voxel_bioheat import VoxelBioheat
 
 from hifuflow.controller.loop import run_treatment
 from hifuflow.controller.patient.plant import Plant
+from hifuflow.controller.treatment_settings import TreatmentSettings
 from hifuflow.fem.model import build_model
 from hifuflow.fem.settings import ModelSettings
 from hifuflow.job import read_json
@@ -114,13 +115,13 @@ def nearest_focus(model: BioheatModel) -> int:
 
 def max_power() -> float:
     """[W]"""
-    return _section()["prescription"]["max_power_w"]
+    return _settings().prescription.max_power
 
 
 def treatment(model: BioheatModel, folder: Path) -> tuple[float, float]:
     """The last two of `TREATMENT`."""
     rom = ReducedModel.load(folder / "reduction" / "rom.h5")
-    trajectory, metrics = run_treatment(rom, model, "paper", _section())
+    trajectory, metrics = run_treatment(rom, model, _settings())
     return (np.log2(np.maximum(trajectory.target_dose[-1], 1e-3)).mean(),
             metrics["time_to_t90_s"])
 
@@ -154,6 +155,6 @@ def by_volumes(folder: Path) -> tuple[float, ...]:
     return _summary(model, *rises)
 
 
-def _section() -> dict:
-    return load_patient(ROOT / "config" / "patients" / "breast_reference.yaml").section(
-        "control", "paper")
+def _settings() -> TreatmentSettings:
+    patient = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
+    return TreatmentSettings.read(patient.section("control", "paper"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import replace
 
 from run import ROOT, Check, at_most, run_patient
 
 from hifuflow.controller.loop import run_treatment
+from hifuflow.controller.treatment_settings import TreatmentSettings
 from hifuflow.fem.model import build_model
 from hifuflow.fem.settings import Factors, ModelSettings
 from hifuflow.job import read_json
@@ -51,8 +51,8 @@ def _wrong_by_half() -> list[Check]:
     """How much better the estimate is than a model that is wrong about the patient."""
     folder, found = run_patient("breast_reference", "config/patients"), []
     patient = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
-    config = deepcopy(patient.section("control", "paper"))
-    config["prescription"]["max_time_s"] = 1200
+    treatment = TreatmentSettings.read(patient.section("control", "paper"))
+    treatment = replace(treatment, prescription=replace(treatment.prescription, max_time=1200.0))
     settings = ModelSettings.read(patient.section("assemble", "plant"))
     for factor in (0.5, 1.5):
         off = replace(settings.deviations, everywhere=Factors(factor, factor))
@@ -61,7 +61,7 @@ def _wrong_by_half() -> list[Check]:
                                 heating, read_json(folder / "anatomy" / "constraints.json"),
                                 replace(settings, deviations=off))
         _, metrics = run_treatment(ReducedModel.load(folder / "reduction" / "rom.h5"), other,
-                                   "paper", config)
+                                   treatment)
         error = metrics["estimator_rmse_k"]
         alone = metrics["model_difference"]["constraint"]["rms_k"]
         print(f"conductivity and perfusion x {factor}: estimate {error:.3f} K "
@@ -73,15 +73,17 @@ def _wrong_by_half() -> list[Check]:
 
 def treated(folder, patient, controller: str) -> dict:
     """Metrics of a treatment that is not among those of the workflow's run."""
-    config = {**patient.section("control", "mintime"), "options": patient.config[controller]}
+    section = {**patient.section("control", "mintime"), "controller": {"name": controller},
+               "options": patient.config[controller]}
     return run_treatment(ReducedModel.load(folder / "reduction" / "rom.h5"),
-                         BioheatModel.load(folder / "fem" / "plant.h5"), controller, config)[1]
+                         BioheatModel.load(folder / "fem" / "plant.h5"),
+                         TreatmentSettings.read(section))[1]
 
 
 def exact(folder, patient) -> float:
     """Overshoot [K] of a patient who is the control model itself, seen without noise."""
-    config = deepcopy(patient.section("control", "mintime"))
-    config["thermometry"]["noise_c"] = 0.0
+    settings = TreatmentSettings.read(patient.section("control", "mintime"))
+    settings = replace(settings, thermometry=replace(settings.thermometry, noise=0.0))
     _, metrics = run_treatment(ReducedModel.load(folder / "reduction" / "rom.h5"),
-                               BioheatModel.load(folder / "fem" / "control.h5"), "mintime", config)
+                               BioheatModel.load(folder / "fem" / "control.h5"), settings)
     return metrics["max_overshoot_k"]

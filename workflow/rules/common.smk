@@ -57,20 +57,29 @@ def every_controller(path):
     )
 
 
-def best_controller(path):
-    """Input function: the file of `mintime`, or else of the first that is named and no yardstick."""
-    def chosen(wildcards):
-        patient = study.patients[wildcards.patient]
-        names = patient.treating or patient.controllers
-        best = "mintime" if "mintime" in names else names[0]
-        return f"{RESULTS}/{path}".format(patient=wildcards.patient, controller=best)
+def every_treatment(path):
+    """Input function: one file of each controller that treats; yardsticks only if there are no others."""
+    return lambda wildcards: expand(
+        f"{RESULTS}/{path}",
+        patient=wildcards.patient,
+        controller=treating(wildcards),
+    )
 
-    return chosen
+
+def treating(wildcards):
+    """Names of the controllers that treat the patient, or else of those that there are."""
+    patient = study.patients[wildcards.patient]
+    return patient.treating or patient.controllers
 
 
 def sources(wildcards):
     """All that the anatomy is made from, so that a new file there reruns the patient."""
     return study.patients[wildcards.patient].sources
+
+
+def given_model(wildcards):
+    """The reduced model that was made elsewhere; [] where the control model is reduced."""
+    return study.patients[wildcards.patient].reduced_model or []
 
 
 def scan(wildcards):

@@ -39,7 +39,8 @@ if study.mpi_ranks > 1:
 
 rule reduce:
     input:
-        f"{RESULTS}/fem/control.h5",
+        model=f"{RESULTS}/fem/control.h5",
+        given=given_model,
     output:
         rom=f"{RESULTS}/reduction/rom.h5",
         certificate=f"{RESULTS}/reduction/certificate.json",

@@ -52,12 +52,17 @@ rule export:
 # One name that is always there: the best treatment of those that the patient names.
 rule treatment_mesh:
     input:
-        best_controller("export/{controller}.vtkhdf"),
+        metrics=every_treatment("control/{controller}/metrics.json"),
+        meshes=every_treatment("export/{controller}.vtkhdf"),
     output:
         f"{RESULTS}/export/treatment.vtkhdf",
+    params:
+        names=treating,
+        config=section("best"),
+        code=code("treatment_mesh"),
     localrule: True
-    shell:
-        "ln -sf $(basename {input:q}) {output:q}"
+    script:
+        "../scripts/treatment_mesh.py"
 
 
 rule report:

@@ -1,4 +1,5 @@
 from hifuflow.controller.loop import run_treatment
+from hifuflow.controller.treatment_settings import TreatmentSettings
 from hifuflow.job import job, write_json
 from hifuflow.provenance import config_hash
 from hifuflow.records.bioheat_model import BioheatModel
@@ -9,8 +10,7 @@ with job(controller, snakemake.log[0], snakemake.threads):
     trajectory, metrics = run_treatment(
         ReducedModel.load(snakemake.input.rom),
         BioheatModel.load(snakemake.input.plant),
-        controller,
-        config,
+        TreatmentSettings.read(config),
     )
     trajectory.save(snakemake.output.trajectory, snakemake.wildcards.patient, config_hash(config))
     write_json(snakemake.output.metrics, metrics)

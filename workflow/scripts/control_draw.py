@@ -1,4 +1,4 @@
-from hifuflow.controller.ensemble import drawn_config
+from hifuflow.controller.ensemble import drawn_settings
 from hifuflow.controller.loop import run_treatment
 from hifuflow.job import job, write_json
 from hifuflow.records.bioheat_model import BioheatModel
@@ -9,7 +9,6 @@ with job(f"{name} {draw}", snakemake.log[0], snakemake.threads):
     _, metrics = run_treatment(
         ReducedModel.load(snakemake.input.rom),
         BioheatModel.load(snakemake.input.plant),
-        name,
-        drawn_config(snakemake.params.config, draw),
+        drawn_settings(snakemake.params.config, draw),
     )
     write_json(snakemake.output[0], metrics)

@@ -17,6 +17,7 @@ with job("report", snakemake.log[0]):
         "configuration (sha256)": config_hash(config),
         "label map (sha256)": read_json(folder / "anatomy" / "regions.json")["source_sha256"],
         "seed of the thermometry's noise": settings.noise_seed,
+        "own controllers": settings.own_controllers,
         "libraries": versions(),
     }
     write_report(ReportInputs.from_folder(folder, name, settings, provenance), page.parent)

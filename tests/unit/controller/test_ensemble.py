@@ -2,9 +2,10 @@ import csv
 
 import numpy as np
 import pytest
+from small_treatment import treat
 
-from hifuflow.controller.ensemble import NUMBERS, distributions, drawn_config, table
-from hifuflow.controller.loop import run_treatment
+from hifuflow.controller.ensemble import NUMBERS, distributions, drawn_settings, table
+from hifuflow.controller.settings import Spread
 
 
 def _draw(status="complete", **changes):
@@ -12,15 +13,14 @@ def _draw(status="complete", **changes):
 
 
 def test_draws_differ_by_their_seeds_only(treatment_config):
-    treatment_config["ensemble"] = {"seed": 5, "spread": {"perfusion": 0.2}}
-    first, third = (drawn_config(treatment_config, number) for number in (1, 3))
-    assert first["thermometry"]["seed"] == first["plant"]["seed"] == 5
-    assert third["thermometry"]["seed"] == third["plant"]["seed"] == 7
-    assert third["plant"]["spread"] == {"perfusion": 0.2}
-    assert third["plant"]["time_step_s"] == treatment_config["plant"]["time_step_s"]
-    third["thermometry"]["seed"] = first["thermometry"]["seed"]
-    third["plant"]["seed"] = first["plant"]["seed"]
-    assert first == third
+    spread = {"perfusion": 0.2, "conductivity": 0, "absorption": 0, "focal_shift_mm": 3}
+    treatment_config["ensemble"] = {"seed": 5, "spread": spread}
+    first, third = (drawn_settings(treatment_config, number) for number in (1, 3))
+    assert first.thermometry.seed == first.patient.seed == 5
+    assert third.thermometry.seed == third.patient.seed == 7
+    assert third.patient.spread == Spread(0.2, 0.0, 0.0, 3e-3)
+    assert third.patient.time_step == treatment_config["plant"]["time_step_s"]
+    assert third.drawn(third.patient.spread, 5) == first
 
 
 def test_distributions_are_percentiles_of_what_exists():
@@ -44,12 +44,12 @@ def test_overshoot_with_and_without_noise(small_rom, small_patient, altered_pati
                                           treatment_config):
     """The exact model without noise, with noise, and wrong models with noise."""
     treatment_config["prescription"].update(max_power_w=40, max_time_s=300)
-    exact = run_treatment(small_rom, small_patient, "paper", treatment_config)[1]
+    exact = treat(small_rom, small_patient, "paper", treatment_config)[1]
     treatment_config["thermometry"]["noise_c"] = 0.5
-    noisy = run_treatment(small_rom, small_patient, "paper", treatment_config)[1]
+    noisy = treat(small_rom, small_patient, "paper", treatment_config)[1]
     wrong = altered_patient(perfusion=0.8)
     wrong.B = 1.2 * wrong.B
-    hot = run_treatment(small_rom, wrong, "paper", treatment_config)[1]
+    hot = treat(small_rom, wrong, "paper", treatment_config)[1]
     assert exact["max_overshoot_k"] <= 0.05
     assert noisy["max_overshoot_k"] <= 0.3
     assert hot["max_overshoot_k"] <= 0.5

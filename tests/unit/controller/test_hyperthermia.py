@@ -1,23 +1,16 @@
 import numpy as np
 import pytest
 from scipy.optimize import nnls
+from small_treatment import treat
 
-from hifuflow.controller.loop import run_treatment
 from hifuflow.controller.methods.hyperthermia import HyperthermiaController
-from hifuflow.controller.settings import Prescription
-from hifuflow.provenance import ROOT
-from hifuflow.study.patient import load_patient
+from hifuflow.settings import Prescription
 
 
-@pytest.fixture
-def hold_config(treatment_config):
-    reference = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
-    return {**treatment_config, "options": {**reference.config["hyperthermia"], "hold_s": 200}}
-
-
-def test_holds_the_mean_temperature_for_the_time(small_rom, small_patient, hold_config):
-    hold_config["thermometry"]["noise_c"] = 0.5
-    trajectory, metrics = run_treatment(small_rom, small_patient, "hyperthermia", hold_config)
+def test_holds_the_mean_temperature_for_the_time(small_rom, small_patient, treatment_config):
+    treatment_config["thermometry"]["noise_c"] = 0.5
+    trajectory, metrics = treat(small_rom, small_patient, "hyperthermia", treatment_config,
+                                hold=200)
     assert metrics["status"] == "complete"
     assert metrics["held_mean_c"] == pytest.approx(42.0, abs=0.15)
     assert metrics["held_t90_c"] < metrics["held_mean_c"] < metrics["held_t10_c"]
@@ -30,22 +23,23 @@ def test_holds_the_mean_temperature_for_the_time(small_rom, small_patient, hold_
     assert mean.min() > 41.7 and mean.max() < 42.3
 
 
-def test_a_limit_below_the_temperature_is_kept(small_rom, small_patient, hold_config):
+def test_a_limit_below_the_temperature_is_kept(small_rom, small_patient, treatment_config):
     """The points at 39 degC stop the heating: the time never begins."""
     small_rom.outputs.limit[small_rom.outputs.constraint] = 37.3
     try:
-        hold_config["prescription"]["max_time_s"] = 200
-        _, metrics = run_treatment(small_rom, small_patient, "hyperthermia", hold_config)
+        treatment_config["prescription"]["max_time_s"] = 200
+        _, metrics = treat(small_rom, small_patient, "hyperthermia", treatment_config,
+                                hold=200)
     finally:
         small_rom.outputs.limit[small_rom.outputs.constraint] = 43.0
     assert metrics["status"] == "timeout" and metrics["held_mean_c"] is None
     assert metrics["max_constraint_temperature_c"] < 37.3
 
 
-def test_lasting_powers_heat_the_target_best(model, hold_config):
+def test_lasting_powers_heat_the_target_best(model):
     """Against non-negative least squares on the steady state of the model itself."""
     controller = HyperthermiaController(model, Prescription(240.0, 0.9, 15.0, 600.0),
-                                        hold_config["options"])
+                                        HyperthermiaController.Options())
     rise = model.target_rows @ np.linalg.solve(np.eye(len(model.A)) - model.A, model.B)
     weight = model.outputs.volume[model.outputs.target]
     weight = weight / weight.sum()

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from small_treatment import treat
 
-from hifuflow.controller.loop import run_treatment
-from hifuflow.controller.model_difference import model_difference, replayed
-from hifuflow.controller.settings import Prescription
+from hifuflow.controller.model_difference import model_difference, predicted_temperature
+from hifuflow.settings import Prescription
 
 FULL = Prescription(240.0, 0.9, 15.0, 600.0)
 
@@ -15,7 +15,7 @@ FULL = Prescription(240.0, 0.9, 15.0, 600.0)
 @pytest.fixture
 def treated(small_rom, small_patient, treatment_config):
     treatment_config["prescription"]["max_time_s"] = 120
-    return run_treatment(small_rom, small_patient, "paper", treatment_config)
+    return treat(small_rom, small_patient, "paper", treatment_config)
 
 
 def test_no_difference_where_the_model_is_the_patient(treated):
@@ -29,7 +29,7 @@ def test_no_difference_where_the_model_is_the_patient(treated):
 def test_a_patient_that_absorbs_less_has_that_fraction_as_difference(model, treated):
     """Truth 0.8 of what the model says: off by 0.25 of the rise, in every measure."""
     trajectory, _ = treated
-    temperature = 37 + 0.8 * (replayed(model, trajectory.power) - 37)
+    temperature = 37 + 0.8 * (predicted_temperature(model, trajectory.power) - 37)
     trajectory.constraint_temperature = temperature[:, model.outputs.constraint]
     trajectory.target_temperature = temperature[:, model.outputs.target]
     found = model_difference(model, trajectory, FULL)

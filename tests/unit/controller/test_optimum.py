@@ -1,23 +1,14 @@
 from dataclasses import replace
 
 import numpy as np
-
-from hifuflow.controller.loop import run_treatment
-from hifuflow.provenance import ROOT
-from hifuflow.study.patient import load_patient
-
-
-def configured(config, controller):
-    reference = load_patient(ROOT / "config" / "patients" / "breast_reference.yaml")
-    return {**config, "options": reference.config[controller]}
+from small_treatment import treat
 
 
 def test_no_controller_is_faster(small_rom, small_patient, treatment_config):
     """Little power, so that the treatment takes a minute and full power bounds the plan."""
     def treated(controller):
-        config = configured(treatment_config, controller)
-        config["prescription"]["max_power_w"] = 4
-        return run_treatment(small_rom, small_patient, controller, config)
+        treatment_config["prescription"]["max_power_w"] = 4
+        return treat(small_rom, small_patient, controller, treatment_config)
 
     trajectory, best = treated("optimum")
     assert best["status"] == "complete"
@@ -29,10 +20,9 @@ def test_no_controller_is_faster(small_rom, small_patient, treatment_config):
 
 
 def test_images_change_no_power(small_rom, small_patient, altered_patient, treatment_config):
-    config = configured(treatment_config, "optimum")
-    config["options"] = {**config["options"], "rounds": 1}
-    as_planned, _ = run_treatment(small_rom, small_patient, "optimum", config)
-    surprised, _ = run_treatment(small_rom, altered_patient(perfusion=0.5), "optimum", config)
+    as_planned, _ = treat(small_rom, small_patient, "optimum", treatment_config, rounds=1)
+    surprised, _ = treat(small_rom, altered_patient(perfusion=0.5), "optimum", treatment_config,
+                         rounds=1)
     ends = [np.flatnonzero(one.power.any(axis=1))[-1] for one in (as_planned, surprised)]
     both = min(ends) + 1
     assert both > 3
@@ -40,25 +30,22 @@ def test_images_change_no_power(small_rom, small_patient, altered_patient, treat
 
 
 def test_limits_of_dose_are_planned_for(small_rom, small_patient, treatment_config):
-    config = configured(treatment_config, "optimum")
-    config["options"] = {**config["options"], "rounds": 2, "block_s": 2}
     outputs = small_rom.outputs
     limited = replace(outputs, dose_limit=np.where(outputs.constraint, 0.05, np.nan))
-    hottest = [run_treatment(replace(small_rom, outputs=one), replace(small_patient, outputs=one),
-                             "optimum", config)[1]["max_constraint_temperature_c"]
+    metrics = [treat(replace(small_rom, outputs=one), replace(small_patient, outputs=one),
+                     "optimum", treatment_config, rounds=2, block=2)[1]
                for one in (outputs, limited)]
+    hottest = [one["max_constraint_temperature_c"] for one in metrics]
     assert hottest[1] < hottest[0] - 0.2
 
 
 def test_a_plan_that_falls_short_ends_as_unreachable(small_rom, small_patient, treatment_config):
     coast = 60
-    config = configured(treatment_config, "optimum")
-    config["options"] = {**config["options"], "rounds": 1, "horizon_s": 80, "block_s": 4,
-                         "coast_s": coast}
     outputs = replace(small_rom.outputs,
                       limit=np.where(small_rom.outputs.constraint, 37.1, np.nan))
-    trajectory, metrics = run_treatment(replace(small_rom, outputs=outputs),
-                                        replace(small_patient, outputs=outputs), "optimum", config)
+    trajectory, metrics = treat(replace(small_rom, outputs=outputs),
+                                replace(small_patient, outputs=outputs), "optimum",
+                                treatment_config, rounds=1, horizon=80, block=4, coast=coast)
     assert metrics["status"] == "unreachable"
     assert metrics["treatment_time_s"] <= 80 + coast + 2
     assert metrics["treatment_time_s"] >= coast

@@ -3,12 +3,12 @@ import pytest
 
 from hifuflow.controller.methods.lbfgs import lbfgs
 from hifuflow.controller.methods.planning import Goal, PlanProblem
-from hifuflow.controller.prediction import ModalModel
+from hifuflow.controller.prediction import BlockModel
 
 
 @pytest.fixture(scope="module")
 def problem(model):
-    blocks = ModalModel(model, 0.0, 2)
+    blocks = BlockModel(model, 0.0, 2)
     outputs = model.outputs
     goal = Goal(240.0, (outputs.limit - outputs.baseline)[outputs.constraint],
                 np.ones(int(outputs.constraint.sum()), bool), 70.0, 15.0, 3)
@@ -20,7 +20,7 @@ def problem(model):
 
 
 def test_modal_blocks_equal_the_model_sample_by_sample(model):
-    blocks = ModalModel(model, 0.0, 3)
+    blocks = BlockModel(model, 0.0, 3)
     rng = np.random.default_rng(1)
     state, power = rng.standard_normal(len(model.A)), rng.uniform(0, 5, (4, 5))
     found = blocks.outputs(blocks.simulate(blocks.modal(state), power))
@@ -34,7 +34,7 @@ def test_recent_heat_fades_from_sample_to_sample(model):
     rng = np.random.default_rng(3)
     n, p = len(model.foci), len(model.C)
     rise, gain, left = rng.random((p, n)), 1 + rng.random(n), 0.9
-    plain = ModalModel(model, 0.0, 3)
+    plain = BlockModel(model, 0.0, 3)
     blocks = plain.amplified(gain).with_recent(rise, gain, left)
     state, recent = rng.standard_normal(len(model.A)), rng.random(n)
     powers = rng.random((4, n))
@@ -48,7 +48,7 @@ def test_recent_heat_fades_from_sample_to_sample(model):
 
 def test_what_has_decayed_never_becomes_denormal(model):
     """Such numbers would make a plan with long pauses take ten times as long."""
-    blocks = ModalModel(model, 0.0, 4)
+    blocks = BlockModel(model, 0.0, 4)
     power = np.zeros((400, 5))
     power[0] = 5.0
     states = blocks.simulate(blocks.modal(np.zeros(len(model.A))), power)
@@ -58,7 +58,7 @@ def test_what_has_decayed_never_becomes_denormal(model):
 
 def test_truncation_is_the_shortest_within_its_error_bound(model):
     for error in (1e-1, 1e-3):
-        modal = ModalModel(model, error * model.truncation_bound[0])
+        modal = BlockModel(model, error * model.truncation_bound[0])
         bound = model.truncation_bound
         assert bound[modal.order - 1] <= error * bound[0] < bound[modal.order - 2]
         assert modal.error == pytest.approx((bound[modal.order - 1] - bound[modal.order]) / 2)

@@ -1,8 +1,10 @@
+import inspect
+
 import numpy as np
 import pytest
+from small_treatment import treat
 
-from hifuflow.controller.estimation.kalman import Estimate
-from hifuflow.controller.loop import run_treatment
+from hifuflow.controller.estimation.estimate import Estimate
 from hifuflow.controller.methods.paper import PaperController
 from hifuflow.controller.safety import Supervisor
 from hifuflow.controller.settings import SafetySettings
@@ -21,7 +23,7 @@ class Watched:
 
     def decide(self, estimate):
         self.asked += 1
-        if isinstance(self.answer, Exception):
+        if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
 
@@ -42,12 +44,24 @@ def test_a_sound_command_passes(watched):
     assert (status, power.tolist(), watched.events) == ("", [5.0, 3.0], [])
 
 
-@pytest.mark.parametrize("answer", [np.array([np.nan, 0]), np.array([-1.0, 2]), np.array([9.0, 9]),
-                                    np.array([1.0]), "much", None, ValueError("no solution")])
-def test_nothing_unchecked_reaches_the_patient(watched, answer):
+INVALID = "the controller's command is invalid: "
+
+
+@pytest.mark.parametrize(("answer", "event"), [
+    (np.array([np.nan, 0]), INVALID + "not finite"),
+    (np.array([np.inf, 0]), INVALID + "not finite"),
+    (np.array([-1.0, 2]), INVALID + "negative"), (np.array([9.0, 9]), INVALID + "above full power"),
+    (np.array([5.0, 5 + 1e-7]), INVALID + "above full power"),
+    (np.array([1.0]), INVALID + "not one power for each of 2 foci"),
+    (None, INVALID + "not one power for each of 2 foci"),
+    ("much", "the controller failed: ValueError: could not convert string to float: 'much'"),
+    (SystemExit(1), "the controller failed: SystemExit: 1"),
+    (ValueError("no\n solution"), "the controller failed: ValueError: no solution")])
+def test_nothing_unchecked_reaches_the_patient(watched, answer, event):
     watched.answer = answer
     status, power = watched.step()
     assert status == "" and not power.any() and len(watched.events) == 1
+    assert watched.events[0].startswith(event)
     watched.answer = np.array([1.0, 1.0])
     assert watched.step()[1].sum() == 2.0
     assert watched.events[1] == "power allowed again"
@@ -56,7 +70,9 @@ def test_nothing_unchecked_reaches_the_patient(watched, answer):
 def test_a_failure_is_named(watched):
     watched.answer = ValueError("no solution")
     watched.step()
-    assert watched.events == ["the controller failed: ValueError: no solution"]
+    line = inspect.getsourcelines(Watched.decide)[1] + 3
+    assert watched.events == [
+        f"the controller failed: ValueError: no solution (test_safety.py, line {line})"]
 
 
 def test_power_goes_off_when_images_are_lost_for_too_long(watched):
@@ -95,10 +111,12 @@ def test_a_failing_controller_heats_nothing(small_rom, small_patient, treatment_
         return np.full(5, 1.0)
     monkeypatch.setattr(PaperController, "decide", fail)
     treatment_config["prescription"]["max_time_s"] = 60
-    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    trajectory, metrics = treat(small_rom, small_patient, "paper", treatment_config)
     assert trajectory.power.sum(axis=1)[:31].tolist() == [5.0] * 10 + [0.0] * 10 + [5.0] * 10 + [0]
     events = list(trajectory.event)
-    assert "the controller failed: ZeroDivisionError: division by zero" in events
+    assert [text for text in events if "failed" in text] == [
+        next(text for text in events if text.startswith(
+            "the controller failed: ZeroDivisionError: division by zero (test_safety.py, line "))]
     assert "power allowed again" in events
     assert metrics["status"] == "timeout"
 
@@ -106,7 +124,7 @@ def test_a_failing_controller_heats_nothing(small_rom, small_patient, treatment_
 def test_aborted_without_thermometry(small_rom, small_patient, treatment_config):
     treatment_config["thermometry"]["lost_s"] = [[10, 600]]
     treatment_config["prescription"]["dose_cem43_min"] = 1e30
-    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    trajectory, metrics = treat(small_rom, small_patient, "paper", treatment_config)
     assert metrics["status"] == "aborted"
     assert metrics["treatment_time_s"] == 8 + 10 + 2 + 60
     assert not trajectory.power[10:].any()
@@ -115,7 +133,7 @@ def test_aborted_without_thermometry(small_rom, small_patient, treatment_config)
 
 def test_dropouts_of_ten_seconds_are_survived(small_rom, small_patient, treatment_config):
     treatment_config["thermometry"].update(noise_c=0.5, lost_s=[[20, 30], [60, 70], [101, 111]])
-    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    trajectory, metrics = treat(small_rom, small_patient, "paper", treatment_config)
     assert metrics["status"] == "complete"
     assert metrics["max_overshoot_k"] < 0.3
     assert "no valid thermometry" not in trajectory.event

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_treatment import treat
 
-from hifuflow.controller.loop import run_treatment
 from hifuflow.controller.patient.snapshots import MOST, Snapshots
 
 
@@ -34,7 +34,7 @@ def test_snapshots_stay_few_and_evenly_spaced():
 
 def test_snapshots_of_a_treatment_agree_with_its_samples(small_rom, small_patient,
                                                          treatment_config):
-    trajectory, _ = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    trajectory, _ = treat(small_rom, small_patient, "paper", treatment_config)
     sample = np.searchsorted(trajectory.t, trajectory.snapshot_t)
     np.testing.assert_array_equal(trajectory.t[sample], trajectory.snapshot_t)
     outputs = trajectory.outputs

@@ -4,15 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_treatment import settings_of, treat
 
-from hifuflow.controller import loop
-from hifuflow.controller.estimation.kalman import Estimate
+from hifuflow.controller.estimation.estimate import Estimate
 from hifuflow.controller.loop import run_treatment
 from hifuflow.controller.methods.base import Controller
+from hifuflow.controller.methods.option import NoOptions
 from hifuflow.controller.methods.paper import PaperController
+from hifuflow.controller.methods.registry import OPTIONS, YARDSTICKS, built_in
 from hifuflow.controller.prediction import DiscreteModel
-from hifuflow.controller.settings import Prescription
-from hifuflow.study.schema import load_schema
+from hifuflow.settings import Prescription
 
 CONTRACT_KEYS = {
     "treatment_time_s", "time_to_t90_s", "on_time_s", "energy_j", "coverage", "t90_cem43_min",
@@ -23,13 +24,8 @@ FULL = Prescription(240.0, 0.9, 15.0, 600.0)
 
 
 @pytest.fixture
-def options(treatment_config):
-    return treatment_config["options"]
-
-
-@pytest.fixture
-def paper(model, options):
-    return PaperController(model, FULL, options)
+def paper(model):
+    return PaperController(model, FULL, PaperController.Options())
 
 
 def _estimate(model, state=None, dose=0.0, time=0.0):
@@ -83,16 +79,17 @@ def test_keeps_the_focus_although_another_is_hotter(model, paper):
     assert paper.decide(_estimate(model, _heated(model, np.eye(5)[4] * 5))).argmax() == 0
 
 
-def test_reduced_power_where_full_power_can_never_be_allowed(model, options):
-    strong = PaperController(model, Prescription(240.0, 0.9, 1e4, 600.0), options)
+def test_reduced_power_where_full_power_can_never_be_allowed(model):
+    strong = PaperController(model, Prescription(240.0, 0.9, 1e4, 600.0),
+                             PaperController.Options())
     power = strong.decide(_estimate(model))
     highest = strong.highest_power(np.zeros(len(model.A)))
     assert power.max() == pytest.approx(highest.max())
     assert np.count_nonzero(power) == 1
 
 
-def test_gives_up_without_progress(model, options):
-    paper = PaperController(model, FULL, {**options, "patience_s": 100})
+def test_gives_up_without_progress(model):
+    paper = PaperController(model, FULL, PaperController.Options(patience=100))
     paper.decide(_estimate(model, time=0.0))
     paper.decide(_estimate(model, time=90.0))
     assert not paper.unreachable
@@ -101,7 +98,7 @@ def test_gives_up_without_progress(model, options):
 
 
 def test_closed_loop_completes_within_the_limits(small_rom, small_patient, treatment_config):
-    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    trajectory, metrics = treat(small_rom, small_patient, "paper", treatment_config)
     assert metrics["status"] == "complete"
     assert metrics["coverage"] >= 0.9
     assert metrics["max_overshoot_k"] < 0.3
@@ -122,7 +119,7 @@ def test_images_show_means_over_voxels(small_rom, small_patient, treatment_confi
     outputs = replace(small_patient.outputs, mean_baseline=np.full(small_patient.C.shape[0], 36.0))
     rom = replace(small_rom, C_mean=0.8 * small_rom.C, outputs=outputs)
     plant = replace(small_patient, C_mean=0.8 * small_patient.C, outputs=outputs)
-    trajectory, metrics = run_treatment(rom, plant, "paper", treatment_config)
+    trajectory, metrics = treat(rom, plant, "paper", treatment_config)
     truth = np.hstack([trajectory.constraint_temperature, trajectory.target_temperature])
     order = np.argsort(np.linalg.norm(outputs.position[:, None] - trajectory.measured_position,
                                       axis=2), axis=1)[:, 0]
@@ -134,10 +131,10 @@ def test_images_show_means_over_voxels(small_rom, small_patient, treatment_confi
 def test_same_seed_same_treatment(small_rom, small_patient, treatment_config):
     treatment_config["thermometry"]["noise_c"] = 0.5
     treatment_config["prescription"]["max_time_s"] = 60
-    runs = [run_treatment(small_rom, small_patient, "paper", treatment_config)[0]
+    runs = [treat(small_rom, small_patient, "paper", treatment_config)[0]
             for _ in range(2)]
     treatment_config["thermometry"]["seed"] = 2
-    other = run_treatment(small_rom, small_patient, "paper", treatment_config)[0]
+    other = treat(small_rom, small_patient, "paper", treatment_config)[0]
     np.testing.assert_array_equal(runs[0].power, runs[1].power)
     np.testing.assert_array_equal(runs[0].measured_temperature, runs[1].measured_temperature)
     assert not np.array_equal(runs[0].measured_temperature[0], other.measured_temperature[0])
@@ -145,7 +142,7 @@ def test_same_seed_same_treatment(small_rom, small_patient, treatment_config):
 
 def test_timeout(small_rom, small_patient, treatment_config):
     treatment_config["prescription"]["max_time_s"] = 4
-    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    trajectory, metrics = treat(small_rom, small_patient, "paper", treatment_config)
     assert metrics["status"] == "timeout"
     assert metrics["treatment_time_s"] == 4.0
     assert metrics["time_to_t90_s"] is None
@@ -154,8 +151,7 @@ def test_timeout(small_rom, small_patient, treatment_config):
 
 def test_unreachable(small_rom, small_patient, treatment_config):
     treatment_config["prescription"].update(max_power_w=0.01)
-    treatment_config["options"]["patience_s"] = 30
-    _, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    _, metrics = treat(small_rom, small_patient, "paper", treatment_config, patience=30)
     assert metrics["status"] == "unreachable"
 
 
@@ -163,12 +159,12 @@ def test_unreachable(small_rom, small_patient, treatment_config):
 def test_aborted_on_an_invalid_command(small_rom, small_patient, treatment_config, monkeypatch,
                                        command):
     monkeypatch.setattr(PaperController, "decide", lambda self, estimate: np.full(5, command))
-    trajectory, metrics = run_treatment(small_rom, small_patient, "paper", treatment_config)
+    trajectory, metrics = treat(small_rom, small_patient, "paper", treatment_config)
     assert metrics["status"] == "aborted"
     assert not trajectory.power.any()
 
 
-def test_controllers_never_see_the_plant(small_rom, small_patient, treatment_config, monkeypatch):
+def test_controllers_never_see_the_plant(small_rom, small_patient, treatment_config):
     seen = []
 
     class Spy(Controller):
@@ -180,14 +176,47 @@ def test_controllers_never_see_the_plant(small_rom, small_patient, treatment_con
             seen.append(estimate)
             return np.zeros(len(self.model.foci))
 
-    monkeypatch.setitem(loop.CONTROLLERS, "spy", Spy)
     treatment_config["prescription"]["max_time_s"] = 4
-    run_treatment(small_rom, small_patient, "spy", treatment_config)
-    assert {type(item) for item in seen} == {DiscreteModel, Prescription, dict, Estimate}
-    for kind in loop.CONTROLLERS.values():
+    settings = settings_of(treatment_config, "paper")
+    run_treatment(small_rom, small_patient, replace(settings, controller=Spy, options=NoOptions()))
+    assert {type(item) for item in seen} == {DiscreteModel, Prescription, NoOptions, Estimate}
+    for kind in built_in().values():
         assert list(inspect.signature(kind.decide).parameters) == ["self", "estimate"]
 
 
-def test_the_schema_lets_through_the_controllers_that_exist():
-    allowed = load_schema("patient")["properties"]["controllers"]["items"]["enum"]
-    assert allowed == list(loop.CONTROLLERS)
+def test_what_a_controller_is_handed_cannot_be_written_to(small_rom, small_patient,
+                                                          treatment_config):
+    """Otherwise it could change what the estimator knows, or what the treatment is judged by."""
+    refused = []
+
+    class Vandal(Controller):
+        def decide(self, estimate):
+            for array in (estimate.state, estimate.target_dose, estimate.gain,
+                          estimate.absorbed.lately, self.model.A, self.model.outputs.limit):
+                try:
+                    array[:] = 0
+                except ValueError:
+                    refused.append(array)
+            return np.zeros(len(self.model.foci))
+
+    treatment_config["prescription"]["max_time_s"] = 4
+    settings = replace(settings_of(treatment_config, "paper"), controller=Vandal)
+    run_treatment(small_rom, small_patient, settings)
+    assert len(refused) == 6 * 2
+    small_rom.outputs.limit[:1] = small_rom.outputs.limit[:1]  # only the controller's copy is
+
+
+def test_raster_dwells_and_cools_in_turn(small_rom, small_patient, treatment_config):
+    treatment_config["prescription"]["coverage"] = 1.0
+    trajectory, metrics = treat(small_rom, small_patient, "raster", treatment_config, power=10,
+                                dwell=6, cooling=20, passes=1)
+    power = trajectory.power[:26]
+    assert (power[[0, 1, 2], 0] == 10).all() and not power[3:13].any()
+    assert power[13].max() == 10 and np.count_nonzero(power[13]) == 1
+    assert metrics["status"] in ("complete", "unreachable")
+
+
+def test_the_registry_lists_every_controller_with_its_options():
+    """The light lists that the many processes of a run need are those of the classes."""
+    assert {name: kind.Options for name, kind in built_in().items()} == OPTIONS
+    assert tuple(name for name, kind in built_in().items() if kind.yardstick) == YARDSTICKS

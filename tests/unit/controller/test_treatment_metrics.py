@@ -3,15 +3,16 @@ import pytest
 
 from hifuflow.controller.dose import cem43_rate
 from hifuflow.controller.metrics import (
+    best_treatment,
     constraint_report,
     dose_to_fraction,
     time_to_limit,
     treatment_metrics,
 )
 from hifuflow.controller.prediction import DiscreteModel
-from hifuflow.controller.settings import Prescription
 from hifuflow.records.outputs import Outputs
 from hifuflow.records.trajectory import Trajectory
+from hifuflow.settings import Prescription
 
 
 @pytest.fixture
@@ -85,3 +86,25 @@ def test_t90_is_weighted_by_volume():
     dose, volume = np.array([1.0, 2.0, 3.0]), np.array([1.0, 8.0, 1.0])
     assert dose_to_fraction(dose, volume, 0.9) == 2.0
     assert dose_to_fraction(dose, volume, 0.95) == 1.0
+
+
+def _ended(**changes):
+    return {"status": "complete", "max_overshoot_k": 0.1, "time_to_t90_s": 100.0, "coverage": 0.99,
+            "treatment_time_s": 300.0, **changes}
+
+
+@pytest.mark.parametrize(("better", "worse"), [
+    ({"time_to_t90_s": 900.0}, {"status": "timeout"}),
+    ({"time_to_t90_s": 900.0}, {"max_overshoot_k": 3.5}),  # hotter than the supervisor allows
+    ({"max_overshoot_k": 2.9}, {"time_to_t90_s": 101.0}),
+    ({}, {"time_to_t90_s": None}),
+    ({"coverage": 0.995, "treatment_time_s": 400.0}, {}),
+    ({"treatment_time_s": 299.0}, {}),
+    ({}, {}),  # the one that is named first
+    ({"status": "timeout", "coverage": 0.5, "time_to_t90_s": None},
+     {"status": "timeout", "coverage": 0.4, "time_to_t90_s": None, "treatment_time_s": 1.0}),
+])
+def test_the_best_treatment(better, worse):
+    assert best_treatment({"a": _ended(**better), "b": _ended(**worse)}, 3.0) == "a"
+    if better != worse:
+        assert best_treatment({"b": _ended(**worse), "a": _ended(**better)}, 3.0) == "a"

@@ -12,13 +12,14 @@ from hifuflow.controller.patient.drawn import drawn, simulated_patient, translat
 from hifuflow.controller.patient.plant import Plant
 from hifuflow.controller.patient.responsive_plant import ResponsivePlant
 from hifuflow.controller.patient.tissue_response import TissueResponse
+from hifuflow.controller.settings import PatientSettings, Spread
 from hifuflow.fem.model import build_model
 from hifuflow.provenance import ROOT
 from hifuflow.study.patient import load_patient
 
 SECTION = load_patient(ROOT / "config/patients/breast_reference.yaml").section(
     "control", "paper")["plant"]
-NO_RESPONSE = {"coagulation_cem43_min": 1e300, "boiling_c": 1e3, "response": {}}
+NO_RESPONSE = {"coagulation_cem43_min": 1e300, "boiling_c": 1e3}
 CURVES = {"perfusion": [[37, 1], [45, 4], [50, 4]], "conductivity": [[37, 1], [100, 1.3]],
           "absorption": [[50, 1], [80, 1.2]], "coagulated_conductivity": 1.1,
           "coagulated_absorption": 1.5}
@@ -38,9 +39,13 @@ def cooled(mesh_path, anatomy, **deviations):
                        settings(boundary=COOLED, deviations=deviations))
 
 
-def responsive(model, section=RESPONSE, **options):
-    return ResponsivePlant(model, 2.0, 0.25, TissueResponse(section, model.cells.regions),
-                           **options)
+def settings_of(**changes) -> PatientSettings:
+    return PatientSettings.read({**SECTION, **changes})
+
+
+def responsive(model, section=RESPONSE, interval=2.0, **options):
+    response = TissueResponse(settings_of(**section), model.cells.regions)
+    return ResponsivePlant(model, interval, 0.25, response, **options)
 
 
 def pulse(plant, watts, samples=5):
@@ -80,8 +85,7 @@ def test_uniform_tissue_follows_the_ordinary_differential_equations(mesh_path):
     model.B = np.repeat(model.E.sum(axis=1)[:, None] * q / capacity, 2, axis=1)
 
     def warmed(interval, **options):
-        plant = ResponsivePlant(model, interval, 0.25, TissueResponse(
-            RESPONSE, model.cells.regions), **options)
+        plant = responsive(model, RESPONSE, interval, **options)
         for _ in range(round(60 / interval)):
             plant.advance(np.array([1.0, 0.0]))
         return 37 + plant.state
@@ -129,8 +133,7 @@ def test_the_baseline_of_a_cooled_patient_stays(mesh_path, anatomy):
 
 
 def test_drawn_factors_are_those_of_an_assembled_model(mesh_path, anatomy):
-    model, spread = cooled(mesh_path, anatomy), {**SECTION["spread"], "perfusion": 0.5,
-                                                 "conductivity": 0.2, "absorption": 0.3}
+    model, spread = cooled(mesh_path, anatomy), Spread(0.5, 0.2, 0.3, 0.0)
     patient = drawn(model, spread, seed=7)
     factors = {name: {"perfusion_factor": patient.cells.perfusion[i] / model.cells.perfusion[i],
                       "conductivity_factor": (patient.cells.conductivity[i]
@@ -148,12 +151,12 @@ def test_drawn_factors_are_those_of_an_assembled_model(mesh_path, anatomy):
 
 
 def test_draws_are_reproducible_and_have_their_spread(model):
-    spread = {**SECTION["spread"], "perfusion": 0.5}
-    assert drawn(model, SECTION["spread"], 1) is model
+    spread = Spread(0.5, 0.0, 0.0, 0.0)
+    assert drawn(model, Spread(0.0, 0.0, 0.0, 0.0), 1) is model
     one, same, other = (drawn(model, spread, seed).cells.perfusion for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert not np.any(one == other)
-    alone = drawn(model, {**spread, "absorption": 0.1}, 1)
+    alone = drawn(model, Spread(0.5, 0.0, 0.1, 0.0), 1)
     np.testing.assert_array_equal(alone.cells.perfusion, one)
     logs = np.log([drawn(model, spread, seed).cells.perfusion / model.cells.perfusion
                    for seed in range(60)])
@@ -174,6 +177,6 @@ def test_moved_foci_heat_as_assembled_ones_do(fine_mesh_path, anatomy):
 
 
 def test_the_section_of_a_patient_file_chooses_the_plant(model):
-    assert type(simulated_patient(model, SECTION, 2.0, 20.0)) is Plant
-    section = {**SECTION, "tissue": "responsive", **RESPONSE}
-    assert type(simulated_patient(model, section, 2.0, 20.0)) is ResponsivePlant
+    assert type(simulated_patient(model, settings_of(), 2.0, 20.0)) is Plant
+    settings = settings_of(tissue="responsive", **RESPONSE)
+    assert type(simulated_patient(model, settings, 2.0, 20.0)) is ResponsivePlant

@@ -67,6 +67,15 @@ def test_no_controller_reaches_the_simulated_patient():
     assert crossings(files, lambda other: other.is_relative_to(patient)) == []
 
 
+def test_limits_and_options_know_no_controller():
+    """A user's own controller may take them without any of the built-in ones."""
+    files = [ROOT / "controller" / "methods" / f"{name}.py" for name in ("limits", "option", "own")]
+    methods = {ROOT / "controller" / "methods" / f"{name}.py" for name in (
+        "raster", "paper", "mintime", "hyperthermia", "optimum")}
+    assert crossings(files, lambda other: other in methods) == []
+    assert crossings(files[:2], lambda other: other.name == "base.py") == []
+
+
 def test_formats_and_numerics_know_no_record():
     files = [*modules("hifuflow/formats"), *modules("hifuflow/numerics")]
     records = PACKAGE / "records"

@@ -1,0 +1,138 @@
+"""Controllers that a patient file names, built in or from a file of its own, and their options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hifuflow.controller.methods.option import file_keys, json_schema, read_options
+from hifuflow.controller.methods.own import FORM, PLAIN, code_sha256, load_class, plain_name
+from hifuflow.controller.methods.registry import OPTIONS, YARDSTICKS
+from hifuflow.errors import InputError
+from hifuflow.provenance import file_sha256
+
+from .schema import check, load_schema
+
+OWN = "./FILE.py:CLASS"
+RESERVED = ("treatment",)  # results of the best controller are called so
+
+
+@dataclass(frozen=True)
+class NamedController:
+    """Controller that a patient file names.
+
+    Attributes
+    ----------
+    key : where it is named.  options : class of its options; None if it cannot be used.
+    yardstick : see `Controller.yardstick`.
+    source : what `registry.controller_class` takes, and for an own one the `sha256` of its code.
+    """
+
+    key: str
+    options: type | None
+    yardstick: bool
+    source: dict
+
+
+def named_controllers(content: dict, file: Path) -> tuple[dict, list[InputError]]:
+    """Name -> `NamedController`, in the order of the patient file, and the faults of those that
+    cannot be used, which are there all the same."""
+    schema = load_schema("patient")["properties"]
+    entries = content.get("controllers", schema["controllers"]["default"])
+    named, faults = {}, []
+    for number, entry in enumerate(entries if isinstance(entries, list) else []):
+        if not isinstance(entry, str) or entry in entries[:number]:
+            continue  # the schema says what is wrong
+        key, own = f"controllers.{number}", FORM.fullmatch(entry)
+        name = plain_name(own["class_name"]) if own else entry
+        try:
+            if not own and name not in OPTIONS:
+                raise InputError("no such controller", value=entry,
+                                 allowed=f"{', '.join(OPTIONS)}, or {OWN}")
+            if own:
+                _check_name(name, schema, named)
+            named[name] = _own(key, name, own, file) if own else NamedController(
+                key, OPTIONS[name], name in YARDSTICKS, {"name": name})
+        except InputError as error:
+            faults.append(InputError(error.problem, file=file, key=key, value=entry,
+                                     allowed=error.allowed))
+            named.setdefault(name, NamedController(key, None, False, {}))
+    return named, faults
+
+
+def patient_schema(named: dict) -> dict:
+    """Schema of a patient file, with a section for the options of every controller.
+
+    What stands in the section of a controller that cannot be used is not judged.
+    """
+    schema = load_schema("patient")
+    own = {name: controller.options for name, controller in named.items() if name not in OPTIONS}
+    sections = {name: {} if options is None else json_schema(options)
+                for name, options in {**OPTIONS, **own}.items()}
+    return {**schema, "properties": {**schema["properties"], **sections}}
+
+
+def check_controllers(config: dict, named: dict, file: Path) -> list[InputError]:
+    """Faults of options that their class or the files beside the patient file show, and of the
+    ensemble. Paths of files become absolute, and their content part of the controller's source."""
+    faults = []
+    for name, controller in named.items():
+        for key in file_keys(controller.options):
+            given = config[name].get(key)
+            path = (file.parent / Path(given).expanduser()).resolve()
+            if path.is_file():
+                config[name][key] = str(path)
+                controller.source.setdefault("files", {})[key] = file_sha256(path)
+            else:
+                faults.append(InputError(
+                    "no such file", file=file, key=f"{name}.{key}", value=given,
+                    allowed="a path relative to the patient file"))
+        try:
+            read_options(controller.options, config[name])
+        except Exception as error:  # raised by the class itself
+            faults.append(InputError(f"{error}", file=file, key=name, value=config[name]))
+    treating = [name for name, controller in named.items() if not controller.yardstick]
+    ensemble = config["ensemble"]
+    if ensemble["draws"] and "controllers" not in ensemble and not treating:
+        faults.append(InputError(
+            "draws patients, but no controller treats them", file=file, key="controllers",
+            value=list(named), allowed="another one, or these in ensemble.controllers too"))
+    faults += [InputError("does not treat the patient", file=file, key="ensemble.controllers",
+                          value=name, allowed=", ".join(named))
+               for name in ensemble.get("controllers", []) if name not in named]
+    return faults
+
+
+def _check_name(name: str, sections: dict, named: dict) -> None:
+    if not PLAIN.fullmatch(name):
+        raise InputError("is not a usable name", allowed="a class whose name begins with a letter "
+                         "and holds ASCII letters, digits and _")
+    if name in OPTIONS or name in sections or name in RESERVED or name in named:
+        other = ("a built-in controller is" if name in OPTIONS else
+                 "a section of the patient file is" if name in sections else
+                 "the best treatment is" if name in RESERVED else f"{named[name].key} is")
+        raise InputError(f"would be called '{name}', as {other}",
+                         allowed="a class with another name")
+
+
+def _own(key: str, name: str, entry, patient_file: Path) -> NamedController:
+    """A controller of a file relative to the patient file; its options class is judged, too."""
+    try:
+        file = (patient_file.parent / Path(entry["file"]).expanduser()).resolve()
+        exists = file.is_file()
+    except (RuntimeError, ValueError, OSError):  # no such user, a NUL byte, a loop of links
+        exists = False
+    if not exists:
+        raise InputError("no such file", allowed="a path relative to the patient file")
+    controller = load_class(file, entry["class_name"])
+    _check_defaults(json_schema(controller.Options), patient_file)
+    return NamedController(key, controller.Options, bool(controller.yardstick), {
+        "name": name, "file": str(file), "class": entry["class_name"],
+        "sha256": code_sha256(file)})
+
+
+def _check_defaults(schema: dict, file: Path) -> None:
+    _, faults = check({}, {**schema, "required": []}, file)
+    for fault in faults:
+        raise InputError(f"the default of option '{fault.key}', {fault.value!r}, {fault.problem}",
+                         allowed=fault.allowed)
