@@ -95,7 +95,7 @@ def test_the_certificate_of_a_foreign_model_holds_against_dense_transfer_functio
 
 
 def test_a_model_made_here_is_taken_back_with_the_same_certificate(fine_cube, written):
-    own, before = reduce_model(fine_cube, {**OPTIONS, "order": 20}, 1)
+    own, before = reduce_model(fine_cube, ReductionSettings.read({**OPTIONS, "order": 20}), 1)
     _, record = taken(written(own), fine_cube)
     assert before["certified"] is True
     assert record["order"] == 20
