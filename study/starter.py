@@ -166,7 +166,7 @@ def _component(targets: list[Region], chosen: str) -> list[str]:
 def scalar(text: str) -> str:
     """A text as YAML, in quotes only where it would be something else without them."""
     try:
-        plain = parse_yaml(f"[{text}]") == [text]
+        plain = parse_yaml(f"key: {text}  # comment") == {"key": text}
     except yaml.YAMLError:
         plain = False
     return text if plain else json.dumps(text, ensure_ascii=False)

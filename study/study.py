@@ -62,7 +62,8 @@ def _patient_files(patients: str | list[str], folder: Path) -> tuple[dict, list[
             check_name(file)
             if not file.is_file():
                 raise InputError("no such patient file", file=file, key="patients", value=patient,
-                                 allowed="a file" if is_path(patient) else
+                                 allowed="a file, or the name of a patient"
+                                 if is_path(patient) else
                                  ", ".join(known) or f"a .yaml file in {folder}")
             if file.stem in files:
                 raise InputError(f"two patients are called '{file.stem}'", file=file,

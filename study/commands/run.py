@@ -24,6 +24,8 @@ from contextlib import redirect_stderr
 from itertools import islice
 from pathlib import Path
 
+from hifuflow.errors import InputError
+
 from .completion import folders, patients
 
 USAGE = "hifuflow run [PATIENT ...] [--results FOLDER] [options of Snakemake] [-- FILE ...]"
@@ -74,8 +76,8 @@ def snakemake_command(patients: list[str], results: str | None, further: list[st
 
     Raises
     ------
-    InputError : something is said twice, or a patient stands among Snakemake's options.
-    SystemExit : Snakemake does not understand its options, and has said so.
+    InputError : something is said twice, a patient stands among Snakemake's options, or Snakemake
+        does not understand them.
     """
     from hifuflow.provenance import ROOT
 
@@ -100,14 +102,20 @@ def snakemake_command(patients: list[str], results: str | None, further: list[st
 def _understood(options: list[str]):
     """What Snakemake understands by its options, those of profiles included."""
     from snakemake.cli import parse_args
+    from snakemake.exceptions import CliException
 
     said = io.StringIO()
     try:
         with redirect_stderr(said):  # it will say which profiles it uses once more
             return parse_args(options)[1]
-    except SystemExit:
-        print(said.getvalue(), end="", file=sys.stderr)
-        raise
+    except SystemExit as ended:
+        if not ended.code:  # it was asked for its version
+            raise
+        fault = said.getvalue().strip().rpartition("\n")[2].rpartition("error: ")[2]
+        raise InputError(f"Snakemake: {fault}", allowed="what hifuflow run --help and "
+                         "python -m snakemake --help list") from None
+    except CliException as error:
+        raise InputError(f"Snakemake: {error}") from None
 
 
 def _settings(patients: list[str], results: str | None) -> dict:
@@ -115,16 +123,19 @@ def _settings(patients: list[str], results: str | None) -> dict:
     from hifuflow.study.study import is_path
 
     # Paths hold wherever --directory takes Snakemake to.
-    named = [str(Path(patient).expanduser().absolute()) if is_path(patient) else patient
-             for patient in patients]
+    named = [_absolute(patient) if is_path(patient) else patient for patient in patients]
     settings = {"patients": named[0] if len(named) == 1 else named} if named else {}
     return settings | ({"results_dir": results} if results else {})
 
 
+def _absolute(file: str) -> str:
+    """The same file from any folder; its own name stays, also that of a link."""
+    path = Path(file).expanduser()
+    return str(path.parent.resolve() / path.name)
+
+
 def _check(given, settings: dict) -> None:
     """Nothing may be said twice, and all that is neither option nor value is a mistake."""
-    from hifuflow.errors import InputError
-
     entries = dict(entry.partition("=")[::2] for entry in given.config or [])
     stray = [*given.targets, *(entry for entry in given.config or [] if "=" not in entry)]
     if stray:
