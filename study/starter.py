@@ -54,13 +54,15 @@ def write_starter(segmentation, output=None) -> tuple[Path, list[str]]:
     regions = guess_regions(label_rows(image, maps), len(maps) > 1, known_tissues())
     text, missing = starter(_relative(segmentation, path), path.name, regions, known_tissues())
     try:
-        with open(path, "x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise _exists(path) from None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(path, "x", encoding="utf-8")
     except OSError as error:
+        if path.exists():
+            raise _exists(path) from None
         raise InputError(f"cannot be written: {error.strerror}", file=path,
-                         allowed="a file in a folder that is there: --output FILE") from error
+                         allowed="another one: --output FILE") from error
+    with stream:
+        stream.write(text)
     return path, missing
 
 

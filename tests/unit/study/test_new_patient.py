@@ -51,6 +51,12 @@ def test_a_map_with_telling_names_can_be_treated_as_it_is(tmp_path, monkeypatch,
     assert "usable. Target 3.32 ml" in capsys.readouterr().out
 
 
+def test_a_folder_that_is_not_there_is_made(tmp_path):
+    half_ball(tmp_path / "anna.nii.gz", NAMED)
+    path, _ = write_starter(tmp_path / "anna.nii.gz", tmp_path / "new" / "study" / "anna.yaml")
+    assert load_patient(path).scan == str(tmp_path / "anna.nii.gz")
+
+
 def test_guesses_are_marked_and_certain_tissues_are_not(tmp_path):
     path, _ = write_starter(half_ball(tmp_path / "anna.nii.gz", NAMED), tmp_path / "anna.yaml")
     line = {text.split(":")[0].strip(): text for text in path.read_text().splitlines()}
@@ -112,7 +118,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch)
     ("nowhere.nii.gz", "a.yaml", "nowhere.nii.gz: no such file"),
     ("anna.nii.gz", "a b.yaml", "not a usable name"),
     ("anna.nii.gz", "a.txt", "not a usable name"),
-    ("anna.nii.gz", "nowhere/a.yaml", "cannot be written"),
+    ("anna.nii.gz", "notes.txt/a.yaml", "cannot be written"),
     ("scan.nii.gz", "a.yaml", "label map of at most 400"),
     ("empty.nii.gz", "a.yaml", "the label map is empty"),
     ("body.msh", "a.yaml", "is a mesh"),
