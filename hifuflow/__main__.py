@@ -2,7 +2,7 @@
 
 import sys
 
-from hifuflow.study.commands import main
+from hifuflow.study.command_line import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -39,6 +39,8 @@ def versions() -> dict[str, str]:
 
 def revision() -> str:
     """Commit of the checkout that this runs from, "-dirty" with edits that are in none."""
+    if ROOT == PACKAGE:  # installed: a repository around the environment is not this project's
+        return "not a git checkout"
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

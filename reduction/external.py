@@ -65,6 +65,9 @@ def reduce_file(path, order="auto", output=None, tolerance: float | None = None,
     if symmetric:
         settings = ReductionSettings.of_file(path.name, order, tolerance)
         reduced, certificate = reduce_model(model, settings, threads)
+    elif tolerance is not None:
+        raise InputError("of a model that is not symmetric no treatment is replayed", file=path,
+                         key="--tolerance-k", value=tolerance, allowed="--order")
     else:
         reduced, certificate = reduce_dense(model, order, path.name)
     if output.suffix == ".mat":

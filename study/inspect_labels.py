@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import numpy as np
 from scipy import ndimage
@@ -11,6 +10,7 @@ from scipy import ndimage
 from hifuflow.errors import InputError
 
 from .patient import TISSUES
+from .region_guesses import guess_regions
 from .schema import read_yaml
 
 MOST_LABELS = 400
@@ -28,23 +28,13 @@ def label_table(image, layers):
     """
     try:
         maps = image.labels()
+        rows = label_rows(image, maps)
     except InputError as error:
-        maps, why = [], error.problem
-    counts = [np.unique(layer[layer != 0], return_counts=True) for layer in maps]
-    held = sum(len(labels) for labels, _ in counts)
-    if not maps or held > MOST_LABELS:
-        why = f"{held} different values" if maps else why
         values = layers[0][np.isfinite(layers[0])]
         levels = np.percentile(values, PERCENTILES) if values.size else [np.nan] * len(PERCENTILES)
-        yield f"  a scan, not a label map ({why}); intensities: " + ", ".join(
+        yield f"  a scan, not a label map ({error.problem}); intensities: " + ", ".join(
             f"{p} %: {value:.5g}" for p, value in zip(PERCENTILES, levels, strict=True))
         return
-    rows = []
-    for index, (layer, held) in enumerate(zip(maps, counts, strict=True)):
-        lowest = layer.min()  # may be negative
-        boxes = ndimage.find_objects(layer - lowest + 1)
-        rows += [_row(image, layer, int(label), int(voxels), index, boxes[label - lowest])
-                 for label, voxels in zip(*held, strict=True)]
     yield f"  {len(rows)} labels, and {sum(int((layer == 0).sum()) for layer in maps)} voxels of 0"
     if not rows:
         return
@@ -58,7 +48,41 @@ def label_table(image, layers):
     if not (image.file.parent / "regions.json").is_file():  # of an artifact they are known
         yield ""
         yield "# for a patient file; tissues: see config/tissues.yaml"
-        yield from _regions(rows, layered=len(maps) > 1)
+        yield "regions:"
+        for region in guess_regions(rows, len(maps) > 1, known_tissues()):
+            yield f"  {region.line()}"
+
+
+def known_tissues() -> list[str]:
+    """Names of the tissues that every patient file knows."""
+    return list(read_yaml(TISSUES)["tissues"])
+
+
+def label_rows(image, maps) -> list[dict]:
+    """What there is of each label: `label`, `name`, `voxels`, `ml`, `components` (their number)
+    and `largest` (volume [ml] and innermost point [mm] of the largest of them).
+
+    Parameters
+    ----------
+    image : `formats.image.Image`.  maps : its label maps, see `Image.labels`.
+
+    Raises
+    ------
+    InputError : so many values that this cannot be a label map.
+    """
+    counts = [np.unique(layer[layer != 0], return_counts=True) for layer in maps]
+    values = sum(len(labels) for labels, _ in counts)
+    if values > MOST_LABELS:
+        raise InputError(f"{values} different values", file=image.file,
+                         allowed=f"a label map of at most {MOST_LABELS} labels; a scan goes into "
+                                 "anatomy.image, with thresholds")
+    rows = []
+    for index, (layer, held) in enumerate(zip(maps, counts, strict=True)):
+        lowest = layer.min()  # may be negative
+        boxes = ndimage.find_objects(layer - lowest + 1)
+        rows += [_row(image, layer, int(label), int(voxels), index, boxes[label - lowest])
+                 for label, voxels in zip(*held, strict=True)]
+    return rows
 
 
 def _row(image, layer, label, voxels, index, box):
@@ -89,22 +113,3 @@ def _innermost(mask, spacing):
     depth = ndimage.distance_transform_edt(np.pad(coarse, 1), sampling=spacing)
     return step * (np.array(np.unravel_index(depth.argmax(), depth.shape)) - 1)
 
-
-def _regions(rows, layered):
-    """The `regions:` of a patient file; where segments overlap, the smallest come first."""
-    tissues = read_yaml(TISSUES)["tissues"]
-    used = set()
-    yield "regions:"
-    for row in sorted(rows, key=lambda row: row["voxels"] if layered else 0):
-        words = re.findall(r"[a-z0-9]+", (row["name"] or "").lower())
-        words = ["tumour" if word == "tumor" else word for word in words]
-        name = "_".join(words) or f"label_{row['label']}".replace("-", "minus_")
-        name = name if name[0].isalpha() else f"region_{name}"
-        while name in used:
-            name += "_"
-        used.add(name)
-        tissue = next((word for word in words if word in tissues), "FILL_IN")
-        label = row["label"]
-        if layered and row["name"]:  # the value may be that of other layers' segments, too
-            label = json.dumps(row["name"], ensure_ascii=False)
-        yield f"  {name}: {{labels: [{label}], tissue: {tissue}}}"

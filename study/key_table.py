@@ -17,12 +17,12 @@ its transducer, a file in `transducers/` or one beside the patient file, and tak
 from `tissues.yaml`. Every key has a default but the anatomy, its regions and the target. Unknown
 keys are errors. Check a file with
 
-    python -m hifuflow validate config/patients/breast_reference.yaml
+    hifuflow validate config/patients/breast_reference.yaml
 
 A key's unit is in its name. Positions are in the patient frame: R, A, S (right, front and top are
 positive). Values of physics and of devices carry their source in the file they stand in.
 
-This page is made from `workflow/schemas/` by `python -m hifuflow document`.
+This page is made from `workflow/schemas/` by `hifuflow document`.
 """
 SECTIONS = (("study", "config.yaml"), ("patient", "patients/NAME.yaml"),
             ("transducer", "transducers/NAME.yaml"), ("tissues", "tissues.yaml"))

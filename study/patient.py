@@ -8,6 +8,7 @@ section reruns only the rules that depend on it.
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,8 @@ from .cross_checks import constraint_list, cross_check
 from .schema import check, read_yaml
 from .transducer_file import load_device
 
+SUFFIXES = (".yaml", ".yml")  # of patient files
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 TISSUES = ROOT / "config" / "tissues.yaml"
 THERMAL = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfusion_kg_m3_s")
 FACTORS = ("perfusion_factor", "conductivity_factor", "absorption_factor")
@@ -197,6 +200,20 @@ class Patient:
                                           f"sha256 {one.source['sha256']}"
                                     for name, one in self.named_controllers.items()
                                     if "file" in one.source}}
+
+
+def check_name(file) -> None:
+    """Refuse a file whose name cannot be that of a patient, whose results are kept under it.
+
+    Raises
+    ------
+    InputError : it has other than the letters and the ending that are allowed.
+    """
+    file = Path(file)
+    if not NAME.fullmatch(file.stem) or file.suffix not in SUFFIXES:
+        raise InputError("is not a usable name of a patient", file=file, key="patients",
+                         value=file.name, allowed="letters, digits, - and _, and then "
+                                                  + " or ".join(SUFFIXES))
 
 
 def load_patient(path) -> Patient:

@@ -47,6 +47,16 @@ _StrictLoader.add_implicit_resolver(
     re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)$"), list("-+0123456789."))
 
 
+def parse_yaml(text: str):
+    """What a YAML text holds, read strictly: no key twice, and 1e6 is a number.
+
+    Raises
+    ------
+    yaml.YAMLError : it is not YAML.
+    """
+    return yaml.load(text, Loader=_StrictLoader)
+
+
 def read_yaml(path) -> dict:
     """Read a YAML mapping.
 
@@ -56,7 +66,7 @@ def read_yaml(path) -> dict:
     """
     path = Path(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=path) from error
     except UnicodeDecodeError as error:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from hifuflow.errors import InputError, InvalidConfig
 from hifuflow.provenance import ROOT
 
-from .patient import Patient, load_patient
+from .patient import SUFFIXES, Patient, check_name, load_patient
 from .schema import check
-
-PATIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -31,35 +28,51 @@ class Study:
         config, faults = check(given, "study", "config/config.yaml or --config")
         if faults:
             raise InvalidConfig(faults)
-        folder = _patients_folder(config["patients_dir"])
-        known = sorted(path.stem for path in folder.glob("*.yaml"))
-        names = config["patients"]
-        names = known if names == "all" else [names] if isinstance(names, str) else names
-        unusable = [name for name in names if not PATIENT_NAME.fullmatch(name)]
-        if unusable:
-            raise InvalidConfig([InputError(
-                "is not a usable name of a patient", file=folder / f"{name}.yaml", key="patients",
-                value=name, allowed="letters, digits, - and _") for name in unusable])
+        files, faults = _patient_files(config["patients"], _patients_folder(config["patients_dir"]))
         patients = {}
-        for name in names:
-            if name not in known:
-                faults.append(InputError("no such patient file", file=folder / f"{name}.yaml",
-                                         key="patients", value=name,
-                                         allowed=", ".join(known) or f"a .yaml file in {folder}"))
-                continue
+        for name, file in files.items():
             try:
-                patients[name] = load_patient(folder / f"{name}.yaml")
+                patients[name] = load_patient(file)
             except InvalidConfig as error:
                 faults += error.faults
             except InputError as error:
                 faults.append(error)
-        if not names:
-            faults.append(InputError("holds no patient file", file=folder, key="patients_dir",
-                                     allowed="a folder with NAME.yaml files"))
         if faults:
             raise InvalidConfig(faults)
         return cls(patients, str(Path(config["results_dir"]).expanduser()),
                    config["mpi_ranks"])
+
+
+def is_path(patient: str) -> bool:
+    """Whether this names a patient's file, and not a patient of the folder `patients_dir`."""
+    return "/" in patient or patient.endswith(SUFFIXES)
+
+
+def _patient_files(patients: str | list[str], folder: Path) -> tuple[dict, list[InputError]]:
+    """Name -> file of each patient, and a fault for each that cannot be treated."""
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if patients == "all" and not known:
+        return {}, [InputError("holds no patient file", file=folder, key="patients_dir",
+                               allowed="a folder with NAME.yaml files")]
+    asked = known if patients == "all" else [patients] if isinstance(patients, str) else patients
+    files, faults = {}, []
+    for patient in asked:
+        file = Path(patient).expanduser() if is_path(patient) else folder / f"{patient}.yaml"
+        try:
+            check_name(file)
+            if not file.is_file():
+                raise InputError("no such patient file", file=file, key="patients", value=patient,
+                                 allowed="a file, or the name of a patient"
+                                 if is_path(patient) else
+                                 ", ".join(known) or f"a .yaml file in {folder}")
+            if file.stem in files:
+                raise InputError(f"two patients are called '{file.stem}'", file=file,
+                                 key="patients", value=f"{files[file.stem]} and {file}",
+                                 allowed="file names that differ: results are kept under them")
+            files[file.stem] = file
+        except InputError as fault:
+            faults.append(fault)
+    return files, faults
 
 
 def _patients_folder(given: str) -> Path:

@@ -9,7 +9,7 @@ from run import ROOT, Check, at_most, run_patient, within
 from hifuflow.job import read_json
 from hifuflow.records.heating import Heating
 from hifuflow.records.plan import Plan
-from hifuflow.study.commands import main
+from hifuflow.study.command_line import main
 
 PAPER = "reference paper, section III.A"
 SIZES = {"control": (9299, 13523), "plant": (15911, 22674)}

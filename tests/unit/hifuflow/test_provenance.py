@@ -29,7 +29,8 @@ def checkout(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     (tmp_path / "hifuflow").mkdir()
-    shutil.copy(provenance.PACKAGE / "__init__.py", tmp_path / "hifuflow")
+    for name in ("__init__.py", "__init__.pyi"):
+        shutil.copy(provenance.PACKAGE / name, tmp_path / "hifuflow")
     shutil.copy(provenance.__file__, tmp_path / "hifuflow" / "provenance.py")
 
     def digest(**edits):
@@ -58,3 +59,18 @@ def test_revision_is_that_of_the_checkout():
     done = subprocess.run(command, capture_output=True, text=True)
     expected = done.stdout.strip() if done.returncode == 0 else "not a git checkout"
     assert provenance.revision().removesuffix("-dirty") == expected
+
+
+def test_an_installed_package_has_no_revision(monkeypatch):
+    """Not that of whichever repository the environment happens to stand in."""
+    monkeypatch.setattr(provenance, "ROOT", provenance.PACKAGE)
+    assert provenance.revision() == "not a git checkout"
+
+
+def test_the_public_face_is_not_reached_through_the_package():
+    """Every module imports the package, and would else depend on all stages."""
+    scripts = provenance.ROOT / "workflow" / "scripts"
+    reached = {path.relative_to(provenance.ROOT).parts[0]
+               for path in provenance._reached(scripts / "constraints.py")}
+    assert reached == {"workflow", "hifuflow", "anatomy"}
+    assert provenance.code_hash(scripts / "plan.py") != provenance.code_hash(scripts / "mesh.py")

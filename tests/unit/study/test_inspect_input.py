@@ -14,7 +14,7 @@ from hifuflow.anatomy.build import build_anatomy
 from hifuflow.anatomy.settings import AnatomySettings
 from hifuflow.errors import InputError
 from hifuflow.provenance import ROOT
-from hifuflow.study.commands import main
+from hifuflow.study.command_line import main
 from hifuflow.study.inspect import describe, quality_table
 from hifuflow.study.patient import load_patient
 

@@ -6,7 +6,7 @@ from hifuflow.study.key_table import configuration_page
 
 def test_configuration_page_is_up_to_date():
     page = (ROOT / "config" / "README.md").read_text()
-    assert page == configuration_page(), "run `python -m hifuflow document`"
+    assert page == configuration_page(), "run `hifuflow document --output config/README.md`"
 
 
 def test_every_key_says_what_it_means():

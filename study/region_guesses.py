@@ -1,0 +1,114 @@
+"""Regions of a patient file, guessed from the names that a label map gives to its labels."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from dataclasses import dataclass
+
+FILL_IN = "FILL_IN"  # stands where nothing can be guessed; `validate` refuses it
+OUTSIDE = {"background", "outside", "exterior"}  # names of labels that are no body
+# What is to be treated, and words that say that this is what lies around it, or is not there.
+TARGET = re.compile(r"gtv|.*(tumou?r|lesion|metasta|carcinom|sarcom|fibroid|myoma|cancer|neoplas)")
+NO_TARGET = re.compile(r"no|non|not|without|healthy|normal|near|around|outside|.*peri.*|non.*")
+# Words of names that stand for a tissue of config/tissues.yaml, beside that tissue's own name.
+WORDS = {
+    "bone": "bones rib ribs vertebra vertebrae vertebral femur hip sacrum skull sternum scapula "
+            "clavicle clavicula humerus pelvis tibia fibula patella mandible ilium cortical",
+    "muscle": "muscles gluteus autochthon iliopsoas psoas pectoral pectoralis",
+    "fat": "adipose",
+    "gland": "glandular fibroglandular",
+    "lung": "lungs",
+    "kidney": "kidneys",
+    "soft_tissue": "body trunk",
+}
+NEEDS = {"gland": {"breast", "mammary"}}  # of other glands that tissue has not the properties
+
+
+@dataclass(frozen=True)
+class Region:
+    """One label of a map, as a region of a patient file.
+
+    Attributes
+    ----------
+    name : of the region, usable in a patient file.  label : as it is written there.
+    given : the name in the map's header, "" if it has none.
+    tissue : name of a tissue, or FILL_IN.
+    certain : whether the header names the tissue itself.
+    target : whether the name is that of something to be treated.
+    outside : whether the name is that of something that is no body.
+    components : number of connected pieces.  ml : volume.
+    """
+
+    name: str
+    label: str
+    given: str
+    tissue: str
+    certain: bool
+    target: bool
+    outside: bool
+    components: int
+    ml: float
+
+    def line(self) -> str:
+        """The region in a patient file."""
+        return f"{self.name}: {{labels: [{self.label}], tissue: {self.tissue}}}"
+
+
+def guess_regions(rows: list[dict], layered: bool, tissues) -> list[Region]:
+    """A region for each label; where segments overlap (`layered`), the smallest come first.
+
+    Parameters
+    ----------
+    rows : see `inspect_labels.label_rows`.  tissues : names of the known tissues.
+    """
+    used: set[str] = set()
+    regions = []
+    for row in sorted(rows, key=lambda row: row["voxels"] if layered else 0):
+        given, label = row["name"] or "", row["label"]
+        words = _words(given)
+        target = is_target(words)
+        tissue = "tumour" if target and "tumour" in tissues else tissue_of(words, tissues)
+        regions.append(Region(
+            _new_name(words, label, used),
+            # A value may be that of other layers' segments, too.
+            json.dumps(given, ensure_ascii=False) if layered and given else str(label),
+            given, tissue or FILL_IN, "_".join(words) == tissue, target,
+            "_".join(words) in OUTSIDE, row["components"], row["ml"]))
+    return regions
+
+
+def is_target(words: list[str]) -> bool:
+    """Whether a name of these words is that of something to be treated."""
+    return (any(TARGET.match(word) for word in words)
+            and not any(NO_TARGET.fullmatch(word) for word in words))
+
+
+def tissue_of(words: list[str], tissues) -> str | None:
+    """The tissue that a name of these words tells of, None if it tells of none."""
+    text = f"_{'_'.join(words)}_"
+    own = [tissue for tissue in tissues if f"_{tissue}_" in text
+           and (words == [tissue] or NEEDS.get(tissue, set(words)) & set(words))]
+    if own:
+        return max(own, key=len)
+    return next((tissue for word in words for tissue, others in WORDS.items()
+                 if word in others.split() and tissue in tissues), None)
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name in plain lower-case letters and digits, in British spelling."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return [{"tumor": "tumour"}.get(word, word) for word in re.findall(r"[a-z0-9]+", plain)]
+
+
+def _new_name(words: list[str], label: int, used: set[str]) -> str:
+    """A name that a region may have and no other one has yet."""
+    base = "_".join(words) or f"label_{label}".replace("-", "minus_")
+    base = base if base[0].isalpha() else f"region_{base}"
+    name, number = base, 1
+    while name in used:
+        number += 1
+        name = f"{base}_{number}"
+    used.add(name)
+    return name
