@@ -88,11 +88,13 @@ class Values:
         affine[:3, 3] = self.floats(3)
         regions = {name: {"label": label, "tissue": f"tissue of {name}", "volume_m3": self.number()}
                    for label, name in enumerate(("fat", "tumour", "cyst"), 1)}
+        coupling = self.flags(3, 4, 5)
         return Anatomy(labels=labels.astype(np.int16), affine=affine, regions=regions,
-                       target=["tumour", "cyst"], coupling=self.flags(3, 4, 5),
+                       target=["tumour", "cyst"], coupling=coupling,
                        axis=self.floats(3), source_sha256="source",
                        beam={"blocked_fraction": self.number(), "blocked_by": {"rib": 0.5}},
-                       record={"crop": {"margin_m": [self.number(), self.number()]}, "note": None})
+                       record={"crop": {"margin_m": [self.number(), self.number()]}, "note": None},
+                       air=self.flags(3, 4, 5) & ~coupling)
 
     def plan(self) -> Plan:
         return Plan(apex=self.floats(3), axis=self.floats(3), foci=self.floats(N_FOCI, 3),
