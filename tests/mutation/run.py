@@ -1,4 +1,4 @@
-"""What the tests do not see: mutmut changes the code in one place at a time, and some test must fail.
+"""What the tests do not see: mutmut changes the code in one place; then some test must fail.
 
     make mutants                                       every file of [tool.mutmut]: hours
     make mutants ARGS="controller.dose records.plan"   these modules: minutes
@@ -55,7 +55,7 @@ def results(folder: Path) -> dict[str, dict[str, bool]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", help="controller.dose, records.plan, ...; default: all")
+    parser.add_argument("modules", nargs="*", help="controller.dose, ...; by default all")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     copy_package(FOLDER)
