@@ -90,7 +90,7 @@ def exact_course(rates, inputs, outputs, powers):
 
 
 def test_replayed_errors_are_those_of_exact_steps(run, modes):
-    """The replay takes steps of second order: their largest differences agree to a few percent."""
+    """The replay takes steps of second order: their largest differences agree to two percent."""
     model, reduced, certificate, _ = run
     powers = switching_treatment(5, POWER, SAMPLES)
     rates, vectors = la.eig(-reduced.A)
@@ -100,7 +100,7 @@ def test_replayed_errors_are_those_of_exact_steps(run, modes):
     kind = model.outputs.kind
     assert certificate["max_output_error_k"].keys() == {"constraint", "target"}
     for name, worst in certificate["max_output_error_k"].items():
-        assert worst == pytest.approx(error[kind == name].max(), rel=0.1)
+        assert worst == pytest.approx(error[kind == name].max(), rel=0.03)
     assert certificate["replay_power_w"] == POWER
     assert certificate["error_against_order"]["order"][-1] == ORDER
     assert 0.1 <= certificate["smallest_output_weight"] < 1
