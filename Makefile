@@ -24,7 +24,7 @@ test: setup ## the tests
 validate: setup ## long runs that compare with published and independent results
 	$(PY) tests/validation/run.py $(ARGS)
 
-mutants: setup ## what the tests do not see: changes of the code that no test notices (hours)
+mutants: setup ## what the tests do not see: changes of the code that no test notices
 	$(UV) run --frozen --group mutation python tests/mutation/run.py $(ARGS)
 
 bench: setup ## time and memory of each stage

@@ -59,10 +59,12 @@ def test_smooth_path_keeps_lines_and_never_takes_dose_back():
     assert cem43_smooth(line, 0.25) == pytest.approx(cem43_path(line, 0.25), rel=1e-12)
     random = np.random.default_rng(1).uniform(37, 41, (9, 500))
     assert (cem43_smooth(random, 0.25) >= 0).all()
+    np.testing.assert_allclose(cem43_smooth(np.full((9, 3), [37.0, 41.0, 43.0]), 7.5),
+                               [0, 1 / 16, 1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("rate, temperature", [(0.0625, 41.0), (0.25, 42.0), (1.0, 43.0),
-                                               (2.0, 44.0), (16.0, 47.0)])
+                                               (2 ** 0.5, 43.5), (2.0, 44.0), (16.0, 47.0)])
 def test_temperature_of_a_rate_is_where_tissue_has_that_rate(rate, temperature):
     assert temperature_of_rate(rate) == pytest.approx(temperature, rel=1e-12)
     assert cem43_rate(temperature) == pytest.approx(rate, rel=1e-12)
