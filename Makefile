@@ -1,10 +1,11 @@
 # Every target first brings the environment up to date (workflow/envs/setup.sh; at once if it is).
 .DEFAULT_GOAL := help
-.PHONY: help setup run test validate bench lint clean
+.PHONY: help setup run test validate mutants bench lint clean
 
 CORES ?= all
 ARGS ?=
 PY := .venv/bin/python
+UV := $(shell command -v uv || echo .tools/uv/bin/uv)
 
 # The rules' own commands (python, mpirun) are those of the environment; pictures need no display.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -23,6 +24,9 @@ test: setup ## the tests
 validate: setup ## long runs that compare with published and independent results
 	$(PY) tests/validation/run.py $(ARGS)
 
+mutants: setup ## what the tests do not see: changes of the code that no test notices
+	$(UV) run --frozen --group mutation python tests/mutation/run.py $(ARGS)
+
 bench: setup ## time and memory of each stage
 	$(PY) benchmarks/run.py $(ARGS)
 
@@ -33,7 +37,7 @@ setup: ## only the set-up: system libraries, Python, the packages of uv.lock in 
 	@sh workflow/envs/setup.sh
 
 clean: ## remove the environment and caches; results stay
-	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .tools .mutants .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo 'Results are kept. To remove them too: rm -r results .snakemake'
 

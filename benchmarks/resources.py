@@ -85,16 +85,21 @@ def comparison(rows: list[dict]) -> list[tuple]:
             for memory, seconds in [resources.expected(row["rule"], row["part"], row)]]
 
 
+def group(row: dict) -> str:
+    """Name under which a job's coefficients stand."""
+    apart = (row["rule"], row["part"]) in APART
+    return f"{row['rule']}_{row['part']}" if apart else row["rule"]
+
+
 def fit(rows: list[dict]) -> dict:
     """Coefficients of every rule that has been measured."""
     groups: dict[str, list] = {}
     for row in rows:
-        groups.setdefault(f"{row['rule']}_{row['part']}" if (row["rule"], row["part"]) in APART
-                          else row["rule"], []).append(row)
-    return {name: {what: _coefficients(group, what, terms)
+        groups.setdefault(group(row), []).append(row)
+    return {name: {what: _coefficients(rows, what, terms)
                    for what, terms in zip(("memory_mb", "cpu_s"), TERMS[re.split("_", name)[0]],
                                           strict=True)}
-            for name, group in groups.items()}
+            for name, rows in groups.items()}
 
 
 def _coefficients(rows, what, terms) -> dict:

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from hifuflow.job import Progress, atomic
 from hifuflow.report.browser.scene import build_scene
-from hifuflow.report.figures.captions import Drawn, draw_all
+from hifuflow.report.figures.captions import Drawn, all_figures
 from hifuflow.report.figures.model_difference import model_differences, what_differs
 
 from .browser import curves as live_figures
@@ -36,15 +36,7 @@ def write_report(inputs: ReportInputs, out_dir) -> Path:
     InputError : a file that the report needs cannot be read.
     """
     out_dir = Path(out_dir)
-    figures = []
-    runs = len(inputs.treatments)
-    of_models = 9 + ("error_against_order" in inputs.certificate) + bool(inputs.ensembles)
-    of_treatments = 2 * runs + 1 + (runs > 1) if runs else 0
-    with Progress("report", total=of_models + of_treatments, unit="figures") as progress:
-        for drawn in draw_all(inputs):
-            figures.append(_store(drawn, out_dir / "figures"))
-            progress.advance(note=drawn.name)
-    figures.sort(key=lambda figure: SECTIONS.index(figure["section"]))
+    figures = _draw_figures(inputs, out_dir / "figures")
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
@@ -52,6 +44,17 @@ def write_report(inputs: ReportInputs, out_dir) -> Path:
     with atomic(out_dir / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     return out_dir / "index.html"
+
+
+def _draw_figures(inputs: ReportInputs, folder: Path) -> list[dict]:
+    """Draw and write every figure; what the template shows of them, in the order of the page."""
+    figures, to_draw = [], all_figures(inputs)
+    with Progress("report", total=len(to_draw), unit="figures") as progress:
+        for draw in to_draw:
+            drawn = draw()
+            figures.append(_store(drawn, folder))
+            progress.advance(note=drawn.name)
+    return sorted(figures, key=lambda figure: SECTIONS.index(figure["section"]))
 
 
 def _store(drawn: Drawn, folder: Path) -> dict:

@@ -213,16 +213,20 @@ def focal_gain(path, apex, axis, view: View):
         return figure
 
 
+def steers(path) -> bool:
+    """Whether the heating is that of an array that steers its focus."""
+    with open_artifact(path, "heating") as file:
+        return len(file.get("steering", ())) > 0
+
+
 def steering_gain(path, plan, view: View):
     """Intensity in water of a focus over that of the unsteered one, against where it is steered.
 
     On two planes through the array's axis, with the planned foci seen from the side and the
-    limits of steering; None for a transducer that does not steer.
+    limits of steering.
     """
     with open_artifact(path, "heating") as file:
-        steering = {name: values[:] for name, values in file.get("steering", {}).items()}
-    if not steering:
-        return None
+        steering = {name: values[:] for name, values in file["steering"].items()}
     lateral, axial, limit = (steering[f"{name}_m"] * 1e3 for name in ("lateral", "axial", "limit"))
     steered = (plan.foci - plan.apex_shift - steering["focus_m"]) * 1e3
     with style():

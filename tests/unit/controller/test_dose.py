@@ -1,8 +1,17 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from hifuflow.controller.dose import cem43, cem43_path, cem43_rate, cem43_smooth
+from hifuflow.controller.dose import (
+    cem43,
+    cem43_path,
+    cem43_rate,
+    cem43_smooth,
+    covered,
+    temperature_of_rate,
+)
 
 # Equivalents of 240 CEM43 minutes (Sapareto and Dewey 1984, R = 0.5).
 EQUIVALENTS = [(43.0, 14400.0), (47.0, 900.0), (50.0, 112.5), (55.0, 3.515625), (57.0, 0.87890625)]
@@ -50,3 +59,38 @@ def test_smooth_path_keeps_lines_and_never_takes_dose_back():
     assert cem43_smooth(line, 0.25) == pytest.approx(cem43_path(line, 0.25), rel=1e-12)
     random = np.random.default_rng(1).uniform(37, 41, (9, 500))
     assert (cem43_smooth(random, 0.25) >= 0).all()
+    np.testing.assert_allclose(cem43_smooth(np.full((9, 3), [37.0, 41.0, 43.0]), 7.5),
+                               [0, 1 / 16, 1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("rate, temperature", [(0.0625, 41.0), (0.25, 42.0), (1.0, 43.0),
+                                               (2 ** 0.5, 43.5), (2.0, 44.0), (16.0, 47.0)])
+def test_temperature_of_a_rate_is_where_tissue_has_that_rate(rate, temperature):
+    assert temperature_of_rate(rate) == pytest.approx(temperature, rel=1e-12)
+    assert cem43_rate(temperature) == pytest.approx(rate, rel=1e-12)
+
+
+def test_no_temperature_of_a_rate_is_below_the_one_at_which_dose_begins():
+    np.testing.assert_allclose(temperature_of_rate([0.0, 1e-9, 0.25 ** 4]), 39.0, rtol=1e-12)
+
+
+def test_dose_of_a_path_is_the_sum_of_its_segments():
+    """Steady, rising, falling and nearly steady segments behind each other."""
+    path = np.array([41.0, 41.0, 50.0, 50.00005, 50.00005, 44.0, 37.0])
+    segments = [cem43(start, end, 3.0) for start, end in pairwise(path)]
+    assert cem43_path(path, 3.0) == pytest.approx(sum(segments), rel=1e-12)
+    together = np.stack([path, path[::-1]], axis=1)
+    np.testing.assert_allclose(cem43_path(together, 3.0), sum(segments), rtol=1e-9)
+
+
+def test_dose_of_temperatures_in_single_precision_is_in_double_precision():
+    """Estimates and stored courses are in single precision; sums of many small doses are not."""
+    start, end = np.float32([42.1, 55.3]), np.float32([42.9, 56.7])
+    exact = cem43(start.astype(float), end.astype(float), 2.0)
+    np.testing.assert_allclose(cem43(start, end, 2.0), exact, rtol=1e-14)
+    np.testing.assert_allclose(cem43_rate(start), cem43_rate(start.astype(float)), rtol=1e-14)
+
+
+def test_covered_is_the_fraction_of_the_volume_that_has_at_least_the_dose():
+    dose, volume = np.array([239.9, 240.0, 300.0, 0.0]), np.array([1.0, 2.0, 4.0, 3.0])
+    assert covered(dose, 240.0, volume) == pytest.approx(0.6)

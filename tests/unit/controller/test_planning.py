@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+import scipy.linalg as la
 
 from hifuflow.controller.methods.lbfgs import lbfgs
 from hifuflow.controller.methods.planning import Goal, PlanProblem
-from hifuflow.controller.prediction import BlockModel
+from hifuflow.controller.prediction import BlockModel, DiscreteModel
+from hifuflow.records.outputs import Outputs
+from hifuflow.records.reduced_model import ReducedModel
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +59,54 @@ def test_what_has_decayed_never_becomes_denormal(model):
     assert parts[parts > 0].min() >= np.finfo(np.float32).tiny
 
 
-def test_truncation_is_the_shortest_within_its_error_bound(model):
-    for error in (1e-1, 1e-3):
-        modal = BlockModel(model, error * model.truncation_bound[0])
-        bound = model.truncation_bound
-        assert bound[modal.order - 1] <= error * bound[0] < bound[modal.order - 2]
-        assert modal.error == pytest.approx((bound[modal.order - 1] - bound[modal.order]) / 2)
+def cooled_rod():
+    """x' = A x + B u, y = B' x of a rod that loses heat, with one input that is seen as well.
+
+    Its balanced truncation to r states is off by 2 (hsv[r] + hsv[r+1] + ...) at rest exactly, as A
+    is symmetric and the output is the input's.
+
+    Source: M. R. Opmeer, T. Reis, "A lower bound for the balanced truncation error for MIMO
+    systems", IEEE Trans. Automatic Control 60 (2015) 2207-2212.
+    """
+    n = 30
+    a = 0.3 * (np.diag(np.ones(n - 1), 1) + np.diag(np.ones(n - 1), -1)) - 0.61 * np.eye(n)
+    b = 0.1 * np.exp(-((np.arange(1, n + 1)[:, None] / (n + 1) - 0.5) / 0.05) ** 2)
+    return a, b
+
+
+@pytest.fixture(scope="module")
+def balanced_rod():
+    """The rod balanced by dense Gramians, its Hankel values, and its exact gain at rest [K/W]."""
+    a, b = cooled_rod()
+    gramian = la.solve_continuous_lyapunov(a, -b @ b.T)  # of both kinds: C = B'
+    size, modes = la.eigh(gramian)
+    hsv = size[::-1][:8]  # a symmetric pair's Hankel values are the Gramian's eigenvalues
+    modes = modes[:, ::-1][:, :8]
+    outputs = Outputs(np.array(["target"]), np.zeros((1, 3)), np.ones(1), np.zeros(1),
+                      np.array([np.nan]))
+    rom = ReducedModel(modes.T @ a @ modes, modes.T @ b, b.T @ modes, hsv, hsv, "dense", outputs,
+                       np.zeros((1, 3)))
+    return rom, hsv, (b.T @ la.solve(-a, b)).item()
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3, 4, 5])
+def test_truncation_is_the_shortest_that_is_accurate_enough(balanced_rod, kept):
+    rom, hsv, gain = balanced_rod
+    model = DiscreteModel.sampled(rom, 0.2)
+    lost = 2 * hsv[kept:].sum()
+    assert BlockModel(model, 1.001 * lost).order == kept
+    assert BlockModel(model, 0.999 * lost).order == kept + 1
+    modal = BlockModel(model, 1.001 * lost, 50)
+    at_rest = modal.outputs(modal.simulate(modal.modal(np.zeros(8)), np.ones((120, 1))))[0, -1]
+    assert modal.error == pytest.approx(hsv[kept], rel=1e-9)
+    # The truncated model is that of samples, which are not balanced to the last percent.
+    assert gain - at_rest == pytest.approx(lost, rel=0.05, abs=2e-7 * gain)
+
+
+def test_nothing_is_cut_off_for_no_error(balanced_rod):
+    rom, hsv, _ = balanced_rod
+    whole = BlockModel(DiscreteModel.sampled(rom, 2.0), 0.0)
+    assert whole.order == 8 and whole.error == pytest.approx(0.0, abs=1e-12 * hsv[0])
 
 
 @pytest.mark.parametrize("milestone", [0, 4])

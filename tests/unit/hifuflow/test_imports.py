@@ -127,11 +127,6 @@ def test_workflow_and_config_are_not_packages():
     assert not (ROOT / "config" / "__init__.py").exists()
 
 
-def test_scripts_only_load_call_and_save():
-    for path in (ROOT / "workflow" / "scripts").glob("*.py"):
-        assert len(path.read_text().splitlines()) <= 45, path
-
-
 def test_no_file_is_longer_than_a_reader_keeps_in_mind():
     for folder in FOLDERS:
         for path in modules(folder):

@@ -15,6 +15,7 @@ from hifuflow.report.figures.acoustics import (
     full_width,
     heating_pattern,
     steering_gain,
+    steers,
 )
 from hifuflow.report.figures.anatomy import ellipsoid_mesh, geometry, planned_foci
 from hifuflow.report.figures.models import (
@@ -122,7 +123,7 @@ def test_focal_gain_shows_every_focus_and_all_the_power(case):
 
 def test_steering_map_marks_every_focus_where_it_is_steered(plain_case, tmp_path):
     plan, view = plain_case.plan, View.of(plain_case.anatomy.axis)
-    assert steering_gain(plain_case.heating_path, plan, view) is None
+    assert not steers(plain_case.heating_path)
     lateral, axial = np.linspace(-0.02, 0.02, 9), np.linspace(-0.03, 0.03, 7)
     gain = np.exp(-(lateral / 0.02) ** 2) * np.exp(-(axial[:, None] / 0.03) ** 2)
     steering = {"gain": np.stack([gain, gain / 2]), "lateral_m": lateral, "axial_m": axial,
@@ -130,6 +131,7 @@ def test_steering_map_marks_every_focus_where_it_is_steered(plain_case, tmp_path
                 "focus_m": plan.foci.mean(axis=0) - [0, 0, 0.005]}
     heating = replace(Heating.load(plain_case.heating_path), steering=steering)
     heating.save(tmp_path / "heating.h5", "test", "0" * 64)
+    assert steers(tmp_path / "heating.h5")
     figure = steering_gain(tmp_path / "heating.h5", plan, view)
     for i, ax in enumerate(figure.axes[:2]):
         (dots,) = (line for line in ax.lines if line.get_gid() == "steered foci")

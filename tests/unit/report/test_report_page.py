@@ -2,17 +2,22 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from hifuflow.job import Progress
 from hifuflow.provenance import ROOT
+from hifuflow.records.heating import Heating
 from hifuflow.report.facts import compare_with_paper
+from hifuflow.report.figures import captions
 from hifuflow.report.figures.model_difference import model_differences, what_differs
 from hifuflow.report.inputs import ReportInputs
 from hifuflow.report.limits import METRICS, limit_table
-from hifuflow.report.page import certificate_table, mesh_table, write_report
+from hifuflow.report.page import _draw_figures, certificate_table, mesh_table, write_report
 from hifuflow.report.settings import ReportSettings
 from hifuflow.study.patient import load_patient
 from hifuflow.study.run_table import comparison_markdown, run_table
@@ -22,6 +27,11 @@ VOID = {"meta", "link", "img", "br", "hr", "input"}
 RECORD = {"n_cells": 9312, "n_vertices": 2045, "min_quality": 0.31, "quality_p01": 0.42,
           "regions": {"tumour": {"volume_m3": 4.2e-6, "label_volume_m3": 4e-6,
                                     "lumped": ["tumour", "cyst"]}}}
+
+
+FIGURES = ["geometry", "foci", "heating", "beam", "focal_gain", "controllers", "lesion_paper",
+           "course_paper", "lesion_mintime", "course_mintime", "meshes", "angles", "reduction",
+           "dose"]
 
 
 class Page(HTMLParser):
@@ -100,12 +110,53 @@ def test_page_is_well_formed_and_self_contained(written):
 def test_every_figure_is_embedded_and_written(written):
     folder, text = written
     names = sorted(path.stem for path in (folder / "figures").glob("*.png"))
-    assert names == sorted(["geometry", "foci", "heating", "beam", "focal_gain", "controllers",
-                            "lesion_paper", "course_paper", "lesion_mintime", "course_mintime",
-                            "meshes", "angles", "reduction", "dose"])
+    assert names == sorted(FIGURES)
     images = [attributes for tag, attributes in Page(text).tags if tag == "img"]
     assert len(images) == len(names)
     assert all(image["alt"] for image in images)
+
+
+DRAWING = ["beam_over_anatomy", "focal_gain", "heating_pattern", "steering_gain", "geometry",
+           "planned_foci", "ensemble_distributions", "hankel", "mesh_angles", "mesh_cuts",
+           "truncation_errors", "compare_controllers", "dose_histogram", "lesion",
+           "treatment_course"]
+
+
+def steered(case, folder):
+    """The case's heating by an array that steers."""
+    replace(Heating.load(case.heating_path), steering={"gain": np.ones(3)}).save(
+        folder / "heating.h5", "test", "0" * 64)
+    return folder / "heating.h5"
+
+
+@pytest.mark.parametrize(("changes", "more", "fewer"), [
+    ({}, [], []),
+    ({"certificate": {"error_against_order": {}}}, ["truncation"], []),
+    ({"ensembles": {"paper": {}}}, ["ensembles"], []),
+    ({"heating_path": steered}, ["steering"], []),
+    ({"heating_path": None, "hsv": None}, [], ["heating", "beam", "focal_gain", "reduction"]),
+    ({"mesh_paths": {}, "treatments": {}}, [], [
+        "meshes", "angles", "dose", "controllers", "lesion_paper", "course_paper",
+        "lesion_mintime", "course_mintime"])])
+def test_progress_counts_the_figures_that_are_drawn(changes, more, fewer, plain_case, tmp_path,
+                                                    monkeypatch):
+    counted = []
+
+    class Counting(Progress):
+        def __exit__(self, *failure):
+            counted.append((self.total, self.done))
+            super().__exit__(*failure)
+
+    monkeypatch.setattr("hifuflow.report.page.Progress", Counting)
+    for name in DRAWING:  # how the figures look is of no interest here
+        monkeypatch.setattr(captions, name, lambda *_: Figure((1, 1)))
+    changes = {name: value(plain_case, tmp_path) if callable(value) else value
+               for name, value in changes.items()}
+    shown = _draw_figures(make_inputs(plain_case, **changes), tmp_path / "figures")
+    names = sorted(path.stem for path in (tmp_path / "figures").glob("*.png"))
+    assert names == sorted(figure["name"] for figure in shown)
+    assert names == sorted({*FIGURES, *more} - {*fewer})
+    assert counted == [(len(names), len(names))]
 
 
 def test_table_holds_every_metric_as_it_is(written, plain_case):

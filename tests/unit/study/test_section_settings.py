@@ -121,9 +121,9 @@ CASES = [
       "focal_shift": approx((0.001, -0.002, 0.003))}),
     (ReductionSettings.read({
         "file": "anna.yaml", "order": 300, "tolerance_k": 0.01, "solver": "direct",
-        "gramian_residual": 1e-11, "max_power_w": 22}),
+        "gramian_residual": 1e-11, "model": None, "max_power_w": 22}),
      {"order": 300, "tolerance": 0.01, "solver": "direct", "gramian_residual": 1e-11,
-      "max_power": 22}),
+      "model": None, "max_power": 22}),
     (MeshSettings.read({"file": "anna.yaml", "key": "mesh.plant", "cells": 5000,
                         "boundary_regions": ["bone"]}),
      {"cells": 5000, "organs": ("bone",)}),
