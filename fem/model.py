@@ -14,6 +14,7 @@ from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.bioheat_model import BioheatModel, Voxels
 from hifuflow.records.cells import Cells
 from hifuflow.records.heating import Heating
+from hifuflow.records.mesh import check_mesh
 from hifuflow.records.outputs import Outputs
 
 from . import MPI
@@ -42,8 +43,8 @@ def write_model(comm, path, patient: str, mesh, anatomy, heating, constraints,
     settings : see `build_model`.  config_sha256 : hash of what they were read from, stored.
     """
     with Heating.opened(heating) as opened:
-        model = build_model(mesh, Anatomy.load(Path(anatomy)), opened, read_json(constraints),
-                            settings, comm)
+        model = build_model(check_mesh(mesh), Anatomy.load(Path(anatomy)), opened,
+                            read_json(constraints), settings, comm)
     if comm.rank == 0:
         model.save(path, patient, config_sha256)
 

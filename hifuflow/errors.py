@@ -31,6 +31,14 @@ class InputError(HifuflowError):
         super().__init__(text)
 
 
+class DamagedFile(InputError):
+    """A file of the workflow whose content is not what was written; `detail` says how it shows."""
+
+    def __init__(self, file, detail: str):
+        super().__init__(f"is damaged or was replaced ({detail}). If a run made it, delete it, "
+                         "and the next run makes it again", file=file)
+
+
 class InvalidConfig(InputError):
     """All faults of a patient's configuration and data at once."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -9,16 +10,24 @@ import re
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from .errors import HifuflowError
+from .errors import DamagedFile, HifuflowError, InputError
+from .locking import NoLocks, open_lock, take
 
 log = logging.getLogger("hifuflow")
 DONE = re.compile(r"\] done in [\d.]+ s(?:, ([\d.]+) s of CPU)?$")  # last line of a job's log
+LOCK = ".lock"
+CHECKSUM = "content_sha256"
+_own_log: tuple[Path, tuple] | None = None  # this process's log and which file that is
+
+
+class Superseded(HifuflowError):
+    """Another run has started the same job again: this one outlived its own run."""
 
 
 @contextmanager
@@ -26,34 +35,90 @@ def atomic(path):
     """Yield a temporary path beside `path`; rename it onto `path` only if the block succeeds.
 
     A killed or failed job therefore never leaves a file that looks finished. The temporary
-    name keeps the suffixes (gmsh and nibabel choose the format by them).
+    name keeps the suffixes (gmsh and nibabel choose the format by them). While it is written, a
+    lock beside it tells others that it has an owner.
+
+    Raises
+    ------
+    Superseded : the file is another job's by now.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    check_owner()
     name, dot, suffixes = path.name.partition(".")
-    for stale in path.parent.glob(f".{name}-*{dot}{suffixes}"):  # of a job that was killed
-        stale.unlink(missing_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=dot + suffixes, dir=path.parent)
-    os.close(handle)
+    for stale in path.parent.glob(f".{name}-*{dot}{suffixes}"):
+        if not stale.is_symlink():
+            _remove_ownerless(stale)
+    descriptor, lock = tempfile.mkstemp(prefix=f".{name}-", suffix=LOCK, dir=path.parent)
+    temporary = Path(lock.removesuffix(LOCK) + dot + suffixes)
+    with os.fdopen(descriptor, "r+") as handle:
+        try:
+            with suppress(NoLocks):
+                take(handle)
+            temporary.touch()
+            yield temporary
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
+            check_owner()
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+            Path(lock).unlink(missing_ok=True)
+
+
+def _remove_ownerless(temporary: Path) -> None:
+    """Remove a temporary file of a job that was killed; whether it was, its lock tells."""
+    lock = temporary.with_name("." + temporary.name[1:].partition(".")[0] + LOCK)
     try:
-        yield Path(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        with open_lock(lock, create=False) as handle:
+            if not take(handle):
+                return
+            temporary.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
+    except FileNotFoundError:
+        temporary.unlink(missing_ok=True)
+    except (NoLocks, OSError, InputError):
+        return  # cannot be known: left alone
 
 
 def write_json(path, content: dict) -> None:
-    """Write a dict as indented JSON, atomically; NaN is refused (it is not JSON)."""
+    """Write a dict as indented JSON with its own checksum, atomically; NaN is refused (no JSON)."""
+    content = json.loads(json.dumps(content, allow_nan=False))  # as it will be read
+    content[CHECKSUM] = json_sha256(content)
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def read_json(path) -> dict:
-    """Read a JSON artifact."""
-    return json.loads(Path(path).read_text())
+    """Read a JSON artifact; one that was written elsewhere need not carry a checksum.
+
+    Raises
+    ------
+    DamagedFile : not JSON, or not what was written.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(path, f"not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DamagedFile(path, "not a JSON object")
+    last = [key for key in list(content)[-1:] if _is_checksum(key, content[key])]
+    stated = content.pop(last[0]) if last else None
+    if stated and (last != [CHECKSUM] or stated != json_sha256(content)):
+        raise DamagedFile(path, f"its content does not match its {CHECKSUM}")
+    return content
+
+
+def _is_checksum(key: str, value) -> bool:
+    """Whether it looks like one, even with a damaged name or value."""
+    return len(key) == len(CHECKSUM) and isinstance(value, str) and len(value) == 64
+
+
+def json_sha256(content: dict) -> str:
+    """Hash of what JSON keeps of a dict, whatever the order of its keys."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager
@@ -61,12 +126,18 @@ def job(name: str, log_file, threads: int = 1):
     """Run the block as a workflow job.
 
     Logs go to `log_file` and to the terminal, BLAS uses `threads` threads, and a
-    `HifuflowError` ends the process with its one paragraph instead of a traceback.
+    `HifuflowError` ends the process with its one paragraph instead of a traceback. The log is a
+    new file, and who has it has the job: one that an earlier, killed run left behind goes on
+    writing into the file that it had, and publishes nothing more.
     """
+    global _own_log
     handlers = [logging.StreamHandler(sys.stderr)]
     if log_file:
-        Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+        log_file = Path(log_file)
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        log_file.unlink(missing_ok=True)
         handlers.append(logging.FileHandler(log_file, mode="w"))
+        _own_log = log_file.absolute(), _identity(os.fstat(handlers[-1].stream.fileno()))
     for handler in handlers:
         handler.setFormatter(logging.Formatter(f"%(asctime)s [{name}] %(message)s", "%H:%M:%S"))
     log.handlers[:] = handlers
@@ -86,6 +157,20 @@ def job(name: str, log_file, threads: int = 1):
                   f", which are also in {log_file}" if log_file else "")
         sys.exit(1)
     log.info("done in %.1f s, %.1f s of CPU", time.perf_counter() - start, cpu_seconds())
+
+
+def check_owner() -> None:
+    """Raise `Superseded` if the log of this process is another job's by now."""
+    if _own_log:
+        path, identity = _own_log
+        with suppress(FileNotFoundError):
+            if _identity(os.stat(path)) != identity:
+                raise Superseded("the job was started again by another run; this one, left behind "
+                                 "by a run that was killed, ends without a result")
+
+
+def _identity(status: os.stat_result) -> tuple:
+    return status.st_dev, status.st_ino
 
 
 def cpu_seconds() -> float:

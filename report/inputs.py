@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from hifuflow.formats.hdf5 import open_artifact
 from hifuflow.job import read_json
 from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.certificate import read_certificate
 from hifuflow.records.plan import Plan
 from hifuflow.records.reduced_model import ReducedModel
 from hifuflow.records.trajectory import Trajectory
@@ -33,7 +34,8 @@ class ReportInputs:
     mesh_paths, mesh_records : model -> `.msh` path, model -> its JSON record.
     unknowns : model -> number of unknowns.  plant_path : `fem/plant.h5`, for temperatures at
         voxels.
-    hsv, error_bound, rom_order : of the reduced model.  certificate : `certificate.json`.
+    hsv, error_bound, rom_order : of the reduced model.  certificate : `certificate.json`, where
+        it is about this model; else why not, in words, in certificate_note.
     treatments : controller -> (Trajectory, metrics).
     ensembles : controller -> `ensemble/{controller}.json`, where draws were treated.
     provenance : what made this: versions and hashes by name; a value may itself be a dict.
@@ -53,6 +55,7 @@ class ReportInputs:
     error_bound: np.ndarray | None = None
     rom_order: int | None = None
     certificate: dict = field(default_factory=dict)
+    certificate_note: str = ""
     treatments: dict = field(default_factory=dict)
     ensembles: dict = field(default_factory=dict)
     provenance: dict = field(default_factory=dict)
@@ -67,9 +70,9 @@ class ReportInputs:
         return self.settings.prescription
 
     @classmethod
-    def from_folder(cls, folder, patient: str, settings: ReportSettings,
-                    provenance: dict) -> ReportInputs:
-        """Read `results/{patient}`: all of it that is there."""
+    def from_folder(cls, folder, patient: str, settings: ReportSettings, provenance: dict,
+                    ensembles=()) -> ReportInputs:
+        """Read `results/{patient}`: all of it that is there, and of `ensembles` those named."""
         folder = Path(folder)
         inputs = cls(patient, settings, Anatomy.load(folder / "anatomy"),
                      Plan.load(folder / "acoustics" / "plan.json"),
@@ -84,7 +87,7 @@ class ReportInputs:
                 inputs.mesh_records[model] = read_json(mesh.with_suffix(".json"))
             assembled = folder / "fem" / f"{model}.h5"
             if assembled.is_file():
-                with h5py.File(assembled) as file:
+                with open_artifact(assembled, "bioheat_model") as file:
                     inputs.unknowns[model] = len(file["baseline"])
                 if model == "plant":
                     inputs.plant_path = assembled
@@ -92,13 +95,13 @@ class ReportInputs:
             rom = ReducedModel.load(folder / "reduction" / "rom.h5")
             inputs.hsv, inputs.error_bound = rom.hsv, rom.error_bound
             inputs.rom_order = rom.order
-        if (folder / "reduction" / "certificate.json").is_file():
-            inputs.certificate = read_json(folder / "reduction" / "certificate.json")
+        inputs.certificate, inputs.certificate_note = read_certificate(
+            folder / "reduction" / "certificate.json", folder / "reduction" / "rom.h5")
         for name in settings.controllers:
             control = folder / "control" / name
             if (control / "trajectory.h5").is_file():
                 inputs.treatments[name] = (Trajectory.load(control / "trajectory.h5"),
                                            read_json(control / "metrics.json"))
-        inputs.ensembles = {path.stem: read_json(path)
-                            for path in sorted(folder.glob("ensemble/*.json"))}
+        inputs.ensembles = {name: read_json(folder / "ensemble" / f"{name}.json")
+                            for name in sorted(ensembles)}
         return inputs

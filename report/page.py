@@ -83,6 +83,7 @@ def _context(inputs: ReportInputs, figures: list[dict]) -> dict:
         "figures": figures,
         "meshes": mesh_table(inputs),
         "certificate": certificate_table(inputs.certificate),
+        "certificate_note": inputs.certificate_note,
         "differences": model_differences(inputs), "what_differs": what_differs(inputs),
         "events": {name: _events(trajectory)
                    for name, (trajectory, _) in inputs.treatments.items()},

@@ -9,11 +9,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.ticker import PercentFormatter
 
+from hifuflow.formats.hdf5 import open_artifact
 from hifuflow.job import atomic, read_json
 from hifuflow.report.figures.style import SERIES, new_figure, style
 
@@ -39,7 +39,7 @@ class Treatment:
     @classmethod
     def load(cls, folder: Path, patient: str, controller: str) -> Treatment:
         control = folder / patient / "control" / controller
-        with h5py.File(control / "trajectory.h5") as file:
+        with open_artifact(control / "trajectory.h5", "trajectory") as file:
             return cls(patient, controller, read_json(control / "metrics.json"), file["t"][:],
                        file["coverage"][:])
 

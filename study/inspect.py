@@ -11,11 +11,14 @@ import nibabel as nib
 import numpy as np
 
 from hifuflow.errors import InputError
+from hifuflow.formats.hdf5 import check_text
 from hifuflow.formats.image import FORMATS
 from hifuflow.formats.images import open_image
 from hifuflow.formats.mesh_file import FORMATS as MESHES
 from hifuflow.formats.mesh_file import read_mesh_file
+from hifuflow.job import read_json
 from hifuflow.numerics.tetrahedra import cell_quality, signed_volumes, smallest_dihedral
+from hifuflow.records.mesh import check_mesh
 
 from .inspect_labels import label_table
 
@@ -50,12 +53,13 @@ def describe(path, quality_table: Callable) -> str:
 def _read(reader, path):
     try:
         return list(reader(path))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"cannot be read: {error}", file=path) from error
 
 
 def _hdf5(path):
     with h5py.File(path, "r") as file:
+        check_text(file)
         for key, value in file.attrs.items():
             yield f"  {key}: {value}"
         rows = []
@@ -88,7 +92,7 @@ def _kind(dataset) -> str:
 
 
 def _json(path):
-    for line in json.dumps(_shorten(json.loads(path.read_text())), indent=2).splitlines():
+    for line in json.dumps(_shorten(read_json(path)), indent=2).splitlines():
         yield "  " + line
 
 
@@ -123,7 +127,7 @@ def _image(path):
 
 
 def _mesh(path, quality_table):
-    mesh = read_mesh_file(path)
+    mesh = read_mesh_file(check_mesh(path))
     low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)
     yield (f"  {len(mesh.points)} points, from {low.round(6).tolist()} to "
            f"{high.round(6).tolist()}, {len(mesh.cells)} tetrahedra")

@@ -7,40 +7,58 @@ Here kernel locks, which die with their process, tell a killed run from one that
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import getpass
 import os
 import platform
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hifuflow.errors import InputError
 from hifuflow.job import log
+from hifuflow.locking import NoLocks, open_folder, open_lock, take
 
 CANCEL_SECONDS = 60  # until cancelled jobs must have left the queue
 _held = []  # the locks live as long as this process
 
 
 def clear_stale_locks() -> None:
-    """Remove what a killed run left in this folder: its locks and its jobs in SLURM's queue.
+    """Remove what killed runs left in this folder: their locks and their jobs in SLURM's queue.
 
-    Those of a living run are left alone.
+    Every run shares one lock for as long as it lives. What is there while nobody shares it has no
+    owner; while anybody does, all is left alone.
 
     Raises
     ------
     InputError : the folder belongs to somebody else.
     """
-    state = Path(".snakemake")
-    if not _lock(state / "hifuflow.lock"):  # Snakemake's own locks decide which files are free
+    folder, handle = _open(Path(".snakemake"), "hifuflow.lock")
+    with _closing(folder):
+        try:
+            if take(handle):
+                _clear(folder)
+            take(handle, shared=True, wait=True)
+        except NoLocks as error:
+            log.warning("%s: this file system has no locks (%s)", Path.cwd(), error)
+    _held.append(handle)
+
+
+def _clear(state: int) -> None:
+    """Remove Snakemake's locks in its folder, an open one, and cancel the jobs of this folder."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    try:
+        locks = os.open("locks", flags, dir_fd=state)
+    except OSError:  # there are none, or a link stands there, and what is behind it is not ours
         return
-    stale = list((state / "locks").glob("*"))
-    if stale and shutil.which("squeue"):
-        _cancel_jobs(_jobs_of(Path.cwd()))
-    for file in stale:
-        file.unlink(missing_ok=True)
+    with _closing(locks):
+        stale = [name for name in os.listdir(locks) if name.endswith(".lock")]
+        if stale and shutil.which("squeue"):
+            _cancel_jobs(_jobs_of(Path.cwd()))
+        for name in stale:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=locks)  # of a link the link, not what it points to
 
 
 def claim(results_dir, patients) -> None:
@@ -52,35 +70,46 @@ def claim(results_dir, patients) -> None:
         not be written to.
     """
     for name in patients:
-        lock = Path(results_dir) / ".running" / name
-        if not _lock(lock):
-            raise InputError(f"is being computed by {lock.read_text().strip()}",
-                             file=Path(results_dir) / name,
-                             allowed="another results_dir, or to wait")
+        folder, handle = _open(Path(results_dir) / ".running", name)
+        os.close(folder)
+        try:
+            if not take(handle):
+                raise InputError(f"is being computed by {handle.read().strip()}",
+                                 file=Path(results_dir) / name,
+                                 allowed="another results_dir, or to wait")
+        except NoLocks as error:
+            log.warning("%s: this file system has no locks (%s)", results_dir, error)
+        handle.truncate(0)
+        handle.write(f"{getpass.getuser()} on {platform.node()}, process {os.getpid()}\n")
+        handle.flush()
+        _held.append(handle)
 
 
-def _lock(path: Path) -> bool:
-    """Lock a file until this process ends and write into it who has it; False if another has it."""
+def _open(folder: Path, name: str):
+    """Descriptor of a folder, made if need be, and the open lock file of a name in it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = open_folder(folder)
+        try:
+            return descriptor, open_lock(name, folder=descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    except FileExistsError:
+        open_folder(folder)  # says what stands there instead
+        raise
     except PermissionError as error:
-        raise InputError("may not be written to by this user", file=path.parent.resolve(),
+        raise InputError("may not be written to by this user", file=folder.resolve(),
                          allowed="a folder of one's own: snakemake --directory MY_FOLDER "
                                  "--snakefile CHECKOUT/Snakefile ...") from error
+
+
+@contextmanager
+def _closing(descriptor: int):
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.close()
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            return False
-        log.warning("%s: this file system has no locks (%s)", path, error.strerror)
-        return True
-    handle.truncate()
-    handle.write(f"{getpass.getuser()} on {platform.node()}, process {os.getpid()}\n")
-    handle.flush()
-    _held.append(handle)
-    return True
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _jobs_of(folder: Path) -> list[str]:

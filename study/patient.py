@@ -185,7 +185,8 @@ class Patient:
 
     @cached_property
     def _best(self) -> dict:
-        return {"hard_excess_k": self.config["safety"]["hard_excess_k"]}
+        return {"hard_excess_k": self.config["safety"]["hard_excess_k"],
+                "controllers": self.treating or self.controllers}
 
     @cached_property
     def _export(self) -> dict:

@@ -93,7 +93,7 @@ class Anatomy:
 
     def save(self, folder) -> None:
         """Write the two images and `regions.json` into a folder."""
-        import nibabel as nib  # here and in `load` only: treatments are spared its loading
+        import nibabel as nib  # here only, as in `load`: treatments are spared its loading
 
         folder = Path(folder)
         millimetres = self.affine.copy()
@@ -122,14 +122,15 @@ class Anatomy:
     @classmethod
     def load(cls, folder) -> Anatomy:
         """Read what `save` wrote."""
-        import nibabel as nib
+        from hifuflow.formats.packed_nifti import read_packed_nifti
 
         folder = Path(folder)
         record = read_json(folder / "regions.json")
-        image = nib.load(folder / "labels.nii.gz")
+        image, filled = (read_packed_nifti(folder / f"{name}.nii.gz")
+                         for name in ("labels", "coupling"))
         affine = image.affine.astype(float)
         affine[:3] *= 1e-3
-        coupling = np.asarray(nib.load(folder / "coupling.nii.gz").dataobj)
+        coupling = np.asarray(filled.dataobj)
         regions, target, axis, source_sha256, beam = (
             record.pop(key) for key in ("regions", "target", "axis", "source_sha256", "beam"))
         return cls(np.asarray(image.dataobj).astype(np.int16), affine, regions, target["regions"],

@@ -80,7 +80,7 @@ class HeatingFile:
         """The data set `q` of this shape, to be filled."""
         chunk = (1, *shape[1:3], min(shape[3], PLANES_IN_CHUNK))
         q = self.file.create_dataset("q", shape, np.float32, chunks=chunk, compression="lzf",
-                                     shuffle=True)
+                                     shuffle=True, fletcher32=True)
         q.attrs.update(units="W/m3/W",
                        description="absorbed power density per watt of acoustic power")
         return q

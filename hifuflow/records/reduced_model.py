@@ -52,9 +52,9 @@ class ReducedModel:
         """
         return 2 * (self.hsv.sum() - np.cumsum(self.hsv))
 
-    def save(self, path, patient: str, config_sha256: str) -> None:
+    def save(self, path, patient: str, config_sha256: str, **attributes) -> None:
         with create(path, "reduced_model", patient, config_sha256) as file:
-            file.attrs.update(order=self.order, method=self.method)
+            file.attrs.update(order=self.order, method=self.method, **attributes)
             put(file, "A", self.A, "1/s", "state matrix")
             put(file, "B", self.B, "1", "input matrix")
             put(file, "C", self.C, "1", "output matrix")

@@ -18,6 +18,7 @@ from hifuflow.formats.hdf5 import create, put
 from hifuflow.formats.mesh_file import read_mesh_file
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.mesh import check_mesh
 from hifuflow.records.trajectory import Trajectory
 
 QUADRATIC_TETRAHEDRON = 24  # VTK's number; corners first, then the middles of these edges
@@ -43,7 +44,7 @@ def write_vtkhdf(path, mesh_path, model: BioheatModel, anatomy: Anatomy, traject
     ------
     InputError : mesh and model do not belong together.
     """
-    mesh = read_mesh_file(mesh_path)
+    mesh = read_mesh_file(check_mesh(mesh_path))
     points, cells = quadratic(mesh.points, mesh.cells)
     nodes = cKDTree(points)
     distance, node = nodes.query(model.dof_coordinates)

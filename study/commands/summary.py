@@ -41,17 +41,10 @@ def main(arguments) -> int:
 
 def _summary(folder: Path) -> str:
     """What there is to say about one patient's results."""
-    from hifuflow.job import last_error, read_json
-    from hifuflow.study.run_table import run_table
+    from hifuflow.errors import HifuflowError
+    from hifuflow.study.run_table import ending
 
-    failed = {path: error for path in sorted(folder.glob("logs/*.log"))
-              if (error := last_error(path))}
-    if failed:
-        return "\n".join(f"{folder.name}: FAILED in {path.stem}: {error}\n    log: {path}"
-                         for path, error in failed.items())
-    metrics = {path.parent.name: read_json(path)
-               for path in sorted(folder.glob("control/*/metrics.json"))}
-    page = folder / "report" / "index.html"
-    if metrics and page.is_file():
-        return run_table(folder.name, metrics, page)
-    return f"{folder.name}: {'not finished' if folder.is_dir() else 'no results'}"
+    try:
+        return ending(folder)
+    except HifuflowError as error:  # stops no other patient's table
+        return f"{folder.name}: {error}"

@@ -4,20 +4,23 @@
 rule heating:
     input:
         anatomy=rules.anatomy.output,
-        constraints=ancient(f"{RESULTS}/anatomy/constraints.json"),
+        after=ancient(f"{RESULTS}/anatomy/constraints.json"),
         plan=rules.plan.output,
+        outdated=ask.outdated(
+            "heating", f"{RESULTS}/acoustics/heating.h5", ask.section("heating")
+        ),
     output:
         f"{RESULTS}/acoustics/heating.h5",
-    params:
-        config=section("heating"),
-        code=code("heating"),
     log:
         f"{RESULTS}/logs/heating.log",
     benchmark:
         f"{RESULTS}/benchmarks/heating.tsv"
-    threads: cores("heating")
+    threads: ask.cores("heating")
     resources:
-        mem_mb=memory("heating"),
-        runtime=minutes("heating"),
+        mem_mb=ask.memory("heating"),
+        runtime=ask.minutes("heating"),
+    params:
+        config=ask.section("heating"),
+        code=ask.code("heating"),
     script:
         "../scripts/heating.py"

@@ -5,32 +5,38 @@ rule control_draw:
     input:
         rom=rules.reduce.output.rom,
         plant=f"{RESULTS}/fem/plant.h5",
+        outdated=ask.outdated(
+            "control_draw",
+            f"{RESULTS}/ensemble/{{controller}}/{{draw}}.json",
+            ask.section("draw", "controller"),
+        ),
     output:
         f"{RESULTS}/ensemble/{{controller}}/{{draw}}.json",
-    params:
-        config=section("draw", "controller"),
-        code=code("control_draw"),
-    wildcard_constraints:
-        draw=r"\d+",
     log:
         f"{RESULTS}/logs/ensemble_{{controller}}_{{draw}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/ensemble_{{controller}}_{{draw}}.tsv"
+    wildcard_constraints:
+        draw=r"\d+",
     resources:
-        mem_mb=memory("control", "controller"),
-        runtime=minutes("control", "controller"),
+        mem_mb=ask.memory("control", "controller"),
+        runtime=ask.minutes("control", "controller"),
+    params:
+        config=ask.section("draw", "controller"),
+        code=ask.code("control_draw"),
     script:
         "../scripts/control_draw.py"
 
 
 rule ensemble:
     input:
-        every_draw,
+        ask.every_draw,
+        outdated=ask.outdated(
+            "ensemble", f"{RESULTS}/ensemble/{{controller}}.json", ask.draws
+        ),
     output:
         summary=f"{RESULTS}/ensemble/{{controller}}.json",
         table=f"{RESULTS}/ensemble/{{controller}}.csv",
-    params:
-        code=code("ensemble"),
     log:
         f"{RESULTS}/logs/ensemble_{{controller}}.log",
     benchmark:
@@ -38,5 +44,8 @@ rule ensemble:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        config=ask.draws,
+        code=ask.code("ensemble"),
     script:
         "../scripts/ensemble.py"

@@ -5,19 +5,24 @@ rule control:
     input:
         rom=rules.reduce.output.rom,
         plant=f"{RESULTS}/fem/plant.h5",
+        outdated=ask.outdated(
+            "control",
+            f"{RESULTS}/control/{{controller}}/metrics.json",
+            ask.section("control", "controller"),
+        ),
     output:
         trajectory=f"{RESULTS}/control/{{controller}}/trajectory.h5",
         metrics=f"{RESULTS}/control/{{controller}}/metrics.json",
-    params:
-        config=section("control", "controller"),
-        code=code("control"),
     log:
         f"{RESULTS}/logs/control_{{controller}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/control_{{controller}}.tsv"
     resources:
-        mem_mb=memory("control", "controller"),
-        runtime=minutes("control", "controller"),
+        mem_mb=ask.memory("control", "controller"),
+        runtime=ask.minutes("control", "controller"),
+    params:
+        config=ask.section("control", "controller"),
+        code=ask.code("control"),
     script:
         "../scripts/control.py"
 
@@ -25,26 +30,32 @@ rule control:
 rule export:
     input:
         anatomy=rules.anatomy.output,
-        source=scan,
+        source=ask.scan,
         mesh=f"{RESULTS}/mesh/plant.msh",
         plant=f"{RESULTS}/fem/plant.h5",
         trajectory=rules.control.output.trajectory,
+        outdated=ask.outdated(
+            "export",
+            f"{RESULTS}/export/{{controller}}.vtkhdf",
+            ask.section("export"),
+            ask.scan,
+        ),
     output:
         dose=f"{RESULTS}/export/{{controller}}_dose.nii.gz",
         peak=f"{RESULTS}/export/{{controller}}_peak_temperature.nii.gz",
         segments=f"{RESULTS}/export/{{controller}}.seg.nrrd",
         series=f"{RESULTS}/export/{{controller}}.csv",
         mesh=f"{RESULTS}/export/{{controller}}.vtkhdf",
-    params:
-        config=section("export"),
-        code=code("export"),
     log:
         f"{RESULTS}/logs/export_{{controller}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/export_{{controller}}.tsv"
     resources:
-        mem_mb=memory("export"),
-        runtime=minutes("export"),
+        mem_mb=ask.memory("export"),
+        runtime=ask.minutes("export"),
+    params:
+        config=ask.section("export"),
+        code=ask.code("export"),
     script:
         "../scripts/export.py"
 
@@ -52,14 +63,20 @@ rule export:
 # One name that is always there: the best treatment of those that the patient names.
 rule treatment_mesh:
     input:
-        metrics=every_treatment("control/{controller}/metrics.json"),
-        meshes=every_treatment("export/{controller}.vtkhdf"),
+        metrics=ask.every_treatment("control/{controller}/metrics.json"),
+        meshes=ask.every_treatment("export/{controller}.vtkhdf"),
+        outdated=ask.outdated(
+            "treatment_mesh",
+            f"{RESULTS}/export/treatment.vtkhdf",
+            ask.section("best"),
+        ),
     output:
         f"{RESULTS}/export/treatment.vtkhdf",
+    log:
+        f"{RESULTS}/logs/treatment_mesh.log",
     params:
-        names=treating,
-        config=section("best"),
-        code=code("treatment_mesh"),
+        config=ask.section("best"),
+        code=ask.code("treatment_mesh"),
     localrule: True
     script:
         "../scripts/treatment_mesh.py"
@@ -70,51 +87,69 @@ rule report:
         anatomy=rules.anatomy.output,
         constraints=rules.constraints.output,
         plan=rules.plan.output,
-        meshes=expand(f"{RESULTS}/mesh/{{model}}.{{kind}}", model=["control", "plant"],
-                      kind=["msh", "json"], allow_missing=True),
+        meshes=expand(
+            f"{RESULTS}/mesh/{{model}}.{{kind}}",
+            model=["control", "plant"],
+            kind=["msh", "json"],
+            allow_missing=True,
+        ),
         heating=rules.heating.output,
         rom=rules.reduce.output.rom,
         certificate=rules.reduce.output.certificate,
-        trajectories=every_controller("control/{controller}/trajectory.h5"),
-        metrics=every_controller("control/{controller}/metrics.json"),
-        models=expand(f"{RESULTS}/fem/{{model}}.h5", model=["control", "plant"], allow_missing=True),
-        exports=every_controller("export/{controller}_dose.nii.gz"),
-        ensembles=every_ensemble,
+        trajectories=ask.every_controller("control/{controller}/trajectory.h5"),
+        metrics=ask.every_controller("control/{controller}/metrics.json"),
+        models=expand(
+            f"{RESULTS}/fem/{{model}}.h5",
+            model=["control", "plant"],
+            allow_missing=True,
+        ),
+        exports=ask.every_controller("export/{controller}_dose.nii.gz"),
+        ensembles=ask.every_ensemble,
+        outdated=ask.outdated(
+            "report", f"{RESULTS}/report/index.html", ask.section("report")
+        ),
     output:
-        page=report(f"{RESULTS}/report/index.html", caption="../report/page.rst",
-                    category="{patient}", labels={"figure": "whole page"}),
-        figures=report(directory(f"{RESULTS}/report/figures"), patterns=["{name}.png"],
-                       caption="../report/figure.rst", category="{patient}",
-                       labels={"figure": "{name}"}),
-    params:
-        config=section("report"),
-        code=code("report"),
+        page=report(
+            f"{RESULTS}/report/index.html",
+            caption="../report/page.rst",
+            category="{patient}",
+            labels={"figure": "whole page"},
+        ),
+        figures=report(
+            directory(f"{RESULTS}/report/figures"),
+            patterns=["{name}.png"],
+            caption="../report/figure.rst",
+            category="{patient}",
+            labels={"figure": "{name}"},
+        ),
     log:
         f"{RESULTS}/logs/report.log",
     benchmark:
         f"{RESULTS}/benchmarks/report.tsv"
     resources:
-        mem_mb=memory("report"),
-        runtime=minutes("report"),
+        mem_mb=ask.memory("report"),
+        runtime=ask.minutes("report"),
+    params:
+        config=ask.section("report"),
+        code=ask.code("report"),
     script:
         "../scripts/report.py"
 
 
 rule summary:
     input:
-        [f"{study.results_dir}/{name}/control/{controller}/{file}"
-         for name, patient in study.patients.items() for controller in patient.controllers
-         for file in ("metrics.json", "trajectory.h5")],
+        ask.treatments(),
+        outdated=ask.outdated(
+            "summary", f"{study.results_dir}/summary.html", ask.summary_settings()
+        ),
     output:
-        page=report(f"{study.results_dir}/summary.html", caption="../report/summary.rst",
-                    category="all patients", labels={"figure": "side by side"}),
+        page=report(
+            f"{study.results_dir}/summary.html",
+            caption="../report/summary.rst",
+            category="all patients",
+            labels={"figure": "side by side"},
+        ),
         table=f"{study.results_dir}/summary.csv",
-    params:
-        config={"controllers": {name: patient.controllers
-                                for name, patient in study.patients.items()},
-                "goals": {name: patient.config["prescription"]["coverage"]
-                          for name, patient in study.patients.items()}},
-        code=code("summary"),
     log:
         f"{study.results_dir}/logs/summary.log",
     benchmark:
@@ -122,5 +157,8 @@ rule summary:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        config=ask.summary_settings(),
+        code=ask.code("summary"),
     script:
         "../scripts/summary.py"

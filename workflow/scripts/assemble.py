@@ -4,11 +4,12 @@ from hifuflow.fem.model import write_model
 from hifuflow.fem.ranks import run_on_ranks
 from hifuflow.fem.settings import ModelSettings
 from hifuflow.job import job
+from hifuflow.job_record import recorded
 from hifuflow.provenance import config_hash
 
 files, output, resources = snakemake.input, Path(snakemake.output[0]), snakemake.resources
 config = snakemake.params.config
-with job(f"assemble {snakemake.wildcards.model}", snakemake.log[0]):
+with job(f"assemble {snakemake.wildcards.model}", snakemake.log[0]), recorded(snakemake):
     run_on_ranks(
         resources.get("mpi"),
         resources.get("tasks", 1),

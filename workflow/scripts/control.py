@@ -1,12 +1,13 @@
 from hifuflow.controller.loop import run_treatment
 from hifuflow.controller.treatment_settings import TreatmentSettings
 from hifuflow.job import job, write_json
+from hifuflow.job_record import recorded
 from hifuflow.provenance import config_hash
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.reduced_model import ReducedModel
 
 config, controller = snakemake.params.config, snakemake.wildcards.controller
-with job(controller, snakemake.log[0], snakemake.threads):
+with job(controller, snakemake.log[0], snakemake.threads), recorded(snakemake):
     trajectory, metrics = run_treatment(
         ReducedModel.load(snakemake.input.rom),
         BioheatModel.load(snakemake.input.plant),

@@ -1,11 +1,12 @@
 from hifuflow.controller.ensemble import drawn_settings
 from hifuflow.controller.loop import run_treatment
 from hifuflow.job import job, write_json
+from hifuflow.job_record import recorded
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.reduced_model import ReducedModel
 
 name, draw = snakemake.wildcards.controller, int(snakemake.wildcards.draw)
-with job(f"{name} {draw}", snakemake.log[0], snakemake.threads):
+with job(f"{name} {draw}", snakemake.log[0], snakemake.threads), recorded(snakemake):
     _, metrics = run_treatment(
         ReducedModel.load(snakemake.input.rom),
         BioheatModel.load(snakemake.input.plant),

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from hifuflow.job import job
+from hifuflow.job_record import recorded
 from hifuflow.provenance import config_hash
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.bioheat_model import BioheatModel
@@ -10,7 +11,7 @@ from hifuflow.report.exports.vtkhdf import write_vtkhdf
 from hifuflow.report.settings import ExportSettings
 
 given, made, config = snakemake.input, snakemake.output, snakemake.params.config
-with job(f"export {snakemake.wildcards.controller}", snakemake.log[0]):
+with job(f"export {snakemake.wildcards.controller}", snakemake.log[0]), recorded(snakemake):
     settings = ExportSettings.read(config)
     anatomy = Anatomy.load(Path(given.anatomy[0]).parent)
     trajectory, source = Trajectory.load(given.trajectory), given.get("source") or None

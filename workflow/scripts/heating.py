@@ -3,14 +3,19 @@ from pathlib import Path
 from hifuflow.acoustics.heating import compute_heating
 from hifuflow.acoustics.settings import HeatingSettings
 from hifuflow.job import job
+from hifuflow.job_record import recorded
 from hifuflow.provenance import config_hash
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.heating import HeatingFile
 from hifuflow.records.plan import Plan
 
 config = snakemake.params.config
-with job("heating", snakemake.log[0], snakemake.threads), HeatingFile.create(
-    snakemake.output[0], snakemake.wildcards.patient, config_hash(config)) as file:
+with (
+    job("heating", snakemake.log[0], snakemake.threads),
+    recorded(snakemake),
+    HeatingFile.create(snakemake.output[0], snakemake.wildcards.patient,
+                       config_hash(config)) as file,
+):
     file.complete(compute_heating(
         Anatomy.load(Path(snakemake.input.anatomy[0]).parent),
         Plan.load(snakemake.input.plan[0]),

@@ -1,15 +1,16 @@
-from hifuflow.job import job, write_json
+from hifuflow.job import job
+from hifuflow.job_record import recorded, state_of
 from hifuflow.provenance import config_hash
 from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.certificate import save_certified
 from hifuflow.reduction.given import use_given
 from hifuflow.reduction.reduce import reduce_model
 from hifuflow.reduction.settings import ReductionSettings
 
-config = snakemake.params.config
-with job("reduce", snakemake.log[0], snakemake.threads):
-    settings = ReductionSettings.read(config)
+config, made = snakemake.params.config, snakemake.output
+with job("reduce", snakemake.log[0], snakemake.threads), recorded(snakemake):
+    settings, full = ReductionSettings.read(config), snakemake.input.model
     reduce = use_given if settings.model else reduce_model
-    reduced, certificate = reduce(BioheatModel.load(snakemake.input.model), settings,
-                                  snakemake.threads)
-    reduced.save(snakemake.output.rom, snakemake.wildcards.patient, config_hash(config))
-    write_json(snakemake.output.certificate, certificate)
+    reduced, certificate = reduce(BioheatModel.load(full), settings, snakemake.threads)
+    save_certified(reduced, certificate, made.rom, made.certificate, snakemake.wildcards.patient,
+                   config_hash(config), state_of(full).sha256)

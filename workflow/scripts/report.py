@@ -1,13 +1,14 @@
 from pathlib import Path
 
 from hifuflow.job import job, read_json
+from hifuflow.job_record import recorded
 from hifuflow.provenance import config_hash, created_by, revision, versions
 from hifuflow.report.inputs import ReportInputs
 from hifuflow.report.page import write_report
 from hifuflow.report.settings import ReportSettings
 
 config, page = snakemake.params.config, Path(snakemake.output.page)
-with job("report", snakemake.log[0]):
+with job("report", snakemake.log[0]), recorded(snakemake):
     settings = ReportSettings.read(config)
     folder, name = page.parents[1], snakemake.wildcards.patient
     provenance = {
@@ -20,4 +21,6 @@ with job("report", snakemake.log[0]):
         "own controllers": settings.own_controllers,
         "libraries": versions(),
     }
-    write_report(ReportInputs.from_folder(folder, name, settings, provenance), page.parent)
+    write_report(ReportInputs.from_folder(
+        folder, name, settings, provenance,
+        ensembles=[Path(path).stem for path in snakemake.input.ensembles]), page.parent)

@@ -1,0 +1,191 @@
+"""What a job was made from and what it made, so that content decides what is up to date.
+
+Beside the results, `provenance/` holds for each file that a job wrote a JSON record: the hash of
+its content, of its job's settings and code, and of each file that the job read. Time stamps tell
+nothing of content: a copied or restored file is older or newer as the tool pleases. They only
+spare the hashing, with size and inode, where all of them are as they were.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import DamagedFile, InputError
+from .job import check_owner, read_json, write_json
+from .provenance import config_hash, created_by, file_sha256
+
+FOLDER = "provenance"
+RUN = "run.json"  # the configuration and code of the latest run
+ORDER_ONLY = "after"  # name of a rule's inputs that must be there and are not read
+SOURCE = "source"
+
+
+@dataclass(frozen=True)
+class FileState:
+    """Content of a file, and the marks by which it is recognised without reading it.
+
+    Attributes
+    ----------
+    sha256 : of its bytes.  marks : size, times of modification and change [ns], inode.
+    """
+
+    sha256: str
+    marks: list
+
+    @classmethod
+    def of(cls, path, known: FileState | None = None) -> FileState:
+        """State of a file; it is read only where it bears other marks than the `known` state."""
+        status = os.stat(path)
+        marks = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        return known if known and known.marks == marks else cls(file_sha256(path), marks)
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """Record of one file that a job wrote: `provenance/{file}.json`.
+
+    Attributes
+    ----------
+    rule : name of the job's rule.
+    config_sha256, code_sha256 : of the settings and the code that it used.
+    state : of the file.
+    inputs : what was read, name -> state. Files of the results folder by their path in it, others
+        as `source/NUMBER/NAME`, so that they may lie elsewhere the next time.
+    """
+
+    rule: str
+    config_sha256: str
+    code_sha256: str | None
+    state: FileState
+    inputs: dict[str, FileState]
+
+    def save(self, path) -> None:
+        write_json(path, {"rule": self.rule, "created_by": created_by(),
+                          "config_sha256": self.config_sha256, "code_sha256": self.code_sha256,
+                          "file": vars(self.state),
+                          "inputs": {name: vars(state) for name, state in self.inputs.items()}})
+
+    @classmethod
+    def load(cls, path) -> JobRecord | None:
+        """None where there is no record, or none that can be relied on."""
+        try:
+            found = read_json(path)
+            return cls(found["rule"], found["config_sha256"], found["code_sha256"],
+                       FileState(**found["file"]),
+                       {name: FileState(**state) for name, state in found["inputs"].items()})
+        except (OSError, InputError, KeyError, TypeError, AttributeError):
+            return None
+
+
+def record_path(file) -> Path:
+    """Where the record of a result is: in the `provenance` folder of the results it belongs to."""
+    file = Path(file)
+    for parent in file.parents:
+        if (parent / FOLDER).is_dir():
+            return parent / FOLDER / f"{file.relative_to(parent)}.json"
+    return file.parent / FOLDER / f"{file.name}.json"
+
+
+def record_of(file) -> JobRecord | None:
+    """Record of a result, if there is one."""
+    return JobRecord.load(record_path(file))
+
+
+def state_of(file) -> FileState:
+    """State of a result, read only where its record does not know it."""
+    record = record_of(file)
+    return FileState.of(file, record.state if record else None)
+
+
+def check_content(file) -> FileState:
+    """State of a result, which must be what its job wrote.
+
+    Raises
+    ------
+    DamagedFile : it is not.
+    """
+    record, state = record_of(file), state_of(file)
+    if record and state.sha256 != record.state.sha256:
+        raise DamagedFile(file, "its content is not what the run wrote")
+    return state
+
+
+def named_sources(paths) -> dict[str, Path]:
+    """Names under which files from elsewhere stand in a record; folders are left out."""
+    return {f"{SOURCE}/{i}/{Path(path).name}": Path(path) for i, path in enumerate(paths)
+            if not os.path.isdir(path)}
+
+
+@contextmanager
+def recorded(task):
+    """Run the block as the job of a rule whose results get records when all of them are there.
+
+    Until then they have none, so that what a killed job left behind is made again.
+
+    Parameters
+    ----------
+    task : the `snakemake` object of a script.
+
+    Raises
+    ------
+    DamagedFile : a result that is to be read is not what its job wrote.
+    """
+    folder = Path(task.log[0]).parents[1]
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    outputs = [Path(path) for path in task.output]
+    for path in outputs:
+        _own_record(folder, path).unlink(missing_ok=True)
+    read = _files_read(task)
+    inside = [path for path in read if path.is_relative_to(folder)]
+    elsewhere = named_sources(path for path in read if not path.is_relative_to(folder))
+    inputs = {str(path.relative_to(folder)): check_content(path) for path in inside
+              if path.is_file()}
+    inputs |= {name: FileState.of(path) for name, path in elsewhere.items()}
+    code = run_record(folder).get("code_sha256", {}).get(task.rule)
+    settings = settings_hash(task.params.get("config"))
+    yield
+    check_owner()
+    for path in outputs:
+        if path.is_file():
+            JobRecord(task.rule, settings, code, FileState.of(path), inputs).save(
+                _own_record(folder, path))
+
+
+def settings_hash(config) -> str:
+    """Hash of a job's settings, the same wherever the files that they name lie."""
+    return config_hash(_without_folders(config))
+
+
+def _without_folders(value):
+    if isinstance(value, dict):
+        return {key: _without_folders(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(item) for item in value]
+    return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
+
+
+def _own_record(folder: Path, path: Path) -> Path:
+    return folder / FOLDER / f"{path.relative_to(folder)}.json"
+
+
+def _files_read(task) -> list[Path]:
+    """Inputs of a job but those that only have to be there."""
+    skipped = task.input.get(ORDER_ONLY) or []
+    skipped = {skipped} if isinstance(skipped, str) else set(skipped)
+    return [Path(path) for path in task.input if path not in skipped]
+
+
+def run_record(folder) -> dict:
+    """What the latest run wrote about itself (`save_run_record`); empty where there was none."""
+    try:
+        return read_json(Path(folder) / FOLDER / RUN)
+    except (OSError, InputError):
+        return {}
+
+
+def save_run_record(folder, record: dict) -> None:
+    """Say of which configuration and code the results in a folder are from now on."""
+    write_json(Path(folder) / FOLDER / RUN, record)

@@ -1,0 +1,202 @@
+"""What the workflow's rules ask of a study: settings, code, resources, files, what is outdated.
+
+Methods named as a directive of a rule return the function that Snakemake calls with the wildcards.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from hifuflow.job_record import save_run_record, settings_hash, state_of
+from hifuflow.provenance import ROOT, code_hash, created_by
+
+from .resources import expected, requested, sizes, useful_threads
+from .study import Study
+from .up_to_date import damaged_results, refresh_marks, why_outdated
+
+
+class RuleFunctions:
+    """Functions for the rules of one run.
+
+    Parameters
+    ----------
+    study : the patients.
+    workflow : Snakemake's object of this name. Its main process decides what is done; those that
+        run single jobs are spared the time.
+    """
+
+    def __init__(self, study: Study, workflow):
+        self.study, self.workflow = study, workflow
+        self.results = f"{study.results_dir}/{{patient}}"
+        self.code_hashes: dict[str, str] = {}
+        self.state = cache(state_of)
+
+    def section(self, name: str, wildcard: str | None = None):
+        """What a rule uses of a patient's configuration, for one model or controller."""
+        return lambda wildcards: self._patient(wildcards).section(
+            name, wildcards.get(wildcard) if wildcard else None)
+
+    def code(self, name: str):
+        """Hash of a rule's script and of all project code it imports: an edit reruns the rule."""
+        if not self.workflow.is_main_process:
+            return False
+        if name not in self.code_hashes:
+            self.code_hashes[name] = code_hash(f"{ROOT}/workflow/scripts/{name}.py")
+        return self.code_hashes[name]
+
+    # --- resources --------------------------------------------------------------------------
+
+    def memory(self, name: str, wildcard: str | None = None, ranks: int = 1):
+        """Memory to ask for [MB], of all ranks, more on every attempt."""
+        def asked(wildcards, attempt):
+            memory_mb, cpu_s = self._cost(name, wildcard, wildcards)
+            return requested(ranks * memory_mb, cpu_s, attempt)[0]
+
+        return asked
+
+    def minutes(self, name: str, wildcard: str | None = None):
+        """Wall time to ask for [min], more on every attempt."""
+        return lambda wildcards, attempt: requested(
+            *self._cost(name, wildcard, wildcards), attempt)[1]
+
+    def cores(self, name: str, wildcard: str | None = None):
+        """Threads of a rule that can use several."""
+        def used(wildcards):
+            here = self.workflow.is_main_process and self.workflow.local_exec  # no cluster's node
+            share = self.workflow.cores // len(self.study.patients) if here else math.inf
+            return useful_threads(self._cost(name, wildcard, wildcards)[1], share)
+
+        return used
+
+    def _cost(self, name, wildcard, wildcards):
+        """Memory [MB] and CPU time [s] that a job is expected to need, by its models' sizes."""
+        part = wildcards.get(wildcard) if wildcard else None
+        model = part if wildcard == "model" else None
+        folder = f"{self.study.results_dir}/{wildcards.patient}"
+        return expected(name, part, sizes(self._patient(wildcards), folder, model))
+
+    # --- input files ------------------------------------------------------------------------
+
+    def every_controller(self, path: str):
+        """One file of each controller that the patient names."""
+        return lambda wildcards: [self._path(path, wildcards, controller=name)
+                                  for name in self._patient(wildcards).controllers]
+
+    def every_treatment(self, path: str):
+        """One file of each controller that treats; of yardsticks only where there are no others."""
+        return lambda wildcards: [
+            self._path(path, wildcards, controller=name)
+            for name in self._patient(wildcards).section("best")["controllers"]]
+
+    def sources(self, wildcards):
+        """All that the anatomy is made from, so that a new file there reruns the patient."""
+        return self._patient(wildcards).sources
+
+    def given_model(self, wildcards):
+        """The reduced model that was made elsewhere; [] where the control model is reduced."""
+        return self._patient(wildcards).reduced_model or []
+
+    def scan(self, wildcards):
+        """The image whose grid results are exported on; [] where there is none."""
+        return self._patient(wildcards).scan or []
+
+    def every_ensemble(self, wildcards):
+        """The summary of each controller's ensemble; none by default."""
+        return [self._path("ensemble/{controller}.json", wildcards, controller=name)
+                for name in self._patient(wildcards).ensemble_controllers]
+
+    def every_draw(self, wildcards):
+        """The metrics of each draw of one controller's ensemble."""
+        return [self._path("ensemble/{controller}/{draw}.json", wildcards,
+                           controller=wildcards.controller, draw=draw)
+                for draw in range(1, self.draws(wildcards) + 1)]
+
+    def draws(self, wildcards):
+        """How many draws there are."""
+        return self._patient(wildcards).config["ensemble"]["draws"]
+
+    def every_result(self) -> list[str]:
+        """What a run makes for people."""
+        folder = self.study.results_dir
+        return [f"{folder}/summary.html", *(
+            f"{folder}/{name}/{file}" for name, patient in self.study.patients.items()
+            for file in ("report/index.html", "export/treatment.vtkhdf",
+                         *(f"ensemble/{controller}.json"
+                           for controller in patient.ensemble_controllers)))]
+
+    def treatments(self) -> list[str]:
+        """Metrics and trajectory of each treatment of each patient."""
+        return [f"{self.study.results_dir}/{name}/control/{controller}/{file}"
+                for name, patient in self.study.patients.items()
+                for controller in patient.controllers
+                for file in ("metrics.json", "trajectory.h5")]
+
+    def summary_settings(self) -> dict:
+        """Controllers of each patient, and the fraction of the target to be treated."""
+        patients = self.study.patients.items()
+        return {"controllers": {name: patient.controllers for name, patient in patients},
+                "goals": {name: patient.config["prescription"]["coverage"]
+                          for name, patient in patients}}
+
+    def _patient(self, wildcards):
+        return self.study.patients[wildcards.patient]
+
+    def _path(self, path, wildcards, **parts) -> str:
+        return f"{self.results}/{path}".format(patient=wildcards.patient, **parts)
+
+    # --- what is outdated -------------------------------------------------------------------
+
+    def outdated(self, name: str, path: str, config=None, sources=None):
+        """An input function without files: has results made again that content calls outdated.
+
+        Parameters
+        ----------
+        name : of the rule's script.  path : one of the rule's outputs.
+        config : the rule's `params.config`.  sources : its input function of files from elsewhere.
+        """
+        def check(wildcards):
+            if self.workflow.is_main_process:
+                file = path.format(**dict(wildcards.items()))
+                given = config(wildcards) if callable(config) else config
+                files = sources(wildcards) if sources else []
+                self._note(file, why_outdated(file, given, self.code(name),
+                                              [files] if isinstance(files, str) else files,
+                                              self.state))
+            return []
+
+        return check
+
+    def print_summary(self) -> None:
+        """How each treatment ended and where its report is, or why there is none."""
+        # In a process of its own: the report's libraries take a second to load.
+        subprocess.run([sys.executable, "-m", "hifuflow", "summary", self.study.results_dir,
+                        *self.study.patients])
+
+    def _note(self, file: str, reason: str | None) -> None:
+        if reason and file not in self.workflow.dag.forcefiles:
+            print(f"{file} is made again: {reason}", file=sys.stderr)
+            self.workflow.dag.forcefiles.add(file)
+
+    def damaged(self) -> list:
+        """Faults of all results that are not what their jobs wrote."""
+        return [fault for name in self.study.patients
+                for fault in damaged_results(f"{self.study.results_dir}/{name}")]
+
+    def started(self) -> None:
+        """Write down of which configuration and code the results are from now on."""
+        codes = {**self.code_hashes, "assemble_mpi": self.code("assemble")}
+        shared = {"created_by": created_by(), "code_sha256": codes}
+        save_run_record(self.study.results_dir, shared)
+        for name, patient in self.study.patients.items():
+            folder = Path(self.study.results_dir) / name
+            refresh_marks(folder)
+            save_run_record(folder, {**shared, "patient_file": patient.file.name,
+                                     "draws": patient.config["ensemble"]["draws"], **{
+                key: {name: settings_hash(patient.section(rule, name)) for name in names}
+                for key, rule, names in (
+                    ("controllers", "control", patient.controllers),
+                    ("ensembles", "draw", patient.ensemble_controllers))}})
