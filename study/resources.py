@@ -12,6 +12,7 @@ import math
 from functools import cache
 from pathlib import Path
 
+from hifuflow.errors import InputError
 from hifuflow.job import read_json
 from hifuflow.provenance import ROOT
 
@@ -40,12 +41,13 @@ def sizes(patient, folder, part: str | None = None, treatment_s: float | None = 
     dict of name -> number; before the anatomy and the plan are there, those of a large breast.
     """
     config, unknown, folder = patient.config, table()["unknown"], Path(folder)
-    plan, regions = folder / "acoustics" / "plan.json", folder / "anatomy" / "regions.json"
+    plan, regions = (_known(folder / name)
+                     for name in ("acoustics/plan.json", "anatomy/regions.json"))
     explicit = config["foci"].get("explicit_mm")
-    foci = (len(read_json(plan)["foci_m"]) if plan.is_file()
+    foci = (len(plan["foci_m"]) if plan
             else len(explicit) if explicit else unknown["foci"])
-    volume = (sum(region["volume_m3"] for region in read_json(regions)["regions"].values())
-              if regions.is_file() else unknown["body_ml"] * 1e-6)
+    volume = (sum(region["volume_m3"] for region in regions["regions"].values())
+              if regions else unknown["body_ml"] * 1e-6)
     spacing = config["acoustics"]["spacing_mm"]
     if spacing == "auto":
         spacing = 500 * patient.water["speed_of_sound_m_s"] / patient.transducer["frequency_hz"]
@@ -63,6 +65,14 @@ def sizes(patient, folder, part: str | None = None, treatment_s: float | None = 
             "kstates2": states**2, "kstates3": states**3,
             "ksamples_kcells": samples * cells["plant"],
             "ksamples_kstates2": samples * states**2}
+
+
+def _known(path: Path) -> dict:
+    """Content of a result; empty where there is none yet, or a damaged one: its reader says so."""
+    try:
+        return read_json(path) if path.is_file() else {}
+    except InputError:
+        return {}
 
 
 @cache
