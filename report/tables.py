@@ -108,4 +108,5 @@ CERTIFICATE = {
     "hinf_bound_relative": "H-infinity bound, relative",
     "max_output_error_k": "Largest output error in a replayed treatment (K)",
     "stable": "Stable", "seconds": "Seconds", "peak_memory_bytes": "Peak memory (bytes)",
+    "rom_sha256": "Reduced model (sha256)", "full_model_sha256": "Full model (sha256)",
 }
