@@ -11,6 +11,7 @@ from scipy.io.matlab import MatReadError
 
 from hifuflow.errors import InputError
 from hifuflow.job import atomic
+from hifuflow.provenance import config_hash, file_sha256
 from hifuflow.records.bioheat_model import BioheatModel, Voxels
 from hifuflow.records.outputs import Outputs
 from hifuflow.records.reduced_model import ReducedModel
@@ -36,10 +37,8 @@ def read_matrices(path) -> dict:
             content = scipy.io.loadmat(path)
             given = {name: content[name] for name in MATRICES if name in content}
         else:
-            files = ({name: path / f"{name}.mtx" for name in MATRICES} if path.is_dir()
-                     else {name: path.with_suffix(f".{name}") for name in MATRICES})
             given = {name: scipy.io.mmread(file, spmatrix=False)
-                     for name, file in files.items() if file.is_file()}
+                     for name, file in _matrix_files(path).items()}
     except (OSError, ValueError, NotImplementedError, MatReadError) as error:
         raise InputError(f"cannot be read: {error}", file=path, allowed=FORMS) from error
     missing = [name for name in MATRICES[1:] if name not in given]
@@ -52,6 +51,21 @@ def read_matrices(path) -> dict:
     return {"E": sp.csr_array(given["E"], dtype=float), "A": sp.csr_array(given["A"], dtype=float),
             "B": np.asarray(b.toarray() if sp.issparse(b) else b, dtype=float),
             "C": sp.csr_array(given["C"], dtype=float)}
+
+
+def _matrix_files(path: Path) -> dict[str, Path]:
+    """Files of the matrices that there are, by name."""
+    files = ({name: path / f"{name}.mtx" for name in MATRICES} if path.is_dir()
+             else {name: path.with_suffix(f".{name}") for name in MATRICES})
+    return {name: file for name, file in files.items() if file.is_file()}
+
+
+def model_sha256(path) -> str:
+    """Hash of all that `read_matrices` or `BioheatModel.load` reads of a model."""
+    path = Path(path)
+    if path.suffix in (".h5", ".mat"):
+        return file_sha256(path)
+    return config_hash({name: file_sha256(file) for name, file in _matrix_files(path).items()})
 
 
 def as_full_model(matrices: dict) -> BioheatModel:

@@ -9,12 +9,14 @@ import scipy.linalg as la
 
 from hifuflow.errors import InputError
 from hifuflow.job import log, write_json
+from hifuflow.provenance import file_sha256
 from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.certificate import FULL_MODEL, MODEL, save_certified
 from hifuflow.records.reduced_model import ReducedModel
 
 from .balance import balanced_truncation, minimal_order, rounding_level, truncation_bound
 from .checks import SYMMETRY, asymmetry, check_matrices, check_order
-from .exchange import as_full_model, read_matrices, write_mat
+from .exchange import as_full_model, model_sha256, read_matrices, write_mat
 from .reduce import reduce_model
 from .settings import ReductionSettings
 
@@ -70,12 +72,12 @@ def reduce_file(path, order="auto", output=None, tolerance: float | None = None,
                          key="--tolerance-k", value=tolerance, allowed="--order")
     else:
         reduced, certificate = reduce_dense(model, order, path.name)
+    record, full = output.with_suffix(".json"), model_sha256(path)
     if output.suffix == ".mat":
         write_mat(reduced, output)
+        write_json(record, {**certificate, FULL_MODEL: full, MODEL: file_sha256(output)})
     else:
-        reduced.save(output, path.stem, "none")
-    record = output.with_suffix(".json")
-    write_json(record, certificate)
+        save_certified(reduced, certificate, output, record, path.stem, "none", full)
     return [output, record]
 
 

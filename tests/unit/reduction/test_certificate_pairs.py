@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import scipy.io
+import scipy.sparse as sp
 
 from hifuflow.errors import DamagedFile
 from hifuflow.job import read_json, write_json
@@ -9,6 +11,7 @@ from hifuflow.provenance import file_sha256
 from hifuflow.records.certificate import read_certificate, save_certified
 from hifuflow.records.outputs import Outputs
 from hifuflow.records.reduced_model import ReducedModel
+from hifuflow.reduction.external import reduce_file
 
 
 def save(folder, seed=0, order=2):
@@ -51,3 +54,20 @@ def test_a_damaged_certificate_is_an_error(tmp_path):
     path.write_text(path.read_text().replace("true", "false"))
     with pytest.raises(DamagedFile, match=r"certificate\.json"):
         read_certificate(path, model)
+
+
+@pytest.mark.parametrize("kind", ["h5", "mat"])
+def test_a_reduced_model_of_another_program_is_certified_in_the_same_way(tmp_path, kind):
+    a = sp.diags_array([1.0, -2.0, 1.0], offsets=[-1, 0, 1], shape=(20, 20)).tocsr()
+    for name, matrix in {"A": a, "B": np.eye(20, 1), "C": np.eye(1, 20)}.items():
+        scipy.io.mmwrite(tmp_path / f"{name}.mtx", sp.coo_array(matrix))
+    hashes = []
+    for _ in range(2):
+        model, path = reduce_file(tmp_path, 4, tmp_path / f"small.{kind}")
+        certificate = read_json(path)
+        assert certificate["rom_sha256"] == file_sha256(model)
+        hashes.append(certificate["full_model_sha256"])
+        scipy.io.mmwrite(tmp_path / "B.mtx", sp.coo_array(2 * np.eye(20, 1)))
+    assert len(set(hashes)) == 2  # every matrix counts
+    if kind == "h5":
+        assert read_certificate(path, model)[0]["order"] == 4

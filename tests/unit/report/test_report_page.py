@@ -290,3 +290,9 @@ def test_inputs_are_read_from_a_results_folder(plain_case):
     assert inputs.hsv is None and inputs.heating_path == plain_case.heating_path
     np.testing.assert_allclose(inputs.treatments["paper"][0].coverage,
                                plain_case.trajectory.coverage)
+
+
+def test_a_missing_certificate_says_why(plain_case, tmp_path):
+    note = "Not certified: certificate.json is about another model than rom.h5, or was edited."
+    page = write_report(make_inputs(plain_case, certificate={}, certificate_note=note), tmp_path)
+    assert note in page.read_text()
