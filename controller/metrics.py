@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 
+from hifuflow.job import read_json
 from hifuflow.records.trajectory import Trajectory
 from hifuflow.settings import Prescription
 
@@ -122,6 +124,20 @@ def best_treatment(treatments: dict[str, dict], hard_excess: float) -> str:
                 metrics["treatment_time_s"])
 
     return min(treatments, key=rank)
+
+
+def link_best_treatment(names: list[str], metrics_files, meshes, hard_excess: float,
+                        link: Path) -> None:
+    """Let `link` lead to the mesh file, beside it, of the best treatment (`best_treatment`).
+
+    Parameters
+    ----------
+    names : of the controllers.  metrics_files, meshes : paths, in the same order.
+    """
+    metrics = {name: read_json(path) for name, path in zip(names, metrics_files, strict=True)}
+    best = best_treatment(metrics, hard_excess)
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path(meshes[names.index(best)]).name)
 
 
 def first_focus_hold(trajectory: Trajectory) -> float:

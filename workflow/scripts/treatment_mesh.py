@@ -1,15 +1,15 @@
-import os
 from pathlib import Path
 
-from hifuflow.controller.metrics import best_treatment
-from hifuflow.job import job, read_json
+from hifuflow.controller.metrics import link_best_treatment
+from hifuflow.job import job
 from hifuflow.job_record import recorded
 
-config, output = snakemake.params.config, Path(snakemake.output[0])
+config, given = snakemake.params.config, snakemake.input
 with job("treatment_mesh", snakemake.log[0]), recorded(snakemake):
-    names = config["controllers"]
-    metrics = {name: read_json(path)
-               for name, path in zip(names, snakemake.input.metrics, strict=True)}
-    best = best_treatment(metrics, config["hard_excess_k"])
-    output.unlink(missing_ok=True)
-    os.symlink(Path(snakemake.input.meshes[names.index(best)]).name, output)
+    link_best_treatment(
+        config["controllers"],
+        given.metrics,
+        given.meshes,
+        config["hard_excess_k"],
+        Path(snakemake.output[0]),
+    )
