@@ -121,10 +121,10 @@ class ScanSettings:
     @classmethod
     def read(cls, written: Written) -> ScanSettings:
         section = written.values
+        transform = section.get("nifti_transform", "auto")
         if "image" not in section:
-            return cls(section["labels"], None, (), section["nifti_transform"], None)
+            return cls(section["labels"], None, (), transform, None)
         thresholds = written.part("thresholds")
         classes = tuple(ThresholdSettings.read(name, thresholds.part(name))
                         for name in thresholds.values)
-        return cls(section.get("labels"), section["image"], classes, section["nifti_transform"],
-                   thresholds)
+        return cls(section.get("labels"), section["image"], classes, transform, thresholds)

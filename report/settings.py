@@ -86,4 +86,4 @@ class ExportSettings:
         boundary = section["boundary"]
         return cls(section["dose_cem43_min"],
                    {name: boundary[name]["temperature_c"] for name in ("skin", "cut")
-                    if boundary[name] != "insulated"}, section["nifti_transform"])
+                    if boundary[name] != "insulated"}, section.get("nifti_transform", "auto"))

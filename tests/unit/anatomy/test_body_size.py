@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from patient_maps import AFFINE, block, section, write_itk, write_nifti
+from patient_maps import AFFINE, anatomy_of, block, section, write_itk, write_nifti
 from test_mesh_as_input import body, config, write
 
-from hifuflow.anatomy.build import build_anatomy
 from hifuflow.errors import InputError
 
 BODY = np.array([16 * 2, 18 * 1.5, 18])  # edges of the block's body [mm]
@@ -25,7 +24,7 @@ def scaled(path, by, **changes):
     (0.3, "measures 9.6 x 8.1 x 5.4 mm")])
 def test_no_body_has_this_size(tmp_path, by, words):
     with pytest.raises(InputError, match=words) as caught:
-        build_anatomy(scaled(tmp_path / "m.nii", by))
+        anatomy_of(scaled(tmp_path / "m.nii", by))
     assert str(caught.value.file).endswith("m.nii") and "body_extent_mm" in caught.value.allowed
 
 
@@ -40,12 +39,12 @@ def test_no_body_is_as_large(tmp_path, edges, words):
     made = section(tmp_path / "m.nii", cut_regions=[])
     del made["regions"]["muscle"]
     with pytest.raises(InputError, match=words):
-        build_anatomy(made)
+        anatomy_of(made)
 
 
 @pytest.mark.parametrize("by, small", [(0.4, True), (1, True), (2, False), (20, False)])
 def test_parts_of_a_body_pass(tmp_path, by, small, caplog):
-    anatomy = build_anatomy(scaled(tmp_path / "m.nii", by))
+    anatomy = anatomy_of(scaled(tmp_path / "m.nii", by))
     assert anatomy.regions["lump"]["volume_m3"] == pytest.approx(
         (block() == 3).sum() * 3e-9 * by**3)
     assert ("the body measures only" in caplog.text) == small
@@ -53,10 +52,10 @@ def test_parts_of_a_body_pass(tmp_path, by, small, caplog):
 
 def test_the_patient_file_says_otherwise(tmp_path, caplog):
     """A slab of skin in voxels of 0.1 mm."""
-    anatomy = build_anatomy(scaled(tmp_path / "m.nii", 0.1, body_extent_mm=[2, 5]))
+    anatomy = anatomy_of(scaled(tmp_path / "m.nii", 0.1, body_extent_mm=[2, 5]))
     assert anatomy.spacing.min() == pytest.approx(1e-4) and "measures only" not in caplog.text
     with pytest.raises(InputError, match=r"body_extent_mm = \[2, 5\].*measures 32 x 27 x 18 mm"):
-        build_anatomy(scaled(tmp_path / "m.nii", 1, body_extent_mm=[2, 5]))
+        anatomy_of(scaled(tmp_path / "m.nii", 1, body_extent_mm=[2, 5]))
 
 
 def test_what_is_no_body_does_not_count(tmp_path):
@@ -68,14 +67,14 @@ def test_what_is_no_body_does_not_count(tmp_path):
     del made["regions"]["muscle"]
     made["anatomy"]["outside"] = [4]
     with pytest.raises(InputError, match="measures 4 x 4 x 4 mm"):
-        build_anatomy(made)
+        anatomy_of(made)
 
 
 def test_a_mesh_as_well(tmp_path):
     points, cells, tags = body()
     write(tmp_path / "m.vtu", points * 0.1, cells, tags, "regions")  # centimetres
     with pytest.raises(InputError, match=r"measures 6 x 5 x .*anatomy\.mesh\.unit"):
-        build_anatomy(config(tmp_path / "m.vtu", voxel_size_mm=0.1))
+        anatomy_of(config(tmp_path / "m.vtu", voxel_size_mm=0.1))
     made = config(tmp_path / "m.vtu", voxel_size_mm=0.1)
     made["anatomy"]["body_extent_mm"] = [3, 10]
-    assert build_anatomy(made).body_mask.sum() == 60 * 50 * 30  # before the cut region
+    assert anatomy_of(made).body_mask.sum() == 60 * 50 * 30  # before the cut region

@@ -6,9 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from patient_maps import AFFINE, NAMES, block, section, turned, write_itk, write_nifti
+from patient_maps import AFFINE, NAMES, anatomy_of, block, section, turned, write_itk, write_nifti
 
-from hifuflow.anatomy.build import build_anatomy
 from hifuflow.errors import InputError
 from hifuflow.formats.images import open_image
 
@@ -65,7 +64,7 @@ def test_the_patient_file_chooses_the_transform(tmp_path):
     for choice, affine in (("auto", AFFINE), ("qform", AFFINE), ("sform", AWAY)):
         config = section(path)
         config["anatomy"]["nifti_transform"] = choice
-        anatomy = build_anatomy(config)
+        anatomy = anatomy_of(config)
         place = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0) * 1e3
         index = np.append(np.argwhere(block() == 3).mean(axis=0), 1)
         np.testing.assert_allclose(place, (affine @ index)[:3], atol=1e-4)
@@ -315,7 +314,7 @@ def test_a_sheared_map_lies_where_its_header_says(tmp_path, name):
                    drop=("space directions", "space origin"),
                    extra=(f"space directions: {' '.join(vectors[:3])}",
                           f"space origin: {vectors[3]}"))
-    anatomy = build_anatomy(section(tmp_path / name, cut_regions=[]))
+    anatomy = anatomy_of(section(tmp_path / name, cut_regions=[]))
     for region, label in (("lump", 3), ("fat", 1)):
         index = np.argwhere(labels == label)
         mask = anatomy.labels == anatomy.regions[region]["label"]
@@ -346,7 +345,7 @@ def test_a_shift_by_half_voxels_displaces_nothing(tmp_path):
     affine = AFFINE.copy()
     affine[0, 2] = 1.0
     write_nifti(tmp_path / "m.nii", labels, affine)
-    anatomy = build_anatomy(section(tmp_path / "m.nii", cut_regions=[]))
+    anatomy = anatomy_of(section(tmp_path / "m.nii", cut_regions=[]))
     for region, label in (("lump", 3), ("fat", 1)):
         mask = anatomy.labels == anatomy.regions[region]["label"]
         true = affine[:3, :3] @ np.argwhere(labels == label).mean(axis=0) + affine[:3, 3]

@@ -5,6 +5,7 @@ import pytest
 from patient_maps import (
     AFFINE,
     NAMES,
+    anatomy_of,
     block,
     ct_series,
     dicom_seg,
@@ -13,7 +14,6 @@ from patient_maps import (
     write_nifti,
 )
 
-from hifuflow.anatomy.build import build_anatomy
 from hifuflow.errors import InputError
 from hifuflow.formats.images import open_image
 
@@ -60,7 +60,7 @@ def assert_same(found, full):
 def built(path, axis, **changes):
     """Axis in the config: the beam, and with it water, skin and cut."""
     config = section(path, names=True, cut_regions=[], **changes)
-    return build_anatomy({**config, "transducer": {**config["transducer"], "axis": axis}})
+    return anatomy_of({**config, "transducer": {**config["transducer"], "axis": axis}})
 
 
 @pytest.mark.parametrize("place, axis, frame", [
@@ -161,5 +161,5 @@ def test_an_image_fills_what_a_cut_map_left_out(tmp_path, known, kind):
                          cut_regions=[])
         config["anatomy"] = {"labels": str(tmp_path / name), "image": str(tmp_path / "ct.nii"),
                              "thresholds": {"body": rules}, "crop_margin_mm": 100, "outside": []}
-        anatomies.append(build_anatomy(config))
+        anatomies.append(anatomy_of(config))
     assert_same(*anatomies)

@@ -5,12 +5,11 @@ import meshio
 import numpy as np
 import pytest
 import pyvista as pv
-from patient_maps import section
+from patient_maps import anatomy_of, section
 from test_mesh_as_input import body, config
 from vtkmodules.vtkIOLegacy import vtkUnstructuredGridWriter
 from vtkmodules.vtkIOXML import vtkXMLUnstructuredGridWriter
 
-from hifuflow.anatomy.build import build_anatomy
 from hifuflow.errors import InputError
 from hifuflow.formats.curved import divided, exact_volumes
 from hifuflow.formats.mesh_file import read_mesh_file
@@ -163,12 +162,12 @@ def test_the_region_written_first_holds_a_cell_of_two_groups(tmp_path, geometry,
     groups(("body", 3, [inside, rest]), ("tumour", 3, [inside]))
     write(tmp_path / "m.msh")
     with caplog.at_level("INFO", logger="hifuflow"):
-        anatomy = build_anatomy(two_groups(tmp_path / "m.msh", "lump"))
+        anatomy = anatomy_of(two_groups(tmp_path / "m.msh", "lump"))
     assert "cells are in several of the physical groups body, tumour" in caplog.text
     assert anatomy.regions["lump"]["volume_m3"] == pytest.approx(
         true_volumes(inside, rest)[inside] * 1e-9, rel=0.02)
     with pytest.raises(InputError, match=r"regions\.lump: all of its \d+ voxels belong to regions"):
-        build_anatomy(two_groups(tmp_path / "m.msh", "fat"))
+        anatomy_of(two_groups(tmp_path / "m.msh", "fat"))
 
 
 @pytest.mark.parametrize("version", [2.2, 4.1])
@@ -180,7 +179,7 @@ def test_a_facet_in_two_groups_is_a_cut_if_one_of_them_is(tmp_path, geometry, ve
     groups(("tumour", 3, [inside]), ("body", 3, [rest]), ("outside", 2, outside),
            ("cut", 2, [faces[30, 25, 40]]))
     write(tmp_path / "m.msh", version)
-    anatomy = build_anatomy(two_groups(tmp_path / "m.msh", "lump"))
+    anatomy = anatomy_of(two_groups(tmp_path / "m.msh", "lump"))
     x, y, z = anatomy.position(np.argwhere(anatomy.coupling | anatomy.air)).T * 1e3
     over = (x > 1) & (x < 59) & (y > 1) & (y < 49)
     assert (np.abs(z[over] + 0.5) < 0.1).any() and not (np.abs(z[over] - 40.5) < 0.1).any()
@@ -305,4 +304,4 @@ def test_dolfinx_mesh_and_tags(tmp_path):
     made["anatomy"] = {"mesh": {"file": str(tmp_path / "m.xdmf"), "unit": "mm", "axes": "RAS",
                                 "voxel_size_mm": 2}, "crop_margin_mm": 100, "outside": []}
     with pytest.raises(InputError, match="region tags from 0 to 3"):  # cells without a tag
-        build_anatomy(made)
+        anatomy_of(made)

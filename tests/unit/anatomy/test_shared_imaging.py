@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import AnatomySettings
 from hifuflow.errors import InputError
 from hifuflow.provenance import ROOT
 from hifuflow.study.patient import load_patient
@@ -31,7 +32,7 @@ def anatomy(name):
     path = CASES / f"{name}.yaml"
     if not path.is_file():
         pytest.skip(f"no {path}")
-    return build_anatomy(load_patient(path).section("anatomy"))
+    return build_anatomy(AnatomySettings.read(load_patient(path).section("anatomy")))
 
 
 @pytest.mark.parametrize("name", RIGHT)

@@ -198,7 +198,7 @@ def test_a_sheared_scan_is_classified_as_it_is(tmp_path, shear):
     affine = AFFINE.copy()
     affine[:2, 2] += [shear, shear / 2]
     write_nifti(tmp_path / "s.nii", values, affine)
-    anatomy = build_anatomy(config(tmp_path / "s.nii", cut_regions=[]))
+    anatomy = anatomy_of(config(tmp_path / "s.nii", cut_regions=[]))
     # Nearest neighbours place a slice within half a voxel; the lump has five, the wall two.
     for region, low, high, beside in (("lump", 100, 200, 0.2), ("muscle", 200, 1000, 0.5),
                                       ("fat", -50, 100, 0.1)):
