@@ -11,7 +11,8 @@ from hifuflow.provenance import config_hash
 from hifuflow.records.anatomy import Anatomy
 
 from .beam_window import beam_record, best_axis, check_open, look_around
-from .crop import behind, crop_box, cropped, scan_edge, surroundings
+from .body_size import check_extent
+from .crop import behind, bounding_box, crop_box, cropped, scan_edge, surroundings
 from .labelmap import LabelMap, read_label_map
 from .mesh_map import read_mesh_map
 from .phantom import breast_phantom
@@ -47,6 +48,9 @@ def build_anatomy(settings: AnatomySettings) -> Anatomy:
     """
     source = _source(settings.source)
     labels, regions = named_regions(source, settings)
+    if not isinstance(settings.source, PhantomSettings):
+        check_extent(np.diag(source.affine)[:3] * [s.stop - s.start
+                                                   for s in bounding_box(labels > 0)], settings)
     edge = scan_edge(labels > 0, source.beyond)
     core = target_mask(labels, regions, source.affine, edge, settings.target)
     spacing = np.diag(source.affine)[:3]
@@ -106,7 +110,7 @@ def _source(source: PhantomSettings | MeshMapSettings | ScanSettings) -> LabelMa
                         record={"format": "phantom"}, wall=wall)
     if isinstance(source, MeshMapSettings):
         return read_mesh_map(source)
-    base = read_label_map(source.labels) if source.labels else None
+    base = read_label_map(source.labels, source.nifti_transform) if source.labels else None
     return classified(source, base) if source.image else base
 
 

@@ -22,7 +22,7 @@ KEY = "anatomy.mesh"
 PAD = 4  # voxels of outside around the mesh
 AT_ONCE = 2_000_000  # pairs of cell and voxel that are tested together
 ON_FACE = 1e-9  # how far outside, in barycentric coordinates, a point still counts as inside
-SMALLEST, LARGEST = 0.01, 3.0  # body parts [m]
+LARGEST = 3.0  # of a body [m]
 CUT = "cut"  # facets where the mesh ends inside the body
 
 
@@ -41,18 +41,23 @@ def read_mesh_map(settings: MeshMapSettings) -> LabelMap:
     mesh = read_mesh_file(path, settings.tags, KEY)
     points = mesh.points * (settings.unit * np.array(settings.signs))
     _check_extent(points[mesh.cells], settings)
-    if mesh.tags.min() < LOWEST or mesh.tags.max() > HIGHEST or (mesh.tags == 0).any():
-        raise InputError(f"region tags from {mesh.tags.min()} to {mesh.tags.max()}", file=path,
-                         key=KEY, allowed=f"from {LOWEST} to {HIGHEST} and not 0, which is the "
-                                          "outside of the body")
+    low = min(layer.min() for layer in mesh.layers)
+    high = max(layer.max() for layer in mesh.layers)
+    if low < LOWEST or high > HIGHEST or (mesh.tags == 0).any():
+        raise InputError(f"region tags from {low} to {high}", file=path, key=KEY,
+                         allowed=f"from {LOWEST} to {HIGHEST} and not 0, which is the outside of "
+                                 "the body")
     owner, affine = voxel_cells(points, mesh.cells, spacing)
-    labels = np.where(owner < 0, 0, mesh.tags[owner]).astype(np.int32)
-    volumes = _compare(labels, settings, points, mesh)
+    layers = [np.where(owner < 0, 0, layer[owner]).astype(np.int32) for layer in mesh.layers]
+    volumes = _compare(layers, settings, points, mesh)
     wall = _beside_cut(owner >= 0, affine, points, mesh)
-    names = tuple(Segment(tag, name) for tag, name in sorted(mesh.names.items()))
+    names = tuple(Segment(int(tag), mesh.names[tag], index)
+                  for index, layer in enumerate(mesh.layers)
+                  for tag in np.unique(layer).tolist() if tag in mesh.names)
     source = config_hash([source_sha256(path), settings.written.values | {"file": ""}])
-    return LabelMap([labels], affine, source, names,
-                    {"format": "mesh", "n_cells": len(mesh.cells), "mesh_volume_m3": volumes}, wall)
+    return LabelMap(layers, affine, source, names,
+                    {"format": "mesh", "n_cells": mesh.n_cells, "mesh_volume_m3": volumes,
+                     **mesh.record}, wall)
 
 
 def voxel_cells(points, cells, spacing: float):
@@ -99,39 +104,42 @@ def voxel_cells(points, cells, spacing: float):
 
 
 def _check_extent(points, settings: MeshMapSettings):
-    """A body part, not a point or a planet, in voxels that fit into memory."""
+    """A body part, not a planet, in voxels that fit into memory; see `anatomy.body_size`."""
     extent = np.ptp(points.reshape(-1, 3), axis=0)
-    if extent.min() < SMALLEST or extent.max() > LARGEST:
+    if extent.max() > LARGEST or extent.min() <= 0:
         size = " x ".join(f"{edge * 1e3:.4g}" for edge in extent)
         raise settings.written.error(
             f"the mesh measures {size} mm", "unit", allowed="the unit, m or mm, in which it "
-            f"measures {SMALLEST * 1e3:g} to {LARGEST * 1e3:g} mm")
+            f"measures at most {LARGEST * 1e3:g} mm")
     voxels = np.prod(extent / settings.voxel_size)
     if voxels > MOST_VOXELS:
         raise settings.written.error(f"{voxels:.3g} voxels", "voxel_size_mm",
                                      allowed=f"at most {MOST_VOXELS} voxels")
 
 
-def _compare(labels, settings: MeshMapSettings, points, mesh: MeshFile):
+def _compare(layers, settings: MeshMapSettings, points, mesh: MeshFile):
     """Volume of each region's cells [m3]; say how far the voxels are from it."""
     volume, volumes = np.abs(signed_volumes(points[mesh.cells])), {}
-    for tag in np.unique(mesh.tags):
-        name = mesh.names.get(int(tag), str(tag))
-        volumes[name] = float(volume[mesh.tags == tag].sum())
-        voxels = np.count_nonzero(labels == tag)
-        if voxels == 0:
-            raise settings.written.error(
-                f"region {name}, {(mesh.tags == tag).sum()} cells of {volumes[name] * 1e9:.3g} "
-                "mm3, holds no voxel's centre", "voxel_size_mm", allowed="smaller voxels")
-        log.info("region %s: %d voxels, volume %+.2f %% of its cells'", name, voxels,
-                 100 * (voxels * settings.voxel_size**3 / volumes[name] - 1))
+    for labels, tags in zip(layers, mesh.layers, strict=True):
+        for tag in np.unique(tags[tags != 0]):
+            name = mesh.names.get(int(tag), str(tag))
+            volumes[name] = float(volume[tags == tag].sum())
+            voxels = np.count_nonzero(labels == tag)
+            if voxels == 0:
+                raise settings.written.error(
+                    f"region {name}, {(tags == tag).sum()} cells of {volumes[name] * 1e9:.3g} "
+                    "mm3, holds no voxel's centre", "voxel_size_mm", allowed="smaller voxels")
+            log.info("region %s: %d voxels, volume %+.2f %% of its cells'", name, voxels,
+                     100 * (voxels * settings.voxel_size**3 / volumes[name] - 1))
     return volumes
 
 
 def _beside_cut(body, affine, points, mesh):
-    """Outside voxels next to the body whose nearest boundary facet is a cut."""
+    """Outside voxels next to the body whose nearest boundary facet is a cut, in any group."""
     if CUT not in mesh.facet_names:
         return None
+    _, number = np.unique(np.sort(mesh.facets, axis=1), axis=0, return_inverse=True)
+    is_cut = np.bincount(number.ravel(), mesh.facet_names == CUT)[number.ravel()] > 0
     spacing = affine[0, 0]
     corners = points[mesh.facets]
     fine = int(np.ceil(np.linalg.norm(np.ptp(corners, axis=1), axis=1).max() / spacing)) + 1
@@ -144,5 +152,5 @@ def _beside_cut(body, affine, points, mesh):
     tree = cKDTree(samples.reshape(-1, 3))
     nearest = tree.query(index * spacing + affine[:3, 3])[1] // len(share)
     wall = np.zeros_like(body)
-    wall[tuple(index[mesh.facet_names[nearest] == CUT].T)] = True
+    wall[tuple(index[is_cut[nearest]].T)] = True
     return wall

@@ -144,6 +144,7 @@ class AnatomySettings:
     source : where the anatomy comes from.
     outside : labels or names of segments that are not body.
     crop_margin : how far the model reaches beyond the beam's way to the target [m].
+    body_extent : smallest and largest longest edge of the body [m], or None: those of a body.
     regions : in the order of the file: where segments overlap, the first holds the voxel.
     cut_regions : names of the regions that are left out with all that lies behind them.
     tissues : by their names, those of the regions.
@@ -153,6 +154,7 @@ class AnatomySettings:
     source: PhantomSettings | MeshMapSettings | ScanSettings
     outside: tuple[int | str, ...]
     crop_margin: float
+    body_extent: tuple[float, float] | None
     regions: tuple[RegionSettings, ...]
     cut_regions: tuple[str, ...]
     target: TargetSettings
@@ -174,6 +176,7 @@ class AnatomySettings:
             source = ScanSettings.read(anatomy)
         return cls(source, tuple(anatomy.values.get("outside", ())),
                    metres(anatomy.values["crop_margin_mm"]),
+                   metres(anatomy.values.get("body_extent_mm")),
                    tuple(RegionSettings.read(name, regions.part(name)) for name in regions.values),
                    tuple(section["cut_regions"]), TargetSettings.read(written.part("target")),
                    PoseSettings.read(written.part("transducer")),

@@ -108,20 +108,23 @@ class ScanSettings:
     ----------
     labels, image : paths; None if there is none.
     classes : of the image, in the order of the file.
+    nifti_transform : which transform of a NIfTI header places its voxels.
     written : the section of these classes, or None.
     """
 
     labels: str | None
     image: str | None
     classes: tuple[ThresholdSettings, ...]
+    nifti_transform: str
     written: Written | None
 
     @classmethod
     def read(cls, written: Written) -> ScanSettings:
         section = written.values
+        transform = section.get("nifti_transform", "auto")
         if "image" not in section:
-            return cls(section["labels"], None, (), None)
+            return cls(section["labels"], None, (), transform, None)
         thresholds = written.part("thresholds")
         classes = tuple(ThresholdSettings.read(name, thresholds.part(name))
                         for name in thresholds.values)
-        return cls(section.get("labels"), section["image"], classes, thresholds)
+        return cls(section.get("labels"), section["image"], classes, transform, thresholds)

@@ -73,10 +73,12 @@ class ExportSettings:
     ----------
     dose : prescribed [CEM43 min].
     surfaces : temperature at each surface that is not insulated, or in front of it [degC].
+    nifti_transform : which transform of a NIfTI source's header places its voxels.
     """
 
     dose: float
     surfaces: Mapping[str, float]
+    nifti_transform: str
 
     @classmethod
     def read(cls, section: dict) -> ExportSettings:
@@ -84,4 +86,4 @@ class ExportSettings:
         boundary = section["boundary"]
         return cls(section["dose_cem43_min"],
                    {name: boundary[name]["temperature_c"] for name in ("skin", "cut")
-                    if boundary[name] != "insulated"})
+                    if boundary[name] != "insulated"}, section.get("nifti_transform", "auto"))

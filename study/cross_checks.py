@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from hifuflow.errors import InputError
+from hifuflow.formats.image import NIFTI
 
 SHORTEST_AXIS = 1e-6  # a vector shorter than this has no usable direction
 
@@ -100,6 +101,14 @@ def _check_anatomy(anatomy: dict, fault) -> None:
     if ("image" in anatomy) != ("thresholds" in anatomy):
         fault("image and thresholds need each other", "anatomy", sorted(anatomy),
               "both of them or none")
+    images = [anatomy[key] for key in ("labels", "image") if key in anatomy]
+    if anatomy["nifti_transform"] != "auto" and not any(
+            name.lower().endswith(NIFTI) for name in images):
+        fault("no NIfTI file is read", "anatomy.nifti_transform", anatomy["nifti_transform"],
+              "auto, or a file with the suffix " + ", ".join(NIFTI))
+    extent = anatomy.get("body_extent_mm", [0, 1])
+    if extent[0] >= extent[1]:
+        fault("holds no length", "anatomy.body_extent_mm", extent, "smallest < largest")
     for name, options in anatomy.get("thresholds", {}).items():
         low, high = options.get("at_least"), options.get("below")
         if (low is None and high is None) or (None not in (low, high) and low >= high):

@@ -133,8 +133,10 @@ def _mesh(path, quality_table):
            f"{high.round(6).tolist()}, {len(mesh.cells)} tetrahedra")
     yield "  tag  cells  volume (cube of the file's unit of length)  name"
     volume = np.abs(signed_volumes(mesh.points[mesh.cells]))
-    for tag in np.unique(mesh.tags):
-        inside = mesh.tags == tag
+    for tag in np.unique(np.concatenate(mesh.layers)):
+        inside = np.any([layer == tag for layer in mesh.layers], axis=0)
+        if tag == 0 and len(mesh.layers) > 1:
+            continue  # of a layer: a cell that is in no second group
         yield (f"  {tag:3d}  {inside.sum():5d}  {volume[inside].sum():.6g}  "
                f"{mesh.names.get(int(tag), '')}")
     for name in np.unique(mesh.facet_names):

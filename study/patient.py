@@ -191,6 +191,7 @@ class Patient:
     @cached_property
     def _export(self) -> dict:
         return {"dose_cem43_min": self.config["prescription"]["dose_cem43_min"],
+                "nifti_transform": self.config["anatomy"]["nifti_transform"],
                 **self._pick("boundary")}
 
     @cached_property

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,15 @@ from hifuflow.errors import InputError
 from .side_files import DETACHED, side_files
 
 LOWEST, HIGHEST = -32768, 32767  # labels
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ROUNDING = 1e-3  # what scaling in the file may leave of a whole number
 NIFTI = (".nii", ".nii.gz", ".hdr", ".img", ".mgh", ".mgz")
 NRRD = (".nrrd", ".nhdr")
 META = (".mha", ".mhd")
 DICOM = (".dcm",)
-FORMATS = (f"NIfTI {NIFTI[0]} {NIFTI[1]}, NRRD {' '.join(NRRD)} (also .seg.nrrd of 3D Slicer), "
-           f"MetaImage {' '.join(META)}, DICOM-SEG {DICOM[0]}")
+FORMATS = (f"NIfTI {NIFTI[0]} {NIFTI[1]}, FreeSurfer {NIFTI[-1]}, NRRD {' '.join(NRRD)} (also "
+           f".seg.nrrd of 3D Slicer), MetaImage {' '.join(META)}, DICOM-SEG or enhanced "
+           f"multi-frame {DICOM[0]}, a folder with one DICOM series")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Image:
     segments : named label values.
     codes : the (sform, qform) codes of a NIfTI file.
     key : the configuration's key that named the file, for errors.
+    record : what was found in the header and decided, for `regions.json`.
+    sparse : the file leaves out what is empty, and does not tell how far the scan reaches.
     """
 
     file: Path
@@ -57,6 +60,8 @@ class Image:
     segments: tuple = ()
     codes: tuple = (1, 1)
     key: str | None = None
+    record: dict = field(default_factory=dict)
+    sparse: bool = False
 
     @property
     def spacing(self) -> np.ndarray:
@@ -78,7 +83,7 @@ class Image:
             layers = self.read()
         except InputError:
             raise
-        except (OSError, EOFError, ValueError, RuntimeError, MemoryError, zlib.error) as error:
+        except (OSError, EOFError, ValueError, RuntimeError, MemoryError) as error:
             raise unreadable(error, self.file, self.key) from error
         if layers[0].dtype.kind not in "iubf":
             raise InputError(f"voxels of type {layers[0].dtype}", file=self.file, key=self.key,
@@ -99,6 +104,15 @@ class Image:
                              file=self.file, key=self.key,
                              allowed="a segmentation with labels other than 0, the outside")
         return layers
+
+
+def is_dicom(path) -> bool:
+    """DICOM files often have no suffix; `DICM` stands after a preamble of 128 bytes."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def unreadable(error, path, key) -> InputError:

@@ -7,20 +7,26 @@ they are in the patient (R, A, S), and the names that the header gives to label 
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from hifuflow.errors import InputError
 
-from .image import DICOM, FORMATS, META, NIFTI, NRRD, Image
+from .image import DICOM, FORMATS, META, NIFTI, NRRD, Image, is_dicom, unreadable
 
 MOST_VOXELS = 1_000_000_000
 FINEST, COARSEST = 1e-5, 0.05  # voxel edges that a body can be imaged with [m]
 
 
-def open_image(path, key: str | None = None) -> Image:
-    """Read the header of an image or label map; `key` is the configuration's key for errors.
+def open_image(path, key: str | None = None, nifti_transform: str = "auto") -> Image:
+    """Read the header of an image or label map.
+
+    Parameters
+    ----------
+    key : the configuration's key for errors.
+    nifti_transform : which transform of a NIfTI header counts; see `formats.nifti_place`.
 
     Raises
     ------
@@ -30,31 +36,28 @@ def open_image(path, key: str | None = None) -> Image:
     # The readers are loaded with the first file of their kind: some of their libraries are slow.
     path = Path(path)
     if path.is_dir():
-        from .itk import open_series as reader
-    elif _has_suffix(path, NRRD + META):
-        from .itk import open_itk as reader
-    elif _has_suffix(path, DICOM) or _is_dicom(path):
-        from .dicom_seg import open_dicom_seg as reader
+        from .dicom_series import open_series as reader
+    elif _has_suffix(path, NRRD):
+        from .nrrd_image import open_nrrd as reader
+    elif _has_suffix(path, META):
+        from .meta_image import open_meta as reader
+    elif _has_suffix(path, DICOM) or is_dicom(path):
+        from .dicom_series import open_file as reader
     elif _has_suffix(path, NIFTI):
-        from .nifti import open_nifti as reader
+        from .nifti import open_nifti
+        reader = partial(open_nifti, transform=nifti_transform)
     else:
         raise InputError("not a known kind of image", file=path, key=key, allowed=FORMATS)
-    image = reader(path, key)
+    try:
+        image = reader(path, key)
+    except OSError as error:
+        raise unreadable(error, path, key) from error
     _check(image)
     return image
 
 
 def _has_suffix(path, suffixes) -> bool:
     return path.name.lower().endswith(suffixes)
-
-
-def _is_dicom(path) -> bool:
-    """DICOM files often have no suffix; `DICM` stands after a preamble of 128 bytes."""
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
 
 
 def _check(image) -> None:

@@ -13,9 +13,11 @@ from hifuflow.report.figures.view import volume_of
 
 SEGMENTS = (("Planned target", "0.835 0.369 0"), ("Lesion", "0 0.62 0.451"))  # as in the figures
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+SHEARED = 1e-4  # cosine of the angle between two axes
 
 
-def export_images(anatomy, trajectory, source_image_path, peak_path, dose_path) -> None:
+def export_images(anatomy, trajectory, source_image_path, peak_path, dose_path,
+                  nifti_transform: str = "auto") -> None:
     """Write the peak temperature [degC] and the final dose [CEM43 min] as float32 images.
 
     With a source image the results have exactly its shape, affine (in millimetres, whatever the
@@ -28,6 +30,7 @@ def export_images(anatomy, trajectory, source_image_path, peak_path, dose_path) 
     ----------
     anatomy, trajectory : see `hifuflow.records`.
     source_image_path : the patient's label map or scan, of any supported format, or None.
+    nifti_transform : which transform of a NIfTI source counts; see `formats.nifti_place`.
     peak_path, dose_path : where the two images go (`.nii.gz`).
 
     Raises
@@ -35,7 +38,7 @@ def export_images(anatomy, trajectory, source_image_path, peak_path, dose_path) 
     InputError : the source image cannot be read.
     """
     baseline = float(np.median(trajectory.outputs.baseline))
-    affine, shape, codes = _grid(anatomy, source_image_path)
+    affine, shape, codes = _grid(anatomy, source_image_path, nifti_transform)
     for path, values, outside, meaning in (
             (peak_path, trajectory.voxel_peak_temperature, baseline, "highest temperature, degC"),
             (dose_path, trajectory.voxel_dose, 0.0, "thermal dose, CEM43 min")):
@@ -51,14 +54,15 @@ def export_images(anatomy, trajectory, source_image_path, peak_path, dose_path) 
             nib.save(image, temporary)
 
 
-def export_segments(anatomy, trajectory, dose: float, source_image_path, path) -> None:
+def export_segments(anatomy, trajectory, dose: float, source_image_path, path,
+                    nifti_transform: str = "auto") -> None:
     """Write target and lesion as a segmentation for 3D Slicer (`.seg.nrrd`).
 
     Two segments, each in a layer of its own because they overlap: "Planned target", and "Lesion",
     the voxels whose final dose is at least `dose` [CEM43 min]. On the same grid as
     `export_images`. Format: 3D Slicer's documentation, "Segmentations", "File format".
     """
-    affine, shape, _ = _grid(anatomy, source_image_path)
+    affine, shape, _ = _grid(anatomy, source_image_path, nifti_transform)
     lesion = volume_of(anatomy, trajectory.voxel_index, trajectory.voxel_dose >= dose, 0)
     layers = [anatomy.target_mask.astype(np.float32), lesion]
     if source_image_path is not None:
@@ -108,14 +112,17 @@ def export_series(trajectory, path) -> None:
                    header=",".join(columns), comments="")
 
 
-def _grid(anatomy, source_image_path):
+def _grid(anatomy, source_image_path, nifti_transform):
     """Affine [mm], shape, and the (sform, qform) codes of the grid to write on."""
     if source_image_path is None:
         affine, shape, codes = anatomy.affine.copy(), anatomy.labels.shape, (1, 1)
     else:
-        source = open_image(source_image_path)
+        source = open_image(source_image_path, nifti_transform=nifti_transform)
         affine, shape = source.affine.copy(), source.shape
         codes = tuple(max(1, code) for code in (*source.codes, 1)[:2])
+        unit = affine[:3, :3] / source.spacing
+        if np.abs(unit.T @ unit - np.eye(3)).max() > SHEARED:
+            codes = (codes[0], 0)  # a qform cannot hold the shear
     affine[:3] *= 1e3
     return affine, shape, codes
 

@@ -15,8 +15,9 @@ with job(f"export {snakemake.wildcards.controller}", snakemake.log[0]), recorded
     settings = ExportSettings.read(config)
     anatomy = Anatomy.load(Path(given.anatomy[0]).parent)
     trajectory, source = Trajectory.load(given.trajectory), given.get("source") or None
-    export_images(anatomy, trajectory, source, made.peak, made.dose)
-    export_segments(anatomy, trajectory, settings.dose, source, made.segments)
+    transform = settings.nifti_transform
+    export_images(anatomy, trajectory, source, made.peak, made.dose, transform)
+    export_segments(anatomy, trajectory, settings.dose, source, made.segments, transform)
     export_series(trajectory, made.series)
     write_vtkhdf(made.mesh, given.mesh, BioheatModel.load(given.plant), anatomy, trajectory,
                  settings.surfaces, snakemake.wildcards.patient, config_hash(config))

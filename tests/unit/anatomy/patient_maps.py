@@ -94,21 +94,26 @@ def write_layers(path, layers, affine, segments):
 
 def write_dicom_seg(path, masks, affine, names):
     """DICOM-SEG of masks (n, nx, ny, nz), all frames written, over an empty CT series."""
+    pixels = np.stack(masks, axis=-1).transpose(2, 1, 0, 3).astype(np.uint8)
+    dicom_seg(ct_series(masks[0].shape, affine), pixels, names).save_as(path)
+
+
+def dicom_seg(series, pixels, names, kind="BINARY", omit_empty_frames=False, **options):
+    """DICOM-SEG by highdicom; pixels (slices, rows, columns), or with an axis of segments more."""
     import warnings
 
     import highdicom
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
-    kind = highdicom.seg.SegmentAlgorithmTypeValues.MANUAL
+    manual = highdicom.seg.SegmentAlgorithmTypeValues.MANUAL
     segments = [highdicom.seg.SegmentDescription(number, name, codes.SCT.Tissue, codes.SCT.Tissue,
-                                                 kind)
+                                                 manual)
                 for number, name in enumerate(names, start=1)]
-    pixels = np.stack(masks, axis=-1).transpose(2, 1, 0, 3).astype(np.uint8)
     with warnings.catch_warnings(action="ignore"):
-        highdicom.seg.Segmentation(
-            ct_series(masks[0].shape, affine), pixels, "BINARY", segments, generate_uid(), 2,
-            generate_uid(), 1, "none", "none", "1", "1", omit_empty_frames=False).save_as(path)
+        return highdicom.seg.Segmentation(
+            series, pixels, kind, segments, generate_uid(), 2, generate_uid(), 1, "none", "none",
+            "1", "1", omit_empty_frames=omit_empty_frames, **options)
 
 
 def ct_series(shape, affine, values=None):

@@ -44,7 +44,7 @@ def test_error_or_nothing_lost(labels, target, margin, axis, cut, codes, crop):
     config = section("", cut_regions=sorted(cut), axis=axis, regions={
         name: {"labels": values, "tissue": "fat"} for name, values in REGIONS.items()},
         target={"largest_component": False, "margin_mm": margin, **target})
-    config["anatomy"]["crop_margin_mm"] = crop
+    config["anatomy"].update(crop_margin_mm=crop, body_extent_mm=[0.1, 100])
     present = set(np.unique(labels)) - {0}
     for entry in config["regions"].values():  # only what is there may be named
         entry["labels"] = [label for label in entry["labels"] if label in present] or [99]

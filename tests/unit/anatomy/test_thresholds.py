@@ -189,3 +189,22 @@ def test_holes_that_run_out_of_the_scan_are_filled(tmp_path):
     del base["regions"]["muscle"]
     anatomy = anatomy_of(base)
     assert anatomy.body_mask.sum() == 22 * 22 * 24 - 6 * 2 * 2
+
+
+@pytest.mark.parametrize("shear", [0.4, 2.0, 0.0])
+def test_a_sheared_scan_is_classified_as_it_is(tmp_path, shear):
+    """Slices of a tilted or shifted scan: the volume of each class is that of its voxels."""
+    values = scan().repeat(2, 0).repeat(2, 1)
+    affine = AFFINE.copy()
+    affine[:2, 2] += [shear, shear / 2]
+    write_nifti(tmp_path / "s.nii", values, affine)
+    anatomy = anatomy_of(config(tmp_path / "s.nii", cut_regions=[]))
+    # Nearest neighbours place a slice within half a voxel; the lump has five, the wall two.
+    for region, low, high, beside in (("lump", 100, 200, 0.2), ("muscle", 200, 1000, 0.5),
+                                      ("fat", -50, 100, 0.1)):
+        index = np.argwhere((values >= low) & (values < high))
+        mask = anatomy.labels == anatomy.regions[region]["label"]
+        assert mask.sum() * anatomy.voxel_volume == pytest.approx(len(index) * 3e-9, rel=0.01)
+        true = affine[:3, :3] @ index.mean(axis=0) + affine[:3, 3]
+        found = anatomy.position(np.argwhere(mask)).mean(axis=0) * 1e3
+        assert (np.abs(found - true) < beside * np.array([2, 1.5, 1])).all()
