@@ -30,7 +30,7 @@ from .certificate import Clock
 from .checks import check_memory
 from .frequency import frequency_sweep, projection_bound, projection_errors, sweep_frequencies
 from .low_rank import project, reachable_space, unit_capacity
-from .reduce import FREQUENCIES, SAMPLE, SAMPLES
+from .reduce import FREQUENCIES, SAMPLE, SAMPLES, reduce_model
 from .replay import full_stepper, reduced_stepper, replayed, switching_treatment
 from .settings import ReductionSettings
 from .shifts import spectral_interval
@@ -171,6 +171,13 @@ def use_given(model: BioheatModel, settings: ReductionSettings,
     means = None if given.C_mean is None else given.C_mean @ balanced.T
     return ReducedModel(balanced.A, balanced.B, balanced.C, hsv, bound,
                         f"{given.method} ({path.name})", model.outputs, model.foci, means), record
+
+
+def reduced_or_given(model: BioheatModel, settings: ReductionSettings,
+                     threads: int) -> tuple[ReducedModel, dict]:
+    """The patient's model reduced (`reduce.reduce_model`), or the one that `settings` names
+    (`use_given`), with its certificate."""
+    return (use_given if settings.model else reduce_model)(model, settings, threads)
 
 
 def _compared(model: BioheatModel, balanced: Balanced, settings: ReductionSettings, threads: int,

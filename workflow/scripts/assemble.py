@@ -7,12 +7,11 @@ from hifuflow.job import job
 from hifuflow.job_record import recorded
 from hifuflow.provenance import config_hash
 
-files, output, resources = snakemake.input, Path(snakemake.output[0]), snakemake.resources
-config = snakemake.params.config
+files, output, config = snakemake.input, Path(snakemake.output[0]), snakemake.params.config
 with job(f"assemble {snakemake.wildcards.model}", snakemake.log[0]), recorded(snakemake):
     run_on_ranks(
-        resources.get("mpi"),
-        resources.get("tasks", 1),
+        snakemake.resources.get("mpi"),
+        snakemake.resources.get("tasks", 1),
         output.with_name(f".{output.stem}-ranks"),
         write_model,
         output,

@@ -9,8 +9,7 @@ from hifuflow.report.settings import ReportSettings
 
 config, page = snakemake.params.config, Path(snakemake.output.page)
 with job("report", snakemake.log[0]), recorded(snakemake):
-    settings = ReportSettings.read(config)
-    folder, name = page.parents[1], snakemake.wildcards.patient
+    settings, folder = ReportSettings.read(config), page.parents[1]
     provenance = {
         "made by": created_by(),
         "git revision": revision(),
@@ -21,6 +20,7 @@ with job("report", snakemake.log[0]), recorded(snakemake):
         "own controllers": settings.own_controllers,
         "libraries": versions(),
     }
-    write_report(ReportInputs.from_folder(
-        folder, name, settings, provenance,
-        ensembles=[Path(path).stem for path in snakemake.input.ensembles]), page.parent)
+    ensembles = [Path(path).stem for path in snakemake.input.ensembles]
+    inputs = ReportInputs.from_folder(
+        folder, snakemake.wildcards.patient, settings, provenance, ensembles)
+    write_report(inputs, page.parent)
