@@ -72,7 +72,7 @@ class ReportInputs:
     @classmethod
     def from_folder(cls, folder, patient: str, settings: ReportSettings, provenance: dict,
                     ensembles=()) -> ReportInputs:
-        """Read `results/{patient}`: all of it that is there, and of `ensembles` those named."""
+        """Read `results/{patient}`: all of it that is there, and of its ensembles these files."""
         folder = Path(folder)
         inputs = cls(patient, settings, Anatomy.load(folder / "anatomy"),
                      Plan.load(folder / "acoustics" / "plan.json"),
@@ -102,6 +102,5 @@ class ReportInputs:
             if (control / "trajectory.h5").is_file():
                 inputs.treatments[name] = (Trajectory.load(control / "trajectory.h5"),
                                            read_json(control / "metrics.json"))
-        inputs.ensembles = {name: read_json(folder / "ensemble" / f"{name}.json")
-                            for name in sorted(ensembles)}
+        inputs.ensembles = {Path(path).stem: read_json(path) for path in sorted(ensembles)}
         return inputs

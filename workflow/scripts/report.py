@@ -20,7 +20,6 @@ with job("report", snakemake.log[0]), recorded(snakemake):
         "own controllers": settings.own_controllers,
         "libraries": versions(),
     }
-    ensembles = [Path(path).stem for path in snakemake.input.ensembles]
     inputs = ReportInputs.from_folder(
-        folder, snakemake.wildcards.patient, settings, provenance, ensembles)
+        folder, snakemake.wildcards.patient, settings, provenance, snakemake.input.ensembles)
     write_report(inputs, page.parent)
