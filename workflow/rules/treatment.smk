@@ -74,10 +74,10 @@ rule treatment_mesh:
         f"{RESULTS}/export/treatment.vtkhdf",
     log:
         f"{RESULTS}/logs/treatment_mesh.log",
+    localrule: True
     params:
         config=ask.section("best"),
         code=ask.code("treatment_mesh"),
-    localrule: True
     script:
         "../scripts/treatment_mesh.py"
 
