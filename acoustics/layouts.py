@@ -15,7 +15,7 @@ from hifuflow.numerics.sphere import GOLDEN_ANGLE
 from .settings import TransducerSettings
 
 CANDIDATES = 200_000  # positions drawn at a time; the gaps left near jamming are small
-ATTEMPTS = 20
+DRAWINGS = 12  # of candidates, in all attempts
 TILE = 0.5  # width of a tile of a bowl or ring, in wavelengths in water
 MOST_TILES = 500_000
 WATER_SPEED = 1500.0  # only to choose the number of tiles [m/s]
@@ -114,8 +114,8 @@ def random_cap(radius: float, aperture: float, hole: float, n_elements: int,
     """Centres of discs spread at random over a spherical cap, none touching another [m].
 
     Random sequential addition: positions uniform on the cap are kept when they lie at least a
-    disc's diameter from all kept before, and when the disc lies between the hole and the rim. A
-    drawing that jams before all discs are placed is thrown away and drawn anew.
+    disc's diameter from all kept before, and when the disc lies between the hole and the rim. An
+    attempt that jams before all discs are placed is thrown away and begun anew.
 
     Parameters
     ----------
@@ -128,17 +128,16 @@ def random_cap(radius: float, aperture: float, hole: float, n_elements: int,
 
     Raises
     ------
-    InputError : the discs that `file` asks for do not fit at random (beyond roughly 54 % of the
-        area none do).
+    InputError : the discs that `file` asks for do not fit at random.
     """
     inner, edge = _room(radius, aperture, hole, element_radius)
     area = 2 * pi * radius * (rim_depth(radius, aperture) - rim_depth(radius, hole))
     fill = n_elements * pi * element_radius**2 / area
-    generator = np.random.default_rng(seed)
-    best = 0
-    for _ in range(ATTEMPTS if edge > inner and fill < 0.6 else 0):
-        centres = _add_until_jammed(generator, radius, (inner, edge), n_elements,
-                                    2 * element_radius)
+    generator, best = np.random.default_rng(seed), 0
+    drawings = DRAWINGS if edge > inner else 0
+    while drawings:
+        centres, drawings = _add_until_jammed(generator, radius, (inner, edge), n_elements,
+                                              2 * element_radius, drawings)
         if len(centres) == n_elements:
             centres.setflags(write=False)  # shared by all arrays of this description
             return centres
@@ -156,10 +155,14 @@ def spiral_cap(radius: float, aperture: float, hole: float, n_elements: int,
     Parameters, Returns, Raises : as for `random_cap`; the seed has no effect.
     """
     inner, edge = _room(radius, aperture, hole, element_radius)
+    if edge <= inner:
+        raise InputError("no disc fits between the hole and the rim", file=file,
+                         key="element_radius_m", value=element_radius,
+                         allowed=f"below {(aperture - hole) / 4:.4g}")
     low, high = (radius * (1 - cos(angle)) for angle in (inner, edge))
     centres = _spiral(radius, low, high, n_elements)
     nearest = cKDTree(centres).query(centres, k=2)[0][:, 1].min() if n_elements > 1 else np.inf
-    if edge <= inner or nearest < 2 * element_radius:
+    if nearest < 2 * element_radius:
         raise InputError("the discs overlap on the spiral", file=file, key="element_radius_m",
                          value=element_radius, allowed=f"at most {nearest / 2:.4g} for "
                          f"{n_elements} elements, or fewer elements")
@@ -176,20 +179,25 @@ def _room(radius: float, aperture: float, hole: float, element_radius: float):
     return inner, asin(aperture / 2 / sphere) - own
 
 
-def _add_until_jammed(generator, radius, room, n_elements, distance) -> np.ndarray:
-    centres = np.empty((0, 3))
-    for _ in range(30):
+def _add_until_jammed(generator, radius, room, n_elements, distance, drawings):
+    """Centres (n, 3) of at most `n_elements` discs, and how many of the drawings are left."""
+    centres, count, before = np.empty((n_elements, 3)), 0, -1
+    while drawings and count > before:
+        drawings, before = drawings - 1, count
         pool = _uniform_on_cap(generator, radius, room, CANDIDATES)
-        tree, free = cKDTree(pool), np.ones(len(pool), dtype=bool)
-        if len(centres):
-            free = cKDTree(centres).query(pool, distance_upper_bound=distance)[0] > distance
-        while free.any() and len(centres) < n_elements:
-            centre = pool[free.argmax()]
-            centres = np.vstack([centres, centre])
-            free[tree.query_ball_point(centre, distance)] = False
-        if len(centres) == n_elements:
-            break
-    return centres
+        if count:
+            near = cKDTree(centres[:count]).query(pool, distance_upper_bound=distance)[0]
+            pool = pool[near > distance]
+        tree = cKDTree(pool, balanced_tree=False, compact_nodes=False) if len(pool) else None
+        taken = bytearray(len(pool))
+        for i, centre in enumerate(pool):
+            if not taken[i]:
+                centres[count], count = centre, count + 1
+                if count == n_elements:
+                    return centres, drawings
+                for j in tree.query_ball_point(centre, distance):
+                    taken[j] = True
+    return centres[:count], drawings
 
 
 def _uniform_on_cap(generator, radius, room, count) -> np.ndarray:

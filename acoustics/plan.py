@@ -29,6 +29,7 @@ from .transducer import Transducer
 
 STEPS_PER_VOXEL = 20
 WORTH_A_WARNING = 0.01  # part of the beam that is blocked
+LITTLE = 0.5  # part of the target within reach of the foci
 
 
 def plan_treatment(anatomy: Anatomy, settings: PlanSettings) -> Plan:
@@ -73,7 +74,7 @@ def plan_treatment(anatomy: Anatomy, settings: PlanSettings) -> Plan:
     target = anatomy.position(np.argwhere(anatomy.target_mask))
     covered, spread = (coverage(target, foci, beam_frame(anatomy.axis), across, length)
                        for across in (width, 2 * width))
-    warnings = _blocked(anatomy.beam) + summary(left_out, wanted)
+    warnings = _blocked(anatomy.beam) + summary(left_out, wanted) + _few(len(foci), spread)
     for warning in warnings:
         log.info("WARNING %s", warning)
     log.info("%d foci, apex at (%.1f, %.1f, %.1f) mm; foci of %.1f x %.1f mm (-6 dB) cover %.0f %% "
@@ -214,6 +215,15 @@ def _limits(device: Transducer, found: Reach, travel: Travel) -> str:
             f"axial steering, or {travel.lateral * 1e3:g} and {travel.axial * 1e3:g} mm of "
             "travel that do not touch the body, from the geometric focus: foci nearer the axis, or "
             f"a transducer.standoff_mm changed by {-middle * 1e3:+.1f}")
+
+
+def _few(count: int, spread: float) -> list[str]:
+    """A warning where foci are so few or so far apart that most of the target stays cold."""
+    if spread >= LITTLE:
+        return []
+    what = "the only focus reaches" if count == 1 else f"the {count} foci reach"
+    return [f"{what} {spread:.0%} of the target, with the spread of heat: a smaller "
+            "foci.spacing_mm or more planes reach more"]
 
 
 def _blocked(beam: dict) -> list[str]:

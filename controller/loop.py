@@ -137,7 +137,7 @@ class _Loop:
             while True:
                 status, power, believed = self._step()
                 if status:
-                    self.record.event(self._time, f"end: {status}")
+                    self.record.end(self._time, status)
                     return status, self._time
                 self._advance(power)
                 progress.advance(self._interval, f"{believed:.1%} treated")

@@ -12,7 +12,7 @@ from hifuflow.records.trajectory import Trajectory
 from hifuflow.settings import Prescription
 
 from .dose import cem43, covered
-from .metrics import T90_FRACTION, dose_to_fraction
+from .metrics import T90_FRACTION, dose_to_fraction, time_to_coverage
 from .prediction import DiscreteModel
 
 
@@ -25,8 +25,8 @@ def model_difference(model: DiscreteModel, trajectory: Trajectory,
     "constraint", "target" : each with `rms_k` and `max_k` over points and samples, and the same
         over the root mean square and the largest rise, `rms_fraction` and `max_fraction`; None
         where there are no such points or no rise.
-    "time_to_t90_s" : when 90 % of the target had the dose, by the model and by the patient, both
-        with temperatures linear between samples; None where they never had.
+    "time_to_t90_s" : when 90 % of the target had the dose, by the model, with temperatures linear
+        between samples, and by the patient, as in the metrics; None where they never had.
     "t90_ratio" : dose that 90 % of the target got, the model's over the patient's.
     """
     outputs = model.outputs
@@ -34,9 +34,10 @@ def model_difference(model: DiscreteModel, trajectory: Trajectory,
     pairs = {"constraint": (found[:, outputs.constraint], trajectory.constraint_temperature),
              "target": (found[:, outputs.target], trajectory.target_temperature)}
     volume = outputs.volume[outputs.target]
-    (model_time, model_dose), (time, dose) = (
+    (model_time, model_dose), (_, dose) = (
         _dose(temperature, model.interval, prescription.dose, volume)
         for temperature in pairs["target"])
+    time = time_to_coverage(trajectory, T90_FRACTION)
     return {**{kind: _compared(*pair) for kind, pair in pairs.items()},
             "time_to_t90_s": {"model": model_time, "patient": time},
             "t90_ratio": model_dose / dose if dose > 0 else None}

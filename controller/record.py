@@ -42,6 +42,11 @@ class Record:
         self._watch_limits(time, temperature)
         self._snapshots.offer(time)
 
+    def end(self, time: float, status: str) -> None:
+        """The treatment is over, and what follows is cooling: pictures show this very moment."""
+        self.event(time, f"end: {status}")
+        self._snapshots.keep(time)
+
     def event(self, time: float, text: str) -> None:
         """Add an event; it also goes to the log's debug level."""
         self._events.append((time, text))

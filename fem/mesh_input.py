@@ -10,10 +10,9 @@ from dolfinx import mesh as dmesh
 from dolfinx.io import gmsh as gmsh_io
 
 from hifuflow.errors import InputError
+from hifuflow.records.mesh_groups import SURFACES, region_of
 
 from . import MPI
-
-SURFACES = ("skin", "cut")
 
 
 @dataclass
@@ -57,7 +56,8 @@ def read_mesh(path) -> TissueMesh:
         data = gmsh_io.read_from_msh(path, MPI.COMM_SELF, gdim=3)
     except Exception as error:  # Gmsh and its reader raise bare Exception, TypeError, IndexError
         raise InputError(f"not a readable mesh: {error}", file=path) from error
-    regions = _groups(data.physical_groups, 3, data.cell_tags)
+    regions = {region_of(name): cells for name, cells in
+               _groups(data.physical_groups, 3, data.cell_tags).items()}
     if data.mesh.topology.dim != 3 or not regions:
         raise InputError("no tetrahedra in named volume groups", file=path,
                          key="physical groups", value=sorted(data.physical_groups),

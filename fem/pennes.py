@@ -22,10 +22,11 @@ from dolfinx import mesh as dmesh
 from petsc4py import PETSc
 
 from hifuflow.errors import NumericalError
+from hifuflow.records.mesh_groups import SURFACES
 
 from . import MPI
 from .jit import compile_form
-from .mesh_input import SURFACES, TissueMesh
+from .mesh_input import TissueMesh
 from .properties import CellProperties
 from .settings import BoundarySettings
 

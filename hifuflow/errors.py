@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+LONGEST = 200  # letters of a value that a message shows
+MOST = 20  # faults that a message lists
+
 
 class HifuflowError(Exception):
     """Base class: the message is one paragraph in plain words, shown without a traceback."""
@@ -24,11 +27,17 @@ class InputError(HifuflowError):
         self.value, self.allowed = value, allowed
         parts = [str(file)] if file is not None else []
         if key is not None:
-            parts.append(f"{key}" if value is None else f"{key} = {value!r}")
+            parts.append(f"{key}" if value is None else f"{key} = {_shown(value)}")
         text = ": ".join([*parts, problem])
         if allowed is not None:
             text += f" (allowed: {allowed})"
         super().__init__(text)
+
+
+def _shown(value) -> str:
+    """A value as one writes it, without the middle if it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST // 2]} ... {text[-LONGEST // 4:]}"
 
 
 class DamagedFile(InputError):
@@ -44,13 +53,20 @@ class InvalidConfig(InputError):
 
     def __init__(self, faults: list[InputError]):
         self.faults = faults
-        Exception.__init__(self, "\n".join(str(fault) for fault in faults))
+        lines = [str(fault) for fault in faults[:MOST]]
+        if len(faults) > MOST:
+            lines.append(f"and {len(faults) - MOST} more faults")
+        Exception.__init__(self, "\n".join(lines))
 
 
 def raise_faults(faults: list[InputError]) -> None:
     """Raise what was found, if anything: one fault as itself, several together."""
     if faults:
         raise faults[0] if len(faults) == 1 else InvalidConfig(faults)
+
+
+class StorageError(HifuflowError):
+    """A folder that cannot be written to, or a disk that is full."""
 
 
 class NumericalError(HifuflowError):

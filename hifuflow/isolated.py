@@ -1,7 +1,8 @@
 """Run a function in a fresh process, so that a crash, a hang or a library stays in there.
 
 Not `multiprocessing`: forking a process that has threads may deadlock, and spawning one imports
-the main script again. `python -m hifuflow.isolated CALL RESULT` is the process.
+the main script again. `python -m hifuflow.isolated RESULT` is the process: it reads the call from
+its standard input and writes into the open file of that number.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 from .errors import NumericalError
 from .provenance import PACKAGE
@@ -39,13 +39,15 @@ def run_isolated(function, *arguments, cpu_seconds: int | None = None):
     OutOfTime : the function used up its CPU time.
     NumericalError : the function raised one, or the process died.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        call, result = Path(folder) / "call", Path(folder) / "result"
-        call.write_bytes(pickle.dumps((function, arguments, cpu_seconds)))
+    # Files without a name: nobody can put another pickle in their place.
+    with tempfile.TemporaryFile() as call, tempfile.TemporaryFile() as result:
+        pickle.dump((function, arguments, cpu_seconds), call)
+        call.seek(0)
         path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, **dict.fromkeys(THREADS, "1"), "PYTHONPATH": path}
-        done = subprocess.run([sys.executable, "-m", "hifuflow.isolated", call, result],
-                              env=environment, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-m", "hifuflow.isolated", str(result.fileno())],
+                              env=environment, stdin=call, pass_fds=[result.fileno()],
+                              capture_output=True, text=True)
         if done.returncode == -signal.SIGXCPU:
             raise OutOfTime(f"{function.__name__} was stopped at the limit of {cpu_seconds} s of "
                             "CPU time")
@@ -53,22 +55,24 @@ def run_isolated(function, *arguments, cpu_seconds: int | None = None):
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise NumericalError(f"{function.__name__} failed: {last}"
                                  if done.returncode > 0 else f"{function.__name__} crashed")
-        value, message = pickle.loads(result.read_bytes())
+        result.seek(0)
+        value, message = pickle.load(result)
     if message is not None:
         raise NumericalError(message)
     return value
 
 
-def _main(call, result) -> None:
-    function, arguments, cpu_seconds = pickle.loads(Path(call).read_bytes())
+def _main(result: int) -> None:
+    function, arguments, cpu_seconds = pickle.load(sys.stdin.buffer)
     if cpu_seconds:
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + GRACE))
     try:
         answer = (function(*arguments), None)
     except NumericalError as error:
         answer = (None, str(error))
-    Path(result).write_bytes(pickle.dumps(answer))
+    with os.fdopen(result, "wb") as stream:
+        pickle.dump(answer, stream)
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    _main(int(sys.argv[1]))

@@ -12,12 +12,14 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from .errors import DamagedFile, HifuflowError, InputError
+from .errors import DamagedFile, HifuflowError, InputError, StorageError
 from .locking import NoLocks, open_lock, take
+from .storage import full_disk, refused
 
 log = logging.getLogger("hifuflow")
 DONE = re.compile(r"\] done in [\d.]+ s(?:, ([\d.]+) s of CPU)?$")  # last line of a job's log
@@ -41,15 +43,19 @@ def atomic(path):
     Raises
     ------
     Superseded : the file is another job's by now.
+    StorageError : the folder cannot be written to, or the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     check_owner()
     name, dot, suffixes = path.name.partition(".")
-    for stale in path.parent.glob(f".{name}-*{dot}{suffixes}"):
-        if not stale.is_symlink():
-            _remove_ownerless(stale)
-    descriptor, lock = tempfile.mkstemp(prefix=f".{name}-", suffix=LOCK, dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{name}-*{dot}{suffixes}"):
+            if not stale.is_symlink():
+                _remove_ownerless(stale)
+        descriptor, lock = tempfile.mkstemp(prefix=f".{name}-", suffix=LOCK, dir=path.parent)
+    except OSError as error:
+        raise full_disk(error, path.parent) or refused(error, path.parent) from error
     temporary = Path(lock.removesuffix(LOCK) + dot + suffixes)
     with os.fdopen(descriptor, "r+") as handle:
         try:
@@ -57,11 +63,12 @@ def atomic(path):
                 take(handle)
             temporary.touch()
             yield temporary
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
-            check_owner()
-            os.replace(temporary, path)
+            _complete(temporary, path)
+        except (OSError, RuntimeError) as error:
+            temporary.unlink(missing_ok=True)  # before its space is counted
+            if fault := full_disk(error, path.parent):
+                raise fault from error
+            raise
         finally:
             temporary.unlink(missing_ok=True)
             Path(lock).unlink(missing_ok=True)
@@ -80,6 +87,20 @@ def _remove_ownerless(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
     except (NoLocks, OSError, InputError):
         return  # cannot be known: left alone
+
+
+def _complete(temporary, path: Path) -> None:
+    """Give a file its name once it is on the disk: some file systems tell only then."""
+    with open(temporary, "rb") as stream:
+        os.fsync(stream.fileno())
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o666 & ~umask)
+    check_owner()
+    try:
+        os.replace(temporary, path)
+    except OSError as error:  # a folder of this name, for example
+        raise full_disk(error, path.parent) or refused(error, path) from error
 
 
 def write_json(path, content: dict) -> None:
@@ -121,6 +142,18 @@ def json_sha256(content: dict) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+class _LogFile(logging.FileHandler):
+    """A log whose lines are lost, and nothing else, when its disk is full."""
+
+    def handleError(self, record):
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
+
+    def close(self):
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def job(name: str, log_file, threads: int = 1):
     """Run the block as a workflow job.
@@ -131,32 +164,52 @@ def job(name: str, log_file, threads: int = 1):
     writing into the file that it had, and publishes nothing more.
     """
     global _own_log
-    handlers = [logging.StreamHandler(sys.stderr)]
+    handlers, fault = [logging.StreamHandler(sys.stderr)], None
     if log_file:
         log_file = Path(log_file)
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        log_file.unlink(missing_ok=True)
-        handlers.append(logging.FileHandler(log_file, mode="w"))
-        _own_log = log_file.absolute(), _identity(os.fstat(handlers[-1].stream.fileno()))
+        try:
+            log_file.parent.mkdir(parents=True, exist_ok=True)
+            log_file.unlink(missing_ok=True)
+            handlers.append(_LogFile(log_file, mode="w"))
+            _own_log = log_file.absolute(), _identity(os.fstat(handlers[-1].stream.fileno()))
+        except OSError as error:
+            fault = full_disk(error, log_file.parent) or refused(error, log_file.parent)
     for handler in handlers:
         handler.setFormatter(logging.Formatter(f"%(asctime)s [{name}] %(message)s", "%H:%M:%S"))
     log.handlers[:] = handlers
     log.setLevel(logging.INFO)
     log.propagate = False
     start = time.perf_counter()
+    if fault:
+        log.error("ERROR %s", fault)
+        sys.exit(1)
     try:
         with threadpool_limits(limits=threads):
             yield log
+    except StorageError as error:
+        _end_at_once(error)
     except HifuflowError as error:
         log.error("ERROR %s", error)
         sys.exit(1)
     except Exception as error:
+        if fault := full_disk(error, Path(log_file).parent if log_file else None):
+            _end_at_once(fault)
         log.exception("unexpected failure")
         log.error("ERROR %s: %s. This is a fault of the program, not of your files: please report "
                   "it with the lines above%s.", type(error).__name__, str(error).rstrip("."),
                   f", which are also in {log_file}" if log_file else "")
         sys.exit(1)
     log.info("done in %.1f s, %.1f s of CPU", time.perf_counter() - start, cpu_seconds())
+
+
+def _end_at_once(fault: StorageError) -> NoReturn:
+    """HDF5 crashes when a process ends with data that it could not write: it is not let."""
+    log.error("ERROR %s", fault)
+    if "h5py" not in sys.modules:
+        sys.exit(1)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(1)
 
 
 def check_owner() -> None:

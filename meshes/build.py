@@ -12,6 +12,7 @@ from hifuflow.errors import InputError
 from hifuflow.job import log
 from hifuflow.numerics.tetrahedra import cell_quality, smallest_dihedral
 from hifuflow.records.anatomy import Anatomy
+from hifuflow.records.mesh_groups import CUT, SKIN, volume_group
 
 from .cell_regions import tag_cells
 from .compartments import LEAST_VOXELS, REST, TARGET, Compartments
@@ -27,7 +28,6 @@ from .sizes import SizeField
 COARSEST = 0.5  # cells no larger than this share of the target's radius
 FINEST = 0.15  # cells no smaller than this share of a voxel: the masks are smoothed
 MOST_CELLS = 1_000_000
-SKIN, CUT = "skin", "cut"
 WATER, AIR = "water", "air"
 NEAR_TARGET = 0.04  # distance of the skin that counts as near it [m]
 MOST_BESIDE = 0.5  # voxels that a surface may lie beside the voxels' on the whole
@@ -44,8 +44,9 @@ def mesh_anatomy(anatomy: Anatomy, plan, settings: MeshSettings, msh_path) -> di
     anatomy : segmented body.
     plan : `Plan`; cells are as fine at its foci as in the target (None: the target alone).
     settings : how many cells, and which organs the mesh conforms to.
-    msh_path : where the mesh goes. Volume groups carry region names (see `tag_cells`). Facet
-        groups: ``skin`` (next to water or air) and ``cut`` (where the body goes on).
+    msh_path : where the mesh goes. Volume groups carry region names (see `tag_cells` and
+        `records.mesh_groups`). Facet groups: ``skin`` (next to water or air) and ``cut`` (where
+        the body goes on).
 
     Returns
     -------
@@ -74,7 +75,8 @@ def mesh_anatomy(anatomy: Anatomy, plan, settings: MeshSettings, msh_path) -> di
              *(1e4 * area[name] for name in (WATER, AIR, CUT)))
     cell_group, regions = tag_cells(mesh.points, mesh.cells, mesh.group, anatomy, compartments)
     surfaces = _surfaces(mesh, compartments, goals_of(settings.cells).volumes[3])
-    write_msh(msh_path, mesh.points, mesh.cells, cell_group, facets, facet_group)
+    groups = np.array([volume_group(name) for name in cell_group.tolist()])
+    write_msh(msh_path, mesh.points, mesh.cells, groups, facets, facet_group)
     quality = cell_quality(mesh.points, mesh.cells)
     angle = smallest_dihedral(mesh.points, mesh.cells)
     unknowns = unknowns_p2(mesh.cells)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 
 from hifuflow.job import atomic
@@ -9,6 +11,7 @@ from hifuflow.job import atomic
 from .gmsh_session import gmsh_session
 
 TRIANGLE, TETRAHEDRON = 2, 4  # Gmsh's element types
+LAST = b"$EndElements"  # of a complete file
 
 
 def write_msh(path, points, cells, cell_group, facets, facet_group) -> None:
@@ -18,6 +21,10 @@ def write_msh(path, points, cells, cell_group, facets, facet_group) -> None:
     ----------
     points : (n, 3) [m].  cells : (m, 4).  cell_group : (m,) names.
     facets : (k, 3) boundary triangles.  facet_group : (k,) names.
+
+    Raises
+    ------
+    StorageError : the disk is full.
     """
     with gmsh_session() as gmsh, atomic(path) as temporary:
         tags = np.arange(1, len(points) + 1)
@@ -33,3 +40,12 @@ def write_msh(path, points, cells, cell_group, facets, facet_group) -> None:
                                                   elements[group == name].ravel() + 1)
                 gmsh.model.addPhysicalGroup(dimension, [entity], name=name)
         gmsh.write(str(temporary))
+        _check_written(temporary)
+
+
+def _check_written(path) -> None:
+    """Gmsh does not tell when it could not write all."""
+    with open(path, "rb") as stream:
+        stream.seek(max(path.stat().st_size - 2 * len(LAST), 0))
+        if LAST not in stream.read():
+            raise OSError(errno.ENOSPC, "the mesh was not written to its end")

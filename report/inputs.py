@@ -17,7 +17,8 @@ from hifuflow.records.trajectory import Trajectory
 from hifuflow.report.figures.view import View
 from hifuflow.settings import Prescription
 
-from .settings import ReportSettings
+from .goals import is_hyperthermia
+from .settings import HoldSettings, ReportSettings
 
 MODELS = ("control", "plant")
 
@@ -68,6 +69,15 @@ class ReportInputs:
     @property
     def prescription(self) -> Prescription:
         return self.settings.prescription
+
+    @property
+    def holding(self) -> list[str]:
+        """Names of the controllers that hold a temperature and are to leave no lesion."""
+        return [name for name, (_, metrics) in self.treatments.items() if is_hyperthermia(metrics)]
+
+    def held(self, name: str) -> HoldSettings | None:
+        """What a controller was to hold; None of an ablation."""
+        return self.settings.hold if name in self.holding else None
 
     @classmethod
     def from_folder(cls, folder, patient: str, settings: ReportSettings, provenance: dict,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .facts import MISSING
+from .goals import ABLATION, Goal, hyperthermia_goals, is_hyperthermia
 from .inputs import ReportInputs
 
 STATUS = {"complete": ("green", "reached"), "timeout": ("amber", "not reached"),
@@ -73,7 +74,7 @@ class Metric:
 METRICS = (
     Metric("coverage", "Target's volume at the prescribed dose", 100, 1, " %",
            "prescription.coverage", "at least"),
-    Metric("t90_cem43_min", "Dose reached by 90 % of the target (T90)", 1, 0, " CEM43",
+    Metric("t90_cem43_min", "Dose reached by 90 % of the target (CEM43 T90)", 1, 0, " CEM43",
            "prescription.dose_cem43_min", "at least"),
     Metric("treatment_time_s", "Treatment time", 1, 0, " s", "prescription.max_time_s"),
     Metric("time_to_t90_s", "Time until 90 % is treated", 1, 0, " s", absent="not reached"),
@@ -105,9 +106,10 @@ def limit_table(inputs: ReportInputs) -> list[Row]:
                for name, (trajectory, found) in inputs.treatments.items()}
     status = tuple(status_cell(found.get("status")) for found in metrics.values())
     rows = [Row("status", "Status", "complete", "", status)]
+    rows += _held(list(metrics.values()), inputs)
     for metric in METRICS:
         limit = _limit(metric, inputs)
-        cells = tuple(verdict(metric, found.get(metric.key), limit) for found in metrics.values())
+        cells = tuple(metric_cell(metric, found, limit) for found in metrics.values())
         source = {"overshoot": "constraints"}.get(metric.limit, metric.limit)
         rows.append(Row(metric.key, metric.label,
                         metric.show_limit(limit) if limit is not None else "",
@@ -115,6 +117,36 @@ def limit_table(inputs: ReportInputs) -> list[Row]:
         if metric.key == "overshoot_k_s":
             rows += _each_constraint([found.get("constraints", {}) for found in metrics.values()])
     return rows
+
+
+def _held(found: list[dict], inputs: ReportInputs) -> list[Row]:
+    """The goals of those treatments that hold a temperature, if there are any."""
+    if not any(map(is_hyperthermia, found)):
+        return []
+    return [Row(goal.key, goal.label, goal.limit, goal.source,
+                tuple(goal_cell(goal, one) for one in found))
+            for goal in hyperthermia_goals(inputs.settings.hold)]
+
+
+def goal_cell(goal: Goal, metrics: dict) -> Cell:
+    """A hyperthermia treatment's value held against its goal; nothing for other treatments."""
+    if not is_hyperthermia(metrics):
+        return Cell("")
+    value = metrics.get(goal.key)
+    if value is None:
+        return Cell("never held", "amber", "not reached")
+    if not goal.limit:
+        return Cell(goal.show(value))
+    return (Cell(goal.show(value), "green", "reached") if goal.reached(value)
+            else Cell(goal.show(value), "amber", "not reached"))
+
+
+def metric_cell(metric: Metric, metrics: dict, limit: float | None) -> Cell:
+    """A treatment's metric held against its limit; goals of an ablation are no other's."""
+    value = metrics.get(metric.key)
+    if metric.key in ABLATION and is_hyperthermia(metrics):
+        return Cell("–" if value is None else metric.show(value))
+    return verdict(metric, value, limit)
 
 
 def _each_constraint(found: list[dict]) -> list[Row]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from hifuflow.job import Progress, atomic
+from hifuflow.errors import HifuflowError
+from hifuflow.job import Progress, atomic, log
 from hifuflow.report.browser.scene import build_scene
 from hifuflow.report.figures.captions import Drawn, all_figures
 from hifuflow.report.figures.model_difference import model_differences, what_differs
@@ -26,35 +27,55 @@ DPI = 170
 CSS_PIXELS_PER_INCH = 122  # on screen a figure of a journal's width fills the page's column
 MAX_EVENTS = 200
 SECTIONS = ("treatment", "plan", "models", "ensemble")  # with figures, as they follow on the page
+STILL = {"live": set(), "viewer": None, "plotly": "", "live_data": "", "frame_data": ""}
 
 
 def write_report(inputs: ReportInputs, out_dir) -> Path:
     """Draw all figures (`figures/*.png`) and write `index.html`; returns the page's path.
 
+    A picture that cannot be drawn takes no other one with it, and no table: the page names it.
+
     Raises
     ------
-    InputError : a file that the report needs cannot be read.
+    HifuflowError : a file that the report needs cannot be read, or one cannot be written.
     """
-    out_dir = Path(out_dir)
-    figures = _draw_figures(inputs, out_dir / "figures")
+    out_dir, undrawn = Path(out_dir), []
+    figures = _draw_figures(inputs, out_dir / "figures", undrawn)
+    live = _attempt("the moving pictures", undrawn, _live, inputs) or STILL
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
-    page = environment.get_template("index.html.j2").render(**_context(inputs, figures))
+    page = environment.get_template("index.html.j2").render(
+        **_context(inputs, figures), **live, undrawn=undrawn)
     with atomic(out_dir / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     return out_dir / "index.html"
 
 
-def _draw_figures(inputs: ReportInputs, folder: Path) -> list[dict]:
+def _draw_figures(inputs: ReportInputs, folder: Path, undrawn: list) -> list[dict]:
     """Draw and write every figure; what the template shows of them, in the order of the page."""
     figures, to_draw = [], all_figures(inputs)
     with Progress("report", total=len(to_draw), unit="figures") as progress:
         for draw in to_draw:
-            drawn = draw()
-            figures.append(_store(drawn, folder))
-            progress.advance(note=drawn.name)
+            name = "_".join([draw.func.__name__.strip("_"), *draw.keywords.values()])
+            stored = _attempt(f"figure {name}", undrawn, lambda draw: _store(draw(), folder), draw)
+            figures += [stored] if stored else []
+            progress.advance(note=name)
     return sorted(figures, key=lambda figure: SECTIONS.index(figure["section"]))
+
+
+def _attempt(what: str, undrawn: list, function, *arguments):
+    """Result of a function that draws; None, and a line in `undrawn`, if it fails by a fault of the
+    program. What is wrong with a file is raised."""
+    try:
+        return function(*arguments)
+    except (HifuflowError, OSError):
+        raise
+    except Exception as error:
+        undrawn.append(f"{what}: {type(error).__name__}: {error}")
+        log.warning("%s could not be drawn: a fault of the program, please report it", what,
+                    exc_info=True)
+        return None
 
 
 def _store(drawn: Drawn, folder: Path) -> dict:
@@ -92,20 +113,21 @@ def _context(inputs: ReportInputs, figures: list[dict]) -> dict:
         "missing": MISSING,
         "dose": f"{inputs.prescription.dose:g}",
         "ensemble": any(figure["section"] == "ensemble" for figure in figures),
-        **_live(inputs),
     }
 
 
 def _live(inputs: ReportInputs) -> dict:
     """The interactive figures and the viewer's frames, and the library that draws them."""
-    figures = {f"course_{name}": live_figures.course(trajectory, inputs.prescription)
+    figures = {f"course_{name}": live_figures.course(trajectory, inputs.prescription,
+                                                     inputs.held(name))
                for name, (trajectory, _) in inputs.treatments.items()}
     viewer, frames = None, b""
     if inputs.treatments:
         trajectories = {name: pair[0] for name, pair in inputs.treatments.items()}
         figures["dose"] = live_figures.histogram(trajectories, inputs.prescription)
         if len(trajectories) > 1:
-            figures["controllers"] = live_figures.compare(trajectories, inputs.prescription)
+            figures["controllers"] = live_figures.compare(trajectories, inputs.prescription,
+                                                          inputs.holding)
         viewer, packed = build_scene(inputs)
         figures |= viewer.pop("figures")
         viewer["index"], frames = packed.index, packed.content

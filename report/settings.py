@@ -14,6 +14,30 @@ LIKE_THE_MODEL = {"perfusion_factor": 1, "conductivity_factor": 1, "absorption_f
 
 
 @dataclass(frozen=True)
+class HoldSettings:
+    """What mild hyperthermia is to reach.
+
+    Attributes
+    ----------
+    temperature : that the target is held at [degC].  hold : for how long [s].
+    window : of the target's mean, either way [K].  in_window : least part of the time in it.
+    spread : of what 10 % and 90 % of the target exceed, either way [K].
+    """
+
+    temperature: float
+    hold: float
+    window: float
+    in_window: float
+    spread: float
+
+    @classmethod
+    def read(cls, section: dict) -> HoldSettings:
+        """From the section `hyperthermia` of the patient file."""
+        return cls(section["temperature_c"], section["hold_s"], section["window_k"],
+                   section["in_window"], section["spread_k"])
+
+
+@dataclass(frozen=True)
 class ReportSettings:
     """What the report says of a patient's configuration.
 
@@ -22,6 +46,7 @@ class ReportSettings:
     file : name of the patient file.  description : one line about the patient, or "".
     controllers : names, in the order in which they are shown.
     anatomical : whether the patient has a left and a right to name; a phantom has not.
+    hold : what hyperthermia is to reach.
     imaging_interval : time between images [s].  noise_seed : of the simulated thermometry.
     limits : what metrics are held against, by its dotted key in the patient file and as it is
         written there.
@@ -35,6 +60,7 @@ class ReportSettings:
     controllers: tuple[str, ...]
     anatomical: bool
     prescription: Prescription
+    hold: HoldSettings
     imaging_interval: float
     noise_seed: int
     limits: Mapping[str, float]
@@ -49,9 +75,34 @@ class ReportSettings:
         thermometry = config["thermometry"]
         return cls(section["file"], config["description"], tuple(section["controllers"]),
                    "phantom" not in config["anatomy"], Prescription.read(config["prescription"]),
-                   thermometry["interval_s"], thermometry["seed"],
+                   HoldSettings.read(config["hyperthermia"]), thermometry["interval_s"],
+                   thermometry["seed"],
                    {limit: _value(config, limit) for limit in LIMITS},
                    _deviations(config["plant"]), section["own_controllers"], config)
+
+
+@dataclass(frozen=True)
+class SummarySettings:
+    """What the page of all patients shows.
+
+    Attributes
+    ----------
+    controllers : patient -> names of its controllers.
+    coverage : patient -> part of the target that is to be treated.
+    hold : patient -> what hyperthermia is to reach.
+    """
+
+    controllers: Mapping[str, list[str]]
+    coverage: Mapping[str, float]
+    hold: Mapping[str, HoldSettings]
+
+    @classmethod
+    def read(cls, section: dict) -> SummarySettings:
+        """From the section of the rule `summary`: patient -> its controllers and goals."""
+        return cls({name: one["controllers"] for name, one in section.items()},
+                   {name: one["coverage"] for name, one in section.items()},
+                   {name: HoldSettings.read(one["hyperthermia"])
+                    for name, one in section.items()})
 
 
 def _value(config: dict, dotted: str) -> float:

@@ -17,12 +17,18 @@ from hifuflow.formats.hdf5 import open_artifact
 from hifuflow.job import atomic, read_json
 from hifuflow.report.figures.style import SERIES, new_figure, style
 
-from .limits import METRICS, Cell, status_cell, verdict
+from .goals import hyperthermia_goals, is_hyperthermia
+from .limits import METRICS, Cell, goal_cell, metric_cell, status_cell
+from .settings import SummarySettings
 
 COLUMNS = {"time_to_t90_s": "90 % treated after", "treatment_time_s": "Treatment",
            "coverage": "Target treated", "max_overshoot_k": "Overshoot",
            "max_target_temperature_c": "Hottest in target",
            "damaged_normal_volume_m3": "Normal tissue at 240 CEM43", "energy_j": "Energy"}
+HELD = {"held_mean_c": "Held mean", "held_t90_c": "T90", "held_t50_c": "T50", "held_t10_c": "T10",
+        "time_in_window_fraction": "Time in window", "held_s": "Held for"}
+BESIDE = ("treatment_time_s", "max_overshoot_k", "max_target_temperature_c",
+          "damaged_normal_volume_m3", "energy_j")  # columns that hyperthermia has, too
 DASHES = ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2)))
 
 
@@ -44,35 +50,70 @@ class Treatment:
                        file["coverage"][:])
 
 
-def write_summary(folder, controllers: dict, goals: dict, page, table) -> None:
-    """Write `summary.html` and `summary.csv`.
+@dataclass(frozen=True)
+class Failure:
+    """A step of a patient that failed: its name, why, and where its log is."""
+
+    patient: str
+    step: str
+    error: str
+    log: str
+
+
+def write_summary(folder, settings: SummarySettings, page, table,
+                  failed: list[Failure] = ()) -> None:
+    """Write `summary.html` and `summary.csv`; treatments that are not there are left out.
 
     Parameters
     ----------
-    folder : the results folder.  controllers : patient -> names of its controllers.
-    goals : patient -> fraction of the target that is to be treated.
+    folder : the results folder.  page, table : where they go.
+    failed : what went wrong in this run.
     """
     treatments = [Treatment.load(Path(folder), patient, controller)
-                  for patient, names in controllers.items() for controller in names]
+                  for patient, names in settings.controllers.items() for controller in names
+                  if _finished(Path(folder) / patient / "control" / controller)]
     _write_table(treatments, table)
     templates = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
-    where = Path(page).parent
-    rows = [{"patient": one.patient, "controller": one.controller, "cells": _cells(one, goals),
-             "link": os.path.relpath(Path(folder) / one.patient / "report" / "index.html", where)}
-            for one in treatments]
+    held = [one for one in treatments if is_hyperthermia(one.metrics)]
+    ablated = [one for one in treatments if not is_hyperthermia(one.metrics)]
+    tables = [
+        {"caption": "Ablation", "labels": ["Status", *COLUMNS.values()],
+         "rows": [_row(one, _cells(one, settings), folder, page, failed) for one in ablated]},
+        {"caption": "Hyperthermia", "labels": ["Status", *HELD.values(),
+                                               *(COLUMNS[key] for key in BESIDE)],
+         "rows": [_row(one, _held_cells(one, settings), folder, page, failed) for one in held]}]
     text = environment.get_template("summary.html.j2").render(
-        rows=rows, labels=["Status", *COLUMNS.values()], figure=_figure(treatments))
+        tables=[table for table in tables if table["rows"]],
+        failures=failed, figure=_figure(ablated) if ablated else None)
     with atomic(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _cells(one: Treatment, goals: dict) -> list[Cell]:
-    limits = {"coverage": goals[one.patient], "max_overshoot_k": 0.0}
+def _finished(control: Path) -> bool:
+    return all((control / name).is_file() for name in ("metrics.json", "trajectory.h5"))
+
+
+def _row(one: Treatment, cells: list[Cell], folder, page, failed) -> dict:
+    report = Path(folder) / one.patient / "report" / "index.html"
+    drawn = one.patient not in {failure.patient for failure in failed} or report.is_file()
+    return {"patient": one.patient, "controller": one.controller, "cells": cells,
+            "link": os.path.relpath(report, Path(page).parent) if drawn else None}
+
+
+def _cells(one: Treatment, settings: SummarySettings, columns=COLUMNS) -> list[Cell]:
+    limits = {"coverage": settings.coverage[one.patient], "max_overshoot_k": 0.0}
     shown = {metric.key: metric for metric in METRICS}
     return [status_cell(one.metrics["status"]),
-            *(verdict(shown[key], one.metrics[key], limits.get(key)) for key in COLUMNS)]
+            *(metric_cell(shown[key], one.metrics, limits.get(key)) for key in columns)]
+
+
+def _held_cells(one: Treatment, settings: SummarySettings) -> list[Cell]:
+    status, *beside = _cells(one, settings, BESIDE)
+    found = {goal.key: goal_cell(goal, one.metrics)
+             for goal in hyperthermia_goals(settings.hold[one.patient])}
+    return [status, *(found[key] for key in HELD), *beside]
 
 
 def _write_table(treatments: list[Treatment], path) -> None:

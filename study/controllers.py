@@ -11,6 +11,7 @@ from hifuflow.controller.methods.registry import OPTIONS, YARDSTICKS
 from hifuflow.errors import InputError
 from hifuflow.provenance import file_sha256
 
+from .paths import user_path
 from .schema import check, load_schema
 
 OWN = "./FILE.py:CLASS"
@@ -79,8 +80,9 @@ def check_controllers(config: dict, named: dict, file: Path) -> list[InputError]
     for name, controller in named.items():
         for key in file_keys(controller.options):
             given = config[name].get(key)
-            path = (file.parent / Path(given).expanduser()).resolve()
-            if path.is_file():
+            path = user_path(given, file.parent)
+            if path is not None and path.is_file():
+                path = path.resolve()
                 config[name][key] = str(path)
                 controller.source.setdefault("files", {})[key] = file_sha256(path)
             else:
@@ -117,13 +119,10 @@ def _check_name(name: str, sections: dict, named: dict) -> None:
 
 def _own(key: str, name: str, entry, patient_file: Path) -> NamedController:
     """A controller of a file relative to the patient file; its options class is judged, too."""
-    try:
-        file = (patient_file.parent / Path(entry["file"]).expanduser()).resolve()
-        exists = file.is_file()
-    except (RuntimeError, ValueError, OSError):  # no such user, a NUL byte, a loop of links
-        exists = False
-    if not exists:
+    file = user_path(entry["file"], patient_file.parent)
+    if file is None or not file.is_file():
         raise InputError("no such file", allowed="a path relative to the patient file")
+    file = file.resolve()
     controller = load_class(file, entry["class_name"])
     _check_defaults(json_schema(controller.Options), patient_file)
     return NamedController(key, controller.Options, bool(controller.yardstick), {

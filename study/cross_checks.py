@@ -6,8 +6,10 @@ import math
 
 from hifuflow.errors import InputError
 from hifuflow.formats.image import NIFTI
+from hifuflow.records.mesh_groups import region_of
 
 SHORTEST_AXIS = 1e-6  # a vector shorter than this has no usable direction
+MOST_VOXELS = 50_000_000  # of the phantom: minutes of computing, and gigabytes
 
 
 def cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputError]:
@@ -24,6 +26,7 @@ def cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputEr
     if axis != "auto" and math.hypot(*axis) < SHORTEST_AXIS:
         fault("has no direction", "transducer.axis", axis,
               "a vector that is not zero")
+    _check_heat_balance(config, tissues, fault)
     boundary = config["boundary"]
     warmest = max([boundary["arterial_temperature_c"]]
                   + [surface["temperature_c"] for surface in (boundary["skin"], boundary["cut"])
@@ -63,6 +66,23 @@ def constraint_list(section) -> list[dict]:
     return [{"region": "", **constraint, "key": key,
              "name": constraint.get("name") or constraint.get("region") or constraint["surface"]}
             for key, constraint in zip(keys, section, strict=True)]
+
+
+def _check_heat_balance(config: dict, tissues: dict, fault) -> None:
+    """Something must fix the temperature: a surface, or blood."""
+    boundary, regions = config["boundary"], config["regions"]
+    if boundary["skin"] != "insulated" or boundary["cut"] != "insulated":
+        return
+    for model, deviations in (("control", {}), ("plant", config["plant"])):
+        flow = [tissues[region["tissue"]]["perfusion_kg_m3_s"]
+                * deviations.get("perfusion_factor", 1)
+                * deviations.get("regions", {}).get(name, {}).get("perfusion_factor", 1)
+                for name, region in regions.items() if region["tissue"] in tissues]
+        if flow and not any(flow):
+            fault(f"nothing fixes the temperature of the {model} model: both surfaces are "
+                  "insulated and no tissue is perfused", "boundary.skin", boundary["skin"],
+                  "temperature_c on a surface, or perfusion in a tissue")
+            return
 
 
 def _check_constraints(constraints: list, regions: dict, warmest: float, fault) -> None:
@@ -115,6 +135,14 @@ def _check_anatomy(anatomy: dict, fault) -> None:
             fault("holds no range of intensities", f"anatomy.thresholds.{name}",
                   [low, high], "at_least, below, or both with at_least < below")
     phantom = anatomy.get("phantom")
+    if phantom:
+        side, deep = (2 * phantom["breast_radius_mm"], phantom["breast_radius_mm"])
+        voxels = math.prod((length + 2 * phantom["water_margin_mm"]) / phantom["voxel_size_mm"]
+                           for length in (side, side, deep))
+        if voxels > MOST_VOXELS:
+            fault(f"gives the phantom {voxels / 1e6:.0f} million voxels",
+                  "anatomy.phantom.voxel_size_mm", phantom["voxel_size_mm"],
+                  f"at most {MOST_VOXELS / 1e6:.0f} million: larger voxels or a smaller breast")
     if phantom and min(phantom["tumour_semi_axes_mm"]) < phantom["voxel_size_mm"]:
         fault("is smaller than a voxel", "anatomy.phantom.tumour_semi_axes_mm",
               phantom["tumour_semi_axes_mm"], f"each at least {phantom['voxel_size_mm']} "
@@ -125,6 +153,9 @@ def _check_regions(config: dict, tissues: dict, fault) -> None:
     regions = config["regions"]
     owner: dict = {}
     for name, region in regions.items():
+        if region_of(name) != name:
+            fault(f"is what the mesh calls the volume of a region '{region_of(name)}'",
+                  f"regions.{name}", name, "another name")
         if region["tissue"] not in tissues:
             fault("no such tissue", f"regions.{name}.tissue", region["tissue"],
                   ", ".join(sorted(tissues)))

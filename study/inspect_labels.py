@@ -11,7 +11,7 @@ from hifuflow.errors import InputError
 
 from .patient import TISSUES
 from .region_guesses import guess_regions
-from .schema import read_yaml
+from .yaml_file import read_yaml
 
 MOST_LABELS = 400
 MOST_VOXELS = 500_000  # among which the deepest is looked for

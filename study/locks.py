@@ -19,6 +19,7 @@ from pathlib import Path
 from hifuflow.errors import InputError
 from hifuflow.job import log
 from hifuflow.locking import NoLocks, open_folder, open_lock, take
+from hifuflow.storage import full_disk, refused
 
 CANCEL_SECONDS = 60  # until cancelled jobs must have left the queue
 _held = []  # the locks live as long as this process
@@ -32,7 +33,7 @@ def clear_stale_locks() -> None:
 
     Raises
     ------
-    InputError : the folder belongs to somebody else.
+    InputError, StorageError : the folder belongs to somebody else, or cannot be written to.
     """
     folder, handle = _open(Path(".snakemake"), "hifuflow.lock")
     with _closing(folder):
@@ -66,8 +67,8 @@ def claim(results_dir, patients) -> None:
 
     Raises
     ------
-    InputError : another run, of whichever user in whichever folder, has one of them; or they may
-        not be written to.
+    InputError, StorageError : another run, of whichever user in whichever folder, has one of them;
+        or they cannot be written to.
     """
     for name in patients:
         folder, handle = _open(Path(results_dir) / ".running", name)
@@ -79,10 +80,13 @@ def claim(results_dir, patients) -> None:
                                  allowed="another results_dir, or to wait")
         except NoLocks as error:
             log.warning("%s: this file system has no locks (%s)", results_dir, error)
-        handle.truncate(0)
-        handle.write(f"{getpass.getuser()} on {platform.node()}, process {os.getpid()}\n")
-        handle.flush()
         _held.append(handle)
+        try:
+            handle.truncate(0)
+            handle.write(f"{getpass.getuser()} on {platform.node()}, process {os.getpid()}\n")
+            handle.flush()
+        except OSError as error:
+            raise full_disk(error, results_dir) or refused(error, results_dir) from error
 
 
 def _open(folder: Path, name: str):
@@ -102,6 +106,8 @@ def _open(folder: Path, name: str):
         raise InputError("may not be written to by this user", file=folder.resolve(),
                          allowed="a folder of one's own: snakemake --directory MY_FOLDER "
                                  "--snakefile CHECKOUT/Snakefile ...") from error
+    except OSError as error:
+        raise full_disk(error, folder) or refused(error, folder) from error
 
 
 @contextmanager

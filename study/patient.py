@@ -19,8 +19,10 @@ from hifuflow.provenance import ROOT
 
 from .controllers import check_controllers, named_controllers, patient_schema
 from .cross_checks import constraint_list, cross_check
-from .schema import check, read_yaml
+from .paths import user_path
+from .schema import check
 from .transducer_file import load_device
+from .yaml_file import read_yaml
 
 SUFFIXES = (".yaml", ".yml")  # of patient files
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -189,6 +191,11 @@ class Patient:
                 "controllers": self.treating or self.controllers}
 
     @cached_property
+    def _summary(self) -> dict:
+        return {"coverage": self.config["prescription"]["coverage"],
+                **self._pick("controllers", "hyperthermia")}
+
+    @cached_property
     def _export(self) -> dict:
         return {"dose_cem43_min": self.config["prescription"]["dose_cem43_min"],
                 "nifti_transform": self.config["anatomy"]["nifti_transform"],
@@ -256,14 +263,10 @@ def _find_sources(config: dict, patient_file) -> None:
         files.append((config["reduction"], "model", "reduction.model"))
     for section, key, dotted in files:
         given = section[key]
-        try:
-            found = (patient_file.parent / Path(given).expanduser()).resolve()
-            folder = found.is_dir()
-            exists = found.is_file() or (key == "image" and folder)
-        except (RuntimeError, ValueError, OSError):  # no such user, a NUL byte, a loop of links
-            exists = folder = False
-        if exists:
-            section[key] = str(found)
+        found = user_path(given, patient_file.parent)
+        folder = found is not None and found.is_dir()
+        if found is not None and (found.is_file() or (key == "image" and folder)):
+            section[key] = str(found.resolve())
         else:
             faults.append(InputError(
                 "is a folder" if folder else "no such file", file=patient_file, key=dotted,

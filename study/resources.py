@@ -16,7 +16,7 @@ from hifuflow.errors import InputError
 from hifuflow.job import read_json
 from hifuflow.provenance import ROOT
 
-from .schema import read_yaml
+from .yaml_file import read_yaml
 
 TABLE = ROOT / "workflow" / "resources.yaml"
 

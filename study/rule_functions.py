@@ -11,11 +11,13 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from hifuflow.errors import HifuflowError
 from hifuflow.job_record import save_run_record, settings_hash, state_of
 from hifuflow.provenance import ROOT, code_hash, created_by
 
 from .resources import expected, requested, sizes, useful_threads
 from .study import Study
+from .unfinished import write_unfinished_summary
 from .up_to_date import damaged_results, refresh_marks, why_outdated
 
 
@@ -136,11 +138,8 @@ class RuleFunctions:
                 for file in ("metrics.json", "trajectory.h5")]
 
     def summary_settings(self) -> dict:
-        """Controllers of each patient, and the fraction of the target to be treated."""
-        patients = self.study.patients.items()
-        return {"controllers": {name: patient.controllers for name, patient in patients},
-                "goals": {name: patient.config["prescription"]["coverage"]
-                          for name, patient in patients}}
+        """Patient -> its controllers, and what its treatments are to reach."""
+        return {name: patient.section("summary") for name, patient in self.study.patients.items()}
 
     def _patient(self, wildcards):
         return self.study.patients[wildcards.patient]
@@ -169,6 +168,16 @@ class RuleFunctions:
             return []
 
         return check
+
+    def write_unfinished_summary(self) -> None:
+        """The page and the table of all patients, of what is there, and why the rest is not.
+
+        They are no result: the rule makes them anew.
+        """
+        try:
+            write_unfinished_summary(self.study.results_dir, self.summary_settings())
+        except HifuflowError as error:
+            print(f"no summary: {error}", file=sys.stderr)
 
     def print_summary(self) -> None:
         """How each treatment ended and where its report is, or why there is none."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from hifuflow.job import last_error, read_json
 from hifuflow.job_record import record_of, run_record, state_of
 from hifuflow.report.facts import Compared
+from hifuflow.report.goals import is_hyperthermia
 from hifuflow.report.limits import METRICS
 
 SHORT = {"treatment_time_s": "time", "coverage": "coverage", "max_overshoot_k": "overshoot"}
@@ -22,8 +23,10 @@ def run_table(patient: str, metrics: dict, report) -> str:
     by_key = {metric.key: metric for metric in METRICS}
     rows = [["controller", "status", *SHORT.values()]]
     for controller, found in metrics.items():
-        rows.append([controller, str(found.get("status", "not computed")),
-                     *(by_key[key].show(found.get(key)) for key in SHORT)])
+        shown = {key: by_key[key].show(found.get(key)) for key in SHORT}
+        if is_hyperthermia(found):
+            shown["coverage"] = held(found)
+        rows.append([controller, str(found.get("status", "not computed")), *shown.values()])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     # Text stands on the left, numbers on the right.
     lines = ["  ".join(text.ljust(width) if i < 2 else text.rjust(width)
@@ -31,6 +34,13 @@ def run_table(patient: str, metrics: dict, report) -> str:
              for row in rows]
     rule = "-" * max(map(len, lines))
     return "\n".join([patient, rule, lines[0], rule, *lines[1:], rule, f"report: {report}"])
+
+
+def held(metrics: dict) -> str:
+    """What a hyperthermia treatment reached, in place of a fraction at a dose."""
+    if metrics["held_mean_c"] is None:
+        return "never held"
+    return f"held {metrics['held_mean_c']:.1f} °C"
 
 
 def ending(folder) -> str:
@@ -41,8 +51,7 @@ def ending(folder) -> str:
     """
     folder = Path(folder)
     name, run = folder.name, run_record(folder)
-    failed = {path: error for path in sorted(folder.glob("logs/*.log"))
-              if _is_present(path.stem, run) and (error := last_error(path))}
+    failed = failures(folder, run)
     page = folder / "report" / "index.html"
     metrics = present_metrics(folder, run)
     if failed:
@@ -51,6 +60,12 @@ def ending(folder) -> str:
     if any(metrics.values()) and page.is_file():
         return run_table(name, metrics, page)
     return f"{name}: {'not finished' if folder.is_dir() else 'no results'}"
+
+
+def failures(folder, run: dict) -> dict[Path, str]:
+    """Log of each step of the latest run of a patient that failed -> why."""
+    return {path: error for path in sorted(Path(folder).glob("logs/*.log"))
+            if _is_present(path.stem, run) and (error := last_error(path))}
 
 
 def present_metrics(folder, run: dict) -> dict[str, dict]:

@@ -8,82 +8,49 @@ from __future__ import annotations
 
 import copy
 import difflib
+import itertools
 import math
 import re
 from functools import cache
-from pathlib import Path
 
 import jsonschema
-import yaml
 
 from hifuflow.errors import InputError
 from hifuflow.provenance import ROOT
 
+from .yaml_file import read_yaml
+
 SCHEMAS = ROOT / "workflow" / "schemas"
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without its traps: a key given twice is an error, and 1e6 is a number."""
+MOST_FAULTS = 100  # of one file: nobody reads more
 
 
-def _mapping(loader, node, deep=False):
-    seen = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key_node.value!r} is not text (put it in quotes)",
-                key_node.start_mark)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key '{key}' is given twice", key_node.start_mark)
-        seen.add(key)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+def _pattern(validator, pattern, instance, schema):
+    """The whole text must match: `$` alone would let a line feed at the end pass."""
+    if isinstance(instance, str) and not re.fullmatch(pattern, instance):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)$"), list("-+0123456789."))
+def _unique(validator, wanted, instance, schema):
+    """Without comparing all with all."""
+    if wanted and isinstance(instance, list) and (
+            len({_comparable(item) for item in instance}) < len(instance)):
+        yield jsonschema.ValidationError("has non-unique elements")
 
 
-def parse_yaml(text: str):
-    """What a YAML text holds, read strictly: no key twice, and 1e6 is a number.
-
-    Raises
-    ------
-    yaml.YAMLError : it is not YAML.
-    """
-    return yaml.load(text, Loader=_StrictLoader)
-
-
-def read_yaml(path) -> dict:
-    """Read a YAML mapping.
-
-    Raises
-    ------
-    InputError : no such file, not YAML (with the line), a key given twice, not a mapping.
-    """
-    path = Path(path)
-    try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=path) from error
-    except UnicodeDecodeError as error:
-        raise InputError("is not text", file=path, allowed="a YAML file in UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise InputError(f"is not valid YAML{where}: {problem}", file=path) from error
-    if not isinstance(content, dict):
-        raise InputError("must hold keys and values", file=path, allowed="a YAML mapping")
-    return content
+def _comparable(item):
+    """Equal for equal values: 1 and 1.0 are one number, 1 and true are not."""
+    if isinstance(item, list):
+        return tuple(map(_comparable, item))
+    if isinstance(item, dict):
+        return frozenset((key, _comparable(value)) for key, value in item.items())
+    return (isinstance(item, bool), item)
 
 
 # JSON Schema takes 256.0 for an integer; what counts things must be one.
 _Validator = jsonschema.validators.extend(
-    jsonschema.Draft202012Validator,
+    jsonschema.Draft202012Validator, {"pattern": _pattern, "uniqueItems": _unique},
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)))
 
@@ -105,8 +72,8 @@ def check(content: dict, schema: str | dict, file) -> tuple[dict, list[InputErro
     filled = copy.deepcopy(content)
     _fill(filled, schema, schema)
     validator = _Validator(schema)
-    faults = [fault for error in _leaves(validator.iter_errors(filled))
-              for fault in _translate(error, file, schema)]
+    errors = itertools.islice(_leaves(validator.iter_errors(filled)), MOST_FAULTS)
+    faults = [fault for error in errors for fault in _translate(error, file, schema)]
     return filled, sorted(faults, key=lambda fault: fault.key or "") + _not_finite(filled, file)
 
 

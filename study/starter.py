@@ -6,8 +6,6 @@ import json
 import os
 from pathlib import Path
 
-import yaml
-
 from hifuflow.errors import InputError
 from hifuflow.formats.images import open_image
 from hifuflow.formats.mesh_file import FORMATS as MESHES
@@ -15,8 +13,8 @@ from hifuflow.formats.mesh_file import FORMATS as MESHES
 from .inspect_labels import known_tissues, label_rows
 from .patient import check_name
 from .region_guesses import FILL_IN, Region, guess_regions
-from .schema import parse_yaml
 from .transducer_file import TRANSDUCERS
+from .yaml_file import parse_yaml
 
 SUFFIXES = (".gz", ".nii", ".seg", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".hdr", ".img",
             ".mgh", ".mgz")  # what a segmentation's name ends in
@@ -169,6 +167,6 @@ def scalar(text: str) -> str:
     """A text as YAML, in quotes only where it would be something else without them."""
     try:
         plain = parse_yaml(f"key: {text}  # comment") == {"key": text}
-    except yaml.YAMLError:
+    except InputError:
         plain = False
     return text if plain else json.dumps(text, ensure_ascii=False)

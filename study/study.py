@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hifuflow.errors import InputError, InvalidConfig
 from hifuflow.provenance import ROOT
 
+from .paths import user_path
 from .patient import SUFFIXES, Patient, check_name, load_patient
 from .schema import check
 
@@ -20,15 +21,29 @@ class Study:
     results_dir: str
     mpi_ranks: int
 
+    def drawn(self) -> tuple[Study, list[str]]:
+        """Of this study what has a page, and the names of the patients that have none."""
+        pages = {name: Path(self.results_dir, name, "report", "index.html")
+                 for name in self.patients}
+        kept = {name: self.patients[name] for name, page in pages.items() if page.is_file()}
+        return replace(self, patients=kept), [name for name in self.patients if name not in kept]
+
     @classmethod
     def from_config(cls, config: dict) -> Study:
         """Check the study and every patient file in it; all faults are reported together."""
-        given = {key: str(value) if isinstance(value, int) and key != "mpi_ranks" else value
-                 for key, value in config.items()}  # `--config patients=33` comes as a number
+        given = {key: value if key == "mpi_ranks" else _named(value)
+                 for key, value in config.items()}
         config, faults = check(given, "study", "config/config.yaml or --config")
         if faults:
             raise InvalidConfig(faults)
-        files, faults = _patient_files(config["patients"], _patients_folder(config["patients_dir"]))
+        folders = {key: user_path(config[key], "") for key in ("patients_dir", "results_dir")}
+        faults = [InputError("no folder can have this name", file="config/config.yaml or --config",
+                             key=key, value=config[key], allowed="the path of a folder")
+                  for key, path in folders.items() if path is None]
+        if faults:
+            raise InvalidConfig(faults)
+        files, faults = _patient_files(config["patients"],
+                                       _patients_folder(folders["patients_dir"]))
         patients = {}
         for name, file in files.items():
             try:
@@ -39,8 +54,20 @@ class Study:
                 faults.append(error)
         if faults:
             raise InvalidConfig(faults)
-        return cls(patients, str(Path(config["results_dir"]).expanduser()),
-                   config["mpi_ranks"])
+        return cls(patients, str(folders["results_dir"]), config["mpi_ranks"])
+
+
+def reports(arguments: list[str]) -> bool:
+    """Whether Snakemake was asked for a report of what is there, not for a run."""
+    return "--report-after-run" not in arguments and any(
+        argument.partition("=")[0] in ("--report", "--reporter") for argument in arguments)
+
+
+def _named(value):
+    """`--config patients=33` comes as a number."""
+    if isinstance(value, list):
+        return [_named(item) for item in value]
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def is_path(patient: str) -> bool:
@@ -57,10 +84,11 @@ def _patient_files(patients: str | list[str], folder: Path) -> tuple[dict, list[
     asked = known if patients == "all" else [patients] if isinstance(patients, str) else patients
     files, faults = {}, []
     for patient in asked:
-        file = Path(patient).expanduser() if is_path(patient) else folder / f"{patient}.yaml"
+        file = user_path(patient, "") if is_path(patient) else folder / f"{patient}.yaml"
         try:
-            check_name(file)
-            if not file.is_file():
+            if file is not None:
+                check_name(file)
+            if file is None or not file.is_file():
                 raise InputError("no such patient file", file=file, key="patients", value=patient,
                                  allowed="a file, or the name of a patient"
                                  if is_path(patient) else
@@ -75,7 +103,6 @@ def _patient_files(patients: str | list[str], folder: Path) -> tuple[dict, list[
     return files, faults
 
 
-def _patients_folder(given: str) -> Path:
+def _patients_folder(folder: Path) -> Path:
     """A folder relative to where the run was started, or else to the project."""
-    folder = Path(given).expanduser()
     return folder if folder.is_dir() or folder.is_absolute() else ROOT / folder

@@ -12,13 +12,22 @@ from pathlib import Path
 from hifuflow.errors import InputError
 from hifuflow.provenance import ROOT
 
-from .schema import check, read_yaml
+from .paths import user_path
+from .schema import check
+from .yaml_file import MOST_BYTES, read_text, read_yaml
 
 TRANSDUCERS = ROOT / "config" / "transducers"
 PROSE = ("description", "source", "assumed")  # an edit there changes no result
 COLUMNS = ("x_m", "y_m", "z_m", "nx", "ny", "nz", "radius_m")
 MOST_ELEMENTS = 10_000
+SMALLEST = 1e-5  # below the radius of every element [m]
+LARGEST = 1.0  # length in a list of elements [m]
+LONGEST_NORMAL = 1e6
 ON_BOWL = ("random_spherical", "fermat_spiral", "bowl")
+WATER_SPEED = 1500.0  # only to tell what is small against a wavelength [m/s]
+# Part of a plane that discs cover at most: at random until none finds room (J. Feder, J. Theor.
+# Biol. 87, 237 (1980)); side by side as bees build, pi / sqrt(12).
+MOST_FILLED = {"random_spherical": 0.547, "fermat_spiral": 0.907}
 ROUNDING = 0.01  # part of two radii by which discs of a rounded list may overlap
 KEYS = {  # the keys of each kind beside those that every kind has; the first ones are required
     "elements": (("elements",), ()),
@@ -46,9 +55,8 @@ def load_device(choice: dict, patient_file) -> tuple[dict, list[InputError]]:
     """
     given = choice["name"]
     own = "/" in given or given.endswith(".yaml")
-    file = (Path(patient_file).parent / Path(given).expanduser() if own
-            else TRANSDUCERS / f"{given}.yaml")
-    if not file.is_file():
+    file = user_path(given if own else f"{TRANSDUCERS}/{given}.yaml", Path(patient_file).parent)
+    if file is None or not file.is_file():
         known = ", ".join(sorted(path.stem for path in TRANSDUCERS.glob("*.yaml")))
         return {}, [InputError("no such transducer", file=patient_file, key="transducer.name",
                                value=given, allowed=f"{known}, or the path of a .yaml file "
@@ -81,7 +89,11 @@ def _complete(device: dict, file) -> tuple[dict, list[InputError]]:
     """The number of elements and the aperture, which some kinds do not give themselves."""
     if device["kind"] == "elements":
         try:
-            rows = read_elements(file.parent / device["elements"], device["radius_of_curvature_m"])
+            path = user_path(device["elements"], file.parent)
+            if path is None:
+                raise InputError("no file can have this name", file=file, key="elements",
+                                 value=device["elements"], allowed="a path relative to this file")
+            rows = read_elements(path, device["radius_of_curvature_m"])
         except InputError as fault:
             return device, [fault]
         reach = max(math.hypot(x, y) + radius * math.sqrt(max(0.0, 1 - (x * nx + y * ny) ** 2
@@ -96,23 +108,51 @@ def _complete(device: dict, file) -> tuple[dict, list[InputError]]:
 
 
 def _check_sizes(device: dict, file) -> list[InputError]:
+    """Lengths that only together cannot be."""
     faults, radius, aperture = [], device["radius_of_curvature_m"], device["aperture_m"]
+    wide = {"annular": "rings_m", "elements": "elements"}.get(device["kind"], "aperture_m")
+    wavelength = WATER_SPEED / device["frequency_hz"]
+
+    def fault(problem, key, value, allowed):
+        faults.append(InputError(problem, file=file, key=key, value=value, allowed=allowed))
+
     if device["kind"] != "elements" and aperture >= 2 * radius:
-        faults.append(InputError("is wider than a hemisphere", file=file, value=aperture,
-                                 key="rings_m" if device["kind"] == "annular" else "aperture_m",
-                                 allowed=f"below {2 * radius:g}, twice radius_of_curvature_m"))
+        fault("is wider than a hemisphere", wide, aperture,
+              f"below {2 * radius:g}, twice radius_of_curvature_m")
+    if aperture < wavelength:
+        fault("is narrower than a wavelength and focuses nothing", wide, aperture,
+              f"an aperture of at least {wavelength:.3g}")
     if device["kind"] in ON_BOWL and device["inner_aperture_m"] >= aperture:
-        faults.append(InputError("leaves no room for the elements", file=file,
-                                 key="inner_aperture_m", value=device["inner_aperture_m"],
-                                 allowed=f"below aperture_m ({aperture:g})"))
+        fault("leaves no room for the elements", "inner_aperture_m", device["inner_aperture_m"],
+              f"below aperture_m ({aperture:g})")
+    if device.get("element_radius_m", 0) > aperture / 2:
+        fault("is more than the whole aperture", "element_radius_m", device["element_radius_m"],
+              f"at most {aperture / 2:g}, half of aperture_m")
+    if not faults and device["kind"] in MOST_FILLED:
+        filled, most = _filled(device), MOST_FILLED[device["kind"]] + 0.5 / device["n_elements"]
+        if filled > most:  # of a few discs more fits in, for they have a rim around them
+            fault(f"{device['n_elements']} discs would cover {filled:.1%} of the bowl without "
+                  "touching", "element_radius_m", device["element_radius_m"],
+                  f"fewer or smaller elements, at most {min(most, 1):.1%}")
+    for name, limit in device["max_steering_m"].items():
+        if limit > radius:
+            fault("is farther than the geometric focus", f"max_steering_m.{name}", limit,
+                  f"at most {radius:g}, the radius_of_curvature_m")
     before = 0.0
     for ring in device.get("rings_m", ()):
         if not before <= ring[0] < ring[1]:
-            faults.append(InputError("rings overlap or are empty", file=file, key="rings_m",
-                                     value=ring, allowed="rings from the axis outwards, each "
-                                     "[inner, outer], none beginning before the last one ends"))
+            fault("rings overlap or are empty", "rings_m", ring, "rings from the axis outwards, "
+                  "each [inner, outer], none beginning before the last one ends")
         before = ring[1]
     return faults
+
+
+def _filled(device: dict) -> float:
+    """Part of the bowl between hole and rim that the discs cover."""
+    radius, discs = device["radius_of_curvature_m"], device["n_elements"]
+    depth = math.sqrt(radius**2 - device["inner_aperture_m"] ** 2 / 4) - math.sqrt(
+        radius**2 - device["aperture_m"] ** 2 / 4)
+    return discs * device["element_radius_m"] ** 2 / (2 * radius * depth)
 
 
 def _weigh(device: dict, choice: dict, file, patient_file) -> list[InputError]:
@@ -171,12 +211,13 @@ def read_elements(path, radius_of_curvature: float) -> list[list[float]]:
         that is not positive, a normal without direction or away from the focus, discs that
         overlap; with the number of the line.
     """
+    allowed = "a text file of comma-separated values"
+    text = read_text(path, MOST_BYTES, allowed)
     try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            lines = list(csv.reader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = list(csv.reader(text.splitlines()))
+    except csv.Error as error:
         raise InputError(f"cannot be read: {error}", file=path, key="elements",
-                         allowed="a text file of comma-separated values") from error
+                         allowed=allowed) from error
     if not lines or [cell.strip() for cell in lines[0]] != list(COLUMNS):
         raise InputError("line 1 is not the header", file=path, value=",".join(lines[0][:20])
                          if lines else "", key="elements", allowed=",".join(COLUMNS))
@@ -200,12 +241,15 @@ def _element(line: list[str], number: int, path, radius_of_curvature: float) -> 
         values = [float(cell) for cell in line]
     except ValueError:
         raise fault("holds something that is not a number", "numbers") from None
-    if not all(math.isfinite(value) and abs(value) < 10 for value in values):
-        raise fault("holds a number that is not finite, or 10 m and more", "metres")
     x, y, z, *normal, radius = values
+    if not all(math.isfinite(value) for value in values) or (
+            max(map(abs, (x, y, z, radius))) > LARGEST or max(map(abs, normal)) > LONGEST_NORMAL):
+        raise fault("holds a number that is not finite, or too large",
+                    f"lengths up to {LARGEST:g} m")
     length = math.hypot(*normal)
-    if radius <= 0:
-        raise fault("has a radius that is not positive", "radius_m > 0")
+    if radius < SMALLEST:
+        raise fault("has a radius that is not positive, or of no element", f"radius_m from "
+                    f"{SMALLEST:g}")
     if length < 1e-6:
         raise fault("has a normal without a direction", "nx, ny, nz not all 0")
     normal = [value / length for value in normal]

@@ -33,6 +33,7 @@ from .options import HyperthermiaOptions
 TIMES = 3  # in the horizon at which the temperature is judged
 MEAN = 30.0  # m
 RIDGE = 0.01  # of the mean eigenvalue of the least squares
+SHARES = {"held_t90_c": 0.9, "held_t50_c": 0.5, "held_t10_c": 0.1}  # of the volume, at least so hot
 
 
 class HyperthermiaController(Controller):
@@ -86,17 +87,21 @@ class HyperthermiaController(Controller):
 
     def metrics(self, trajectory: Trajectory) -> dict:
         """The held temperature in truth, as means over the time that it was held: of the volume's
-        mean, and of what 90 % and 10 % of the volume are above."""
+        mean, and of what 90 %, 50 % and 10 % of the volume are above; and the part of that time
+        in which the mean was within `window_k` of the temperature."""
         if self._began is None:
-            return {"held_mean_c": None, "held_t90_c": None, "held_t10_c": None, "held_s": 0.0}
-        end = trajectory.t[np.flatnonzero(trajectory.power.sum(axis=1) > 0)[-1]]
+            return {**dict.fromkeys(["held_from_s", "held_mean_c", *SHARES,
+                                     "time_in_window_fraction"]), "held_s": 0.0}
+        last = np.flatnonzero(trajectory.power.sum(axis=1) > 0)[-1]
+        end = trajectory.t[min(last + 1, len(trajectory.t) - 1)]  # it acts until the next sample
         rows = trajectory.target_temperature[(trajectory.t >= self._began) & (trajectory.t <= end)]
-        fractions = [[dose_to_fraction(row, self._weight, part) for row in rows]
-                     for part in (0.9, 0.1)]
-        return {"held_mean_c": float((rows @ self._weight).mean()),
-                "held_t90_c": float(np.mean(fractions[0])),
-                "held_t10_c": float(np.mean(fractions[1])),
-                "held_s": float(end - self._began)}
+        mean = rows @ self._weight
+        shares = {name: float(np.mean([dose_to_fraction(row, self._weight, part) for row in rows]))
+                  for name, part in SHARES.items()}
+        inside = np.abs(mean - self._wanted) <= self.options.window
+        return {"held_from_s": self._began, "held_s": float(end - self._began),
+                "held_mean_c": float(mean.mean()), **shares,
+                "time_in_window_fraction": float(inside.mean())}
 
     def _weighted(self, values: np.ndarray) -> np.ndarray:
         """W values (n_v, ...), with W = diag(w) + m w w'."""

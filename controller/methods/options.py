@@ -82,6 +82,13 @@ class HyperthermiaOptions:
     hold: float = option(1800, "Time for which it is held.", "s", at_least=1, at_most=86400)
     tolerance: float = option(0.25, "The time begins when the target's mean is so near to the "
                               "temperature.", "k", above=0, at_most=5)
+    window: float = option(1, "Distance of the target's mean from the temperature within which "
+                           "time counts as time in the window.", "k", at_least=0.1, at_most=5)
+    in_window: float = option(0.95, "Least part of the held time in the window, to be reached.",
+                              at_least=0, at_most=1)
+    spread: float = option(1.1, "Goal for T10 and T90, the temperatures that 10 % and 90 % of the "
+                           "target exceed: within this of the temperature (Tillander et al. 2016: "
+                           "43.1 and 40.9 degC around 42.0).", "k", at_least=0.1, at_most=10)
     horizon: float = option(60, "Time that the powers are chosen for.", "s",
                             at_least=2, at_most=600)
     max_target: float = option(45, CAP + ".", "c", at_least=38, at_most=99)

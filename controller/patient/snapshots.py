@@ -14,12 +14,17 @@ class Snapshots:
     """Snapshots of the temperature of every unknown and the dose of every voxel, evenly spaced.
 
     They begin `FIRST_INTERVAL` apart; whenever there are more than `MOST`, every second one is
-    dropped and the interval doubled. The first and the latest sample are always among them.
+    dropped and the interval doubled. The first and the latest sample are always among them, and
+    those that are to be kept.
     """
 
     def __init__(self, plant: HeatedPatient):
         self._plant = plant
-        self._interval, self._taken = FIRST_INTERVAL, []
+        self._interval, self._taken, self._kept = FIRST_INTERVAL, [], []
+
+    def keep(self, time: float) -> None:
+        """Take one now, whatever the interval, and do not drop it."""
+        self._kept.append(self._now(time))
 
     def offer(self, time: float) -> None:
         """Consider one sample of the treatment."""
@@ -32,7 +37,8 @@ class Snapshots:
 
     def arrays(self, time: float) -> dict[str, np.ndarray]:
         """The snapshots as `Trajectory` holds them; `time` is that of the last sample."""
-        taken = self._taken
+        kept = {row[0]: row for row in (*self._taken, *self._kept)}
+        taken = [kept[when] for when in sorted(kept)]
         if taken[-1][0] < time:
             taken = [*taken, self._now(time)]
         dosed = np.flatnonzero(self._plant.voxels.dose > 0)

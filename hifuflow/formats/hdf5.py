@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import sys
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,13 +35,34 @@ HEAP = b"GCOL\x01\x00\x00\x00"  # signature of a block of text; its length follo
 @contextmanager
 def create(path, artifact: str, patient: str, config_sha256: str):
     """Open a new artifact for writing; it appears under its name only when complete."""
-    with atomic(path) as temporary, h5py.File(temporary, "w", locking=LOCKING,
-                                              libver=FORMAT) as file:
+    with (atomic(path) as temporary, _no_error_lost(),
+          h5py.File(temporary, "w", locking=LOCKING, libver=FORMAT) as file):
         file.attrs.update(artifact=artifact, schema_version=SCHEMA_VERSION, patient=patient,
                           created_by=created_by(), config_sha256=config_sha256)
         yield file
         file.flush()
         file.attrs[CHECKSUMS] = _heap_checksums(temporary)
+
+
+@contextmanager
+def _no_error_lost():
+    """HDF5 writes the last of a data set when its handle is dropped, where errors are only printed,
+    by both of Python's hooks: the first one is raised at the end."""
+    lost, before = [], (sys.unraisablehook, sys.excepthook)
+
+    def keep(unraisable):
+        if "h5py" in str(unraisable.object):
+            lost.append(unraisable.exc_value or OSError(unraisable.err_msg))
+        else:
+            before[0](unraisable)
+
+    sys.unraisablehook, sys.excepthook = keep, lambda *error: None
+    try:
+        yield
+        if lost:
+            raise lost[0]
+    finally:
+        sys.unraisablehook, sys.excepthook = before
 
 
 class ArtifactFile(h5py.File):

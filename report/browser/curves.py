@@ -11,7 +11,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from hifuflow.report.figures.style import BLUE, GREEN, ORANGE, SERIES, VERMILION
-from hifuflow.report.figures.treatment import LOWEST_DOSE, constraint_limits, worst_points
+from hifuflow.report.figures.treatment import (
+    LOWEST_DOSE,
+    constraint_limits,
+    target_shares,
+    worst_points,
+)
+from hifuflow.report.settings import HoldSettings
 from hifuflow.settings import Prescription
 
 HEAT_SCALE = [[0, "#ffffff"], [0.2, "#fde3b4"], [0.4, "#f6a95a"], [0.6, "#d9622b"],
@@ -24,8 +30,9 @@ MEAN_OVER = 60.0  # s
 COLUMNS = 300  # in time, of the figure of the foci
 
 
-def course(trajectory, prescription: Prescription) -> go.Figure:
-    """Power, focus, constrained temperatures and fraction treated against time."""
+def course(trajectory, prescription: Prescription, held: HoldSettings | None = None) -> go.Figure:
+    """Power, focus, constrained temperatures and fraction treated against time; of a treatment
+    that holds a temperature that of the target."""
     figure = make_subplots(rows=4, shared_xaxes=True, vertical_spacing=0.045,
                            row_heights=[0.22, 0.24, 0.32, 0.22])
     t, total = trajectory.t.astype(np.float32), trajectory.power.sum(axis=1)
@@ -48,14 +55,18 @@ def course(trajectory, prescription: Prescription) -> go.Figure:
         showscale=False, hovertemplate="focus %{y}: %{z:.1f} W<extra></extra>", name="focus",
         row=2, col=1)
     _constraints(figure, trajectory, t)
-    figure.add_scatter(x=t, y=_short(trajectory.coverage), line={"color": GREEN, "width": 2},
-                       name="fraction treated", showlegend=False,
-                       hovertemplate="%{y:.1%}<extra></extra>", row=4, col=1)
-    figure.add_hline(y=prescription.coverage, line=DASHED, row=4, col=1)
+    if held:
+        _held(figure, trajectory, t, held)
+    else:
+        figure.add_scatter(x=t, y=_short(trajectory.coverage), line={"color": GREEN, "width": 2},
+                           name="fraction treated", showlegend=False,
+                           hovertemplate="%{y:.1%}<extra></extra>", row=4, col=1)
+        figure.add_hline(y=prescription.coverage, line=DASHED, row=4, col=1)
+        figure.update_yaxes(tickformat=".0%", range=[0, 1.08], row=4, col=1)
     figure.add_hline(y=prescription.max_power, line=DASHED, row=1, col=1)
-    for row, title in enumerate(("power (W)", "focus", "temperature (°C)", "treated"), start=1):
+    for row, title in enumerate(("power (W)", "focus", "temperature (°C)",
+                                 "target (°C)" if held else "treated"), start=1):
         figure.update_yaxes(title_text=title, row=row, col=1)
-    figure.update_yaxes(tickformat=".0%", range=[0, 1.08], row=4, col=1)
     figure.update_xaxes(title_text="time (s)", row=4, col=1)
     figure.update_layout(height=760, hovermode="x unified", legend=LEGEND)
     _letters(figure)
@@ -63,6 +74,21 @@ def course(trajectory, prescription: Prescription) -> go.Figure:
     figure.add_shape(type="line", visible=False, xref="x", yref="paper", x0=0, x1=0, y0=0, y1=1,
                      line={"color": ORANGE, "width": 1.5})
     return figure
+
+
+def _held(figure, trajectory, t, held: HoldSettings) -> None:
+    """Mean, T90 and T10 of the target, and the window that the mean is to be in."""
+    shares = target_shares(trajectory)
+    for name, width, fill in (("t90", 0.8, None), ("t10", 0.8, "tonexty")):
+        figure.add_scatter(x=t, y=_short(shares[name]), line={"color": GREY, "width": width},
+                           fill=fill, fillcolor="rgba(138,148,158,0.3)", name=name.upper(),
+                           showlegend=False, hovertemplate="%{y:.2f} °C", row=4, col=1)
+    figure.add_scatter(x=t, y=_short(shares["mean"]), line={"color": GREEN, "width": 2},
+                       name="target's mean", showlegend=False, hovertemplate="%{y:.2f} °C",
+                       row=4, col=1)
+    for side in (-1, 1):
+        figure.add_hline(y=held.temperature + side * held.window, line=DASHED, row=4,
+                         col=1)
 
 
 def _constraints(figure, trajectory, t) -> None:
@@ -86,19 +112,22 @@ def _constraints(figure, trajectory, t) -> None:
                          annotation_position="top right")
 
 
-def compare(trajectories: dict, prescription: Prescription) -> go.Figure:
-    """Fraction treated and distance of the hottest constraint from its limit, per controller."""
+def compare(trajectories: dict, prescription: Prescription, holding=()) -> go.Figure:
+    """Fraction treated and distance of the hottest constraint from its limit, per controller;
+    those that hold a temperature (`holding`, names) treat no fraction."""
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.08)
     for (name, trajectory), colour, dash in zip(trajectories.items(), SERIES, DASHES,
                                                 strict=False):
         over = trajectory.constraint_temperature - constraint_limits(trajectory)
         style = {"x": trajectory.t.astype(np.float32), "legendgroup": name, "name": name,
                  "line": {"color": colour, "dash": dash, "width": 1.6}}
-        figure.add_scatter(y=_short(trajectory.coverage), row=1, col=1,
-                           hovertemplate="%{y:.1%}", **style)
+        treats = name not in holding
+        if treats:
+            figure.add_scatter(y=_short(trajectory.coverage), row=1, col=1,
+                               hovertemplate="%{y:.1%}", **style)
         if over.shape[1]:
-            figure.add_scatter(y=_short(np.nanmax(over, axis=1)), row=2, col=1, showlegend=False,
-                               hovertemplate="%{y:.2f} K", **style)
+            figure.add_scatter(y=_short(np.nanmax(over, axis=1)), row=2, col=1,
+                               showlegend=not treats, hovertemplate="%{y:.2f} K", **style)
     figure.add_hline(y=prescription.coverage, line=DASHED, row=1, col=1)
     figure.add_hline(y=0, line=DASHED, row=2, col=1)
     figure.update_yaxes(title_text="target at the dose", tickformat=".0%", range=[0, 1.08],

@@ -109,6 +109,9 @@ def pack_controller(packed: Packed, name: str, trajectory: Trajectory, anatomy: 
     room = np.nan_to_num(limited - constraint_limits(trajectory), nan=-np.inf)
     return {"t": np.round(trajectory.snapshot_t, 3).tolist(),
             "coverage": np.round(trajectory.coverage[sample], 4).tolist(),
+            "mean": np.round(np.average(trajectory.target_temperature[sample], axis=1,
+                                        weights=trajectory.outputs.volume[
+                                            trajectory.outputs.target]), 2).tolist(),
             "hottest": np.round(trajectory.target_temperature[sample].max(axis=1), 2).tolist(),
             "worst": (room.argmax(axis=1) + 1).tolist() if room.shape[1] else [],
             "worst_over": [int(point) + 1 for point in worst_points(trajectory, 1)]}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import plotly.graph_objects as go
-from skimage.measure import marching_cubes
 
 from hifuflow.report.figures.acoustics import central_heating
-from hifuflow.report.figures.anatomy import SKIN, surface
+from hifuflow.report.figures.anatomy import SKIN, isosurface, surface
 from hifuflow.report.figures.style import LESION, ORANGE, TARGET, region_colours
-from hifuflow.report.figures.treatment import constraint_limits
+from hifuflow.report.figures.treatment import LOWEST_DOSE, constraint_limits
+from hifuflow.report.goals import is_hyperthermia
 from hifuflow.report.inputs import ReportInputs
 
 from .frames import (
@@ -52,9 +52,10 @@ def build_scene(inputs: ReportInputs) -> tuple[dict, Packed]:
                for trajectory, _ in inputs.treatments.values()]
     box = shown_box(anatomy, inputs.constraints, lesions)
     planes, packed = slice_axes(anatomy, box), Packed()
-    said = {name: pack_controller(packed, name, trajectory, anatomy, box, planes, temperatures,
-                                  dose)
-            for name, (trajectory, _) in inputs.treatments.items()}
+    said = {name: {**pack_controller(packed, name, trajectory, anatomy, box, planes, temperatures,
+                                     dose), "held": is_hyperthermia(metrics),
+                   **_end(metrics.get("treatment_time_s"), trajectory)}
+            for name, (trajectory, metrics) in inputs.treatments.items()}
     hottest = max(max(found["hottest"]) for found in said.values())
     figures = {"scene": view3d(inputs, box)}
     for number, plane in enumerate(planes):
@@ -64,9 +65,17 @@ def build_scene(inputs: ReportInputs) -> tuple[dict, Packed]:
                 anatomy.position(box[0])).tolist(),
             "length_mm": LENGTH_STEP * 1e3, "celsius": CELSIUS_STEP, "log_dose": DOSE_STEP,
             "hottest": hottest, "has_temperature": temperatures is not None,
-            "log_prescribed": float(np.log10(dose)),
+            "log_prescribed": float(np.log10(dose)), "log_lowest": float(np.log10(LOWEST_DOSE)),
             "limits": [float(limit) if np.isfinite(limit) else None for limit in limits],
             "overlay": OVERLAY}, packed
+
+
+def _end(time: float | None, trajectory) -> dict:
+    """When the treatment ended, and the frame that shows it; without a time the last one."""
+    frames = trajectory.snapshot_t
+    if time is None:
+        return {"ended_s": None, "end": len(frames) - 1}
+    return {"ended_s": round(time, 3), "end": int(np.abs(frames - time).argmin())}
 
 
 def view3d(inputs: ReportInputs, box) -> go.Figure:
@@ -155,7 +164,9 @@ def _beam(inputs: ReportInputs):
         return None
     heating = central_heating(inputs.heating_path, inputs.anatomy)
     q = heating.q[0]
-    vertices, faces, _, _ = marching_cubes(np.pad(q, 1), BEAM_LEVEL * float(q.max()), step_size=2)
+    if q.max() <= 0:
+        return None
+    vertices, faces = isosurface(np.pad(q, 1), BEAM_LEVEL * float(q.max()), 2)
     return (vertices - 1) @ heating.affine[:3, :3].T + heating.affine[:3, 3], faces
 
 

@@ -100,7 +100,8 @@ def export_series(trajectory, path) -> None:
         "focus": np.where(power.any(axis=1), power.argmax(axis=1) + 1, 0),
         "foci_with_power": (power > 0).sum(axis=1),
         "target_at_dose_fraction": trajectory.coverage,
-        "target_mean_c": target.mean(axis=1), "target_max_c": target.max(axis=1)}
+        "target_mean_c": np.average(target, axis=1, weights=outputs.volume[outputs.target]),
+        "target_max_c": target.max(axis=1)}
     if limited.shape[1]:
         columns |= {
             "constraint_min_c": limited.min(axis=1), "constraint_mean_c": limited.mean(axis=1),

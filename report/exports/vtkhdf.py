@@ -19,6 +19,7 @@ from hifuflow.formats.mesh_file import read_mesh_file
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.mesh import check_mesh
+from hifuflow.records.mesh_groups import region_of
 from hifuflow.records.trajectory import Trajectory
 
 QUADRATIC_TETRAHEDRON = 24  # VTK's number; corners first, then the middles of these edges
@@ -54,7 +55,8 @@ def write_vtkhdf(path, mesh_path, model: BioheatModel, anatomy: Anatomy, traject
     temperature[:] = _held_temperatures(mesh, nodes, surfaces)
     temperature[:, node] = trajectory.snapshot_temperature
     labels = {name: region["label"] for name, region in anatomy.regions.items()}
-    region = np.array([labels[mesh.names[int(tag)]] for tag in mesh.tags], dtype=np.int16)
+    region = np.array([labels[region_of(mesh.names[int(tag)])] for tag in mesh.tags],
+                      dtype=np.int16)
     with create(path, "treatment_mesh", patient, config_sha256) as file:
         root = file.create_group("VTKHDF")
         root.attrs["Version"] = (2, 2)

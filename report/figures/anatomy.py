@@ -63,9 +63,19 @@ def surface(anatomy, mask, coarse: bool = False):
     """Vertices [m] and triangles around a mask; closed also where the image ends."""
     padded = np.pad(mask.astype(np.float32), 2)
     smooth = gaussian_filter(padded, 1.0 if coarse else 0.6)
+    level = min(0.5, 0.5 * float(smooth.max()))  # a few voxels are smoothed away
     step = max(1, round(max(mask.shape) / 50)) if coarse else 1
-    vertices, faces, _, _ = marching_cubes(smooth, 0.5, step_size=step)
+    vertices, faces = isosurface(smooth, level, step)
     return anatomy.position(vertices - 2), faces
+
+
+def isosurface(field, level: float, step: int):
+    """Vertices [cells] and triangles where a field (nx, ny, nz) has a level, on every `step`-th
+    cell, or on every one if the surface slips through."""
+    try:
+        return marching_cubes(field, level, step_size=step)[:2]
+    except (RuntimeError, ValueError):
+        return marching_cubes(field, level)[:2]
 
 
 def ellipsoid_mesh(surface: dict, n: int = 40):

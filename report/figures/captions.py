@@ -25,6 +25,11 @@ from .ensemble import ensemble_distributions
 from .models import hankel, mesh_angles, mesh_cuts, truncation_errors
 from .treatment import compare_controllers, dose_histogram, lesion, treatment_course
 
+TREATED = "Fraction of the target's volume at the prescribed dose."
+HELD = ("Temperature of the target: mean, and what 90, 50 and 10 % of its volume are above; "
+        "dashed: the window for the mean.")
+HOLDING = "Hyperthermia is to leave none."
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -47,7 +52,9 @@ def all_figures(inputs: ReportInputs) -> list[Callable[[], Drawn]]:
     if len(inputs.treatments) > 1:
         drawn.append(_controllers)
     for name in inputs.treatments:
-        drawn += [partial(_lesion, name=name), partial(_course, name=name)]
+        if _has_lesion(inputs, name):
+            drawn.append(partial(_lesion, name=name))
+        drawn.append(partial(_course, name=name))
     if inputs.treatments:
         drawn.append(_dose)
     if inputs.mesh_paths:
@@ -59,6 +66,12 @@ def all_figures(inputs: ReportInputs) -> list[Callable[[], Drawn]]:
     if inputs.ensembles:
         drawn.append(_ensembles)
     return [partial(draw, inputs) for draw in drawn]
+
+
+def _has_lesion(inputs, name: str) -> bool:
+    """Whether there is one to show: what hyperthermia does not do needs no picture."""
+    dose = inputs.treatments[name][0].voxel_dose
+    return not inputs.held(name) or bool((dose >= inputs.prescription.dose).any())
 
 
 def _trajectories(inputs) -> dict:
@@ -136,22 +149,27 @@ def _controllers(inputs) -> Drawn:
         "controllers", "treatment", "Controllers side by side",
         "(a) Fraction of the target's volume at the prescribed dose. (b) How far the hottest "
         "constrained location is above its limit; at or below zero every limit is kept.",
-        compare_controllers(_trajectories(inputs), inputs.prescription))
+        compare_controllers(_trajectories(inputs), inputs.prescription, inputs.holding))
 
 
 def _lesion(inputs, name: str) -> Drawn:
     anatomy, trajectory = inputs.anatomy, inputs.treatments[name][0]
     dose = inputs.prescription.dose
-    left = untreated(anatomy, trajectory, dose, inputs.view)
-    words = ("The whole target is treated." if not left["volume"] else
-             f"Left untreated: {left['volume'] * 1e6:.2f} ml, "
-             f"{100 * left['fraction']:.1f} % of the target ({left['where']}).")
+    words = HOLDING if inputs.held(name) else _left_untreated(inputs, trajectory)
     return Drawn(
         f"lesion_{name}", "treatment", f"Thermal lesion, controller “{name}”",
         f"Where the final dose is at least {dose:g} CEM43 (filled), on slices across the beam "
         "from the transducer's side inwards, with the share of each slice's target that is "
-        f"treated. {words}",
+        f"treated; slices without one hold no target. {words}",
         lesion(anatomy, trajectory, inputs.constraints, dose, inputs.view))
+
+
+def _left_untreated(inputs, trajectory) -> str:
+    left = untreated(inputs.anatomy, trajectory, inputs.prescription.dose, inputs.view)
+    if not left["volume"]:
+        return "The whole target is treated."
+    return (f"Left untreated: {left['volume'] * 1e6:.2f} ml, {100 * left['fraction']:.1f} % of the "
+            f"target ({left['where']}).")
 
 
 def _course(inputs, name: str) -> Drawn:
@@ -160,9 +178,10 @@ def _course(inputs, name: str) -> Drawn:
         "(a) Acoustic power and its mean over a minute, dashed: its maximum. (b) Foci with "
         "power, pale where theirs is a small share of it. (c) Temperatures of the "
         "constrained locations: range of all, and the three that came closest to their limit "
-        "or went furthest over it. (d) Fraction of the target's volume at the prescribed "
-        "dose. All values are those of the simulated patient, not of the controller's model.",
-        treatment_course(inputs.treatments[name][0], inputs.prescription))
+        f"or went furthest over it. (d) {HELD if inputs.held(name) else TREATED} All values are "
+        "those of the simulated patient, not of the controller's model.",
+        treatment_course(inputs.treatments[name][0], inputs.prescription,
+                         held=inputs.held(name)))
 
 
 def _dose(inputs) -> Drawn:

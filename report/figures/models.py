@@ -10,6 +10,7 @@ from matplotlib.ticker import PercentFormatter
 from hifuflow.formats.mesh_file import read_mesh_file
 from hifuflow.numerics.tetrahedra import EDGES, smallest_dihedral
 from hifuflow.records.mesh import check_mesh
+from hifuflow.records.mesh_groups import region_of
 
 from .anatomy import beam_arrow, depth_axis
 from .style import (
@@ -32,7 +33,7 @@ from .view import Plane, View
 def read_tetrahedra(path):
     """Vertices (n, 3) [m], tetrahedra (m, 4) and the region's name of each (m,)."""
     mesh = read_mesh_file(check_mesh(path))
-    regions = np.array([mesh.names.get(tag, "") for tag in mesh.tags.tolist()])
+    regions = np.array([region_of(mesh.names.get(tag, "")) for tag in mesh.tags.tolist()])
     return mesh.points, mesh.cells, regions
 
 

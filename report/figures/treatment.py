@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
+from hifuflow.report.settings import HoldSettings
 from hifuflow.settings import Prescription
 
 from .anatomy import slice_plane
@@ -66,15 +67,17 @@ def lesion(anatomy, trajectory, constraints: dict, dose: float, view: View):
 
     With the target's outline, the parts of it left untreated, the cross-sections of constraint
     ellipsoids, and the points of other constraints that are nearer than `NEAR`. At most
-    `MAX_SLICES` slices, evenly spread over the target.
+    `MAX_SLICES` slices, evenly spread over target and lesion, each wide enough for both.
     """
-    heights, treated, _ = treated_by_slice(anatomy, trajectory, dose, view)
+    target, treated, _ = treated_by_slice(anatomy, trajectory, dose, view)
+    reached = anatomy.position(trajectory.voxel_index[trajectory.voxel_dose >= dose])
+    heights, share_of = _heights(target, treated, reached @ view.upright, anatomy, view)
     chosen = np.unique(np.linspace(0, len(heights) - 1, min(len(heights), MAX_SLICES)).astype(int))
     if not view.deeper_is_larger:
         chosen = chosen[::-1]
     volume = np.log2(np.maximum(dose_volume(anatomy, trajectory), LOWEST_DOSE))
     centroid = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0)
-    margin = constraint_margin(anatomy, constraints, view, centroid)
+    margin = room_around(anatomy, constraints, reached, view, centroid)
     with style():
         columns = min(4, len(chosen))
         rows = -(-len(chosen) // columns)
@@ -87,12 +90,13 @@ def lesion(anatomy, trajectory, constraints: dict, dose: float, view: View):
             plane = slice_plane(anatomy, view, centroid, heights[number], margin)
             _lesion_slice(ax, anatomy, plane, volume, dose, constraints)
             title = f"{view.name(view.upright)} = {heights[number] * 1e3:.1f} mm"
-            share = treated[number]
-            # Never round an incomplete slice up to 100 %.
-            percent = "100" if share == 1 else f"{min(share * 100, 99.4):.0f}"
             ax.set_title(title, fontsize=7.5)
-            ax.set_title(f"{percent} %", loc="right", fontsize=7.5,
-                         color=LESION if share == 1 else VERMILION)
+            share = share_of[number]
+            if share is not None:
+                # Never round an incomplete slice up to 100 %.
+                percent = "100" if share == 1 else f"{min(share * 100, 99.4):.0f}"
+                ax.set_title(f"{percent} %", loc="right", fontsize=7.5,
+                             color=LESION if share == 1 else VERMILION)
             image_axes(ax)
         for ax in panels.flat[len(chosen):]:
             ax.set_axis_off()
@@ -104,6 +108,17 @@ def lesion(anatomy, trajectory, constraints: dict, dose: float, view: View):
         figure.legend(handles=_lesion_legend(dose, constraints), loc="outside lower center",
                       ncols=4)
         return figure
+
+
+def _heights(target, treated, lesion, anatomy, view: View) -> tuple[np.ndarray, list]:
+    """Layers (n,) across the beam through target and lesion [m], and of each the treated share of
+    the target, None where it holds none of it."""
+    step = float(np.abs(view.upright) @ anatomy.spacing)
+    number = np.round((target - target[0]) / step).astype(int)
+    beyond = np.round((lesion - target[0]) / step).astype(int)
+    layers = np.unique(np.concatenate([number, beyond]))
+    share = dict(zip(number.tolist(), treated.tolist(), strict=True))
+    return target[0] + step * layers, [share.get(layer) for layer in layers.tolist()]
 
 
 def _lesion_slice(ax, anatomy, plane, log_dose, dose, constraints):
@@ -136,10 +151,11 @@ def _lesion_slice(ax, anatomy, plane, log_dose, dose, constraints):
     ax.plot(near @ plane.u * 1e3, near @ plane.v * 1e3, **DOTS)
 
 
-def constraint_margin(anatomy, constraints, view, centroid) -> float:
-    """Room around the target [m] that shows the widest cross-section of the constraint points."""
+def room_around(anatomy, constraints, lesion, view, centroid) -> float:
+    """Room around the target [m] that shows the widest cross-section of the constraint points and
+    of the lesion (n, 3) [m]."""
     points = anatomy.position(np.argwhere(anatomy.target_mask)) - centroid
-    outside = np.asarray(constraints["position_m"]).reshape(-1, 3) - centroid
+    outside = np.vstack([np.reshape(constraints["position_m"], (-1, 3)), lesion]) - centroid
     room = [np.abs(outside @ axis).max(initial=0) - np.abs(points @ axis).max()
             for axis in view.across]
     return max(0.0, *room) + 0.002
@@ -157,10 +173,27 @@ def _lesion_legend(dose, constraints):
     return entries
 
 
-def treatment_course(trajectory, prescription: Prescription, early: float = 500.0):
+def target_shares(trajectory) -> dict[str, np.ndarray]:
+    """(n_t,) temperatures [degC] of the target: its mean, and what 90, 50 and 10 % of its volume
+    are at or above ("t90", "t50", "t10")."""
+    volume = trajectory.outputs.volume[trajectory.outputs.target]
+    temperature = trajectory.target_temperature
+    order = np.argsort(-temperature, axis=1)
+    hottest = np.take_along_axis(temperature, order, axis=1)
+    share = np.cumsum(volume[order], axis=1) / volume.sum()
+    found = {"mean": temperature @ volume / volume.sum()}
+    for name, part in (("t90", 0.9), ("t50", 0.5), ("t10", 0.1)):
+        first = (share >= part - 1e-12).argmax(axis=1)
+        found[name] = np.take_along_axis(hottest, first[:, None], axis=1)[:, 0]
+    return found
+
+
+def treatment_course(trajectory, prescription: Prescription, early: float = 500.0,
+                     held: HoldSettings | None = None):
     """Figure 7: (a) power, (b) focus, (c) constrained temperatures, (d) fraction treated.
 
-    Left column: the first `early` seconds; right column: the whole treatment.
+    Left column: the first `early` seconds; right column: the whole treatment. Where a temperature
+    is held (d) is the target's.
     """
     t = trajectory.t
     spans = [(t[0], min(early, t[-1])), (t[0], t[-1])]
@@ -176,20 +209,37 @@ def treatment_course(trajectory, prescription: Prescription, early: float = 500.
             _power(power, trajectory, prescription, smooth=whole and len(t) > 400)
             _focus(focus, trajectory, span)
             _temperature(temperature, trajectory, named=column == 0)
-            _treated(treated, trajectory, prescription)
+            if held:
+                _held(treated, trajectory, held)
+            else:
+                _treated(treated, trajectory, prescription)
             treated.set(xlim=span, xlabel="time (s)")
         title = f"first {early:g} s" if len(spans) == 2 else "whole treatment"
         panel(panels[0, 0], "a", f"Power, {title}")
         panel(panels[1, 0], "b", "Focus")
         panel(panels[2, 0], "c", "Constrained locations")
-        panel(panels[3, 0], "d", "Fraction treated")
+        panel(panels[3, 0], "d", "Target" if held else "Fraction treated")
         if len(spans) == 2:
             panels[0, 1].set_title("Whole treatment")
         panels[0, 0].set_ylabel("acoustic power (W)")
         panels[1, 0].set_ylabel("focus number")
         panels[2, 0].set_ylabel("temperature (°C)")
-        panels[3, 0].set_ylabel("target at the dose")
+        panels[3, 0].set_ylabel("temperature (°C)" if held else "target at the dose")
         return figure
+
+
+def _held(ax, trajectory, held: HoldSettings):
+    """Mean, T90, T50 and T10 of the target, and the window that the mean is to be in."""
+    shares, wanted, window = target_shares(trajectory), held.temperature, held.window
+    t = trajectory.t
+    ax.fill_between(t, shares["t90"], shares["t10"], color=FAINT, lw=0, label="T90 to T10")
+    ax.plot(t, shares["t50"], color=MUTED, lw=0.7, ls=":", label="T50")
+    ax.plot(t, shares["mean"], color=LESION, lw=1.2, label="mean", gid="mean")
+    for limit in (wanted - window, wanted + window):
+        ax.axhline(limit, color=LIMIT, ls="--", lw=0.8, gid="window")
+    low, high = shares["t90"].min(), max(shares["t10"].max(), wanted + window)
+    ax.set_ylim(low - 0.03 * (high - low), high + 0.3 * (high - low))
+    ax.legend(loc="upper left", ncols=3, columnspacing=1.2)
 
 
 def _power(ax, trajectory, prescription, smooth):
@@ -260,13 +310,15 @@ def _treated(ax, trajectory, prescription):
     ax.yaxis.set_major_formatter(PercentFormatter(1))
 
 
-def compare_controllers(treatments: dict, prescription: Prescription):
-    """Fraction treated and the worst overshoot against time, one line per controller."""
+def compare_controllers(treatments: dict, prescription: Prescription, holding=()):
+    """Fraction treated and the worst overshoot against time, one line per controller; those that
+    hold a temperature (`holding`, names) treat no fraction."""
     with style():
         figure = new_figure(2.5)
         treated, worst = figure.subplots(1, 2)
         for (name, trajectory), colour in zip(treatments.items(), SERIES, strict=False):
-            treated.plot(trajectory.t, trajectory.coverage, color=colour, label=name)
+            if name not in holding:
+                treated.plot(trajectory.t, trajectory.coverage, color=colour, label=name)
             over = (trajectory.constraint_temperature - constraint_limits(trajectory)).max(axis=1)
             worst.plot(trajectory.t, over, color=colour, lw=0.8, label=name)
         treated.axhline(prescription.coverage, color=LIMIT, ls="--", lw=0.8)
@@ -277,7 +329,7 @@ def compare_controllers(treatments: dict, prescription: Prescription):
                   ylabel="hottest constrained location\nabove its limit (K)")
         panel(treated, "a", "Fraction treated")
         panel(worst, "b", "Distance to the limit")
-        treated.legend(loc="lower right")
+        (worst if holding else treated).legend(loc="lower right")
         return figure
 
 

@@ -112,8 +112,14 @@
     const dose = image(`${name}.dose${number}`, frame, viewer.log_dose);
     const hot = state.shown === "temperature";
     const values = hot ? image(`${name}.temperature${number}`, frame, viewer.celsius) : dose;
+    // Colours follow the dose's logarithm; what is read is the dose.
+    const words = (v) => (v <= viewer.log_lowest ? "no dose"
+      : `${String(+(10 ** v).toPrecision(3)).replace(/\B(?=(\d{3})+$)/g, ",")} CEM43`);
     await Plotly.restyle(target, { z: [values], zmin: hot ? 37 : 0,
-      zmax: hot ? viewer.hottest : viewer.log_prescribed + 2 }, [1]);
+      zmax: hot ? viewer.hottest : viewer.log_prescribed + 2,
+      text: [hot ? null : dose.map((row) => Array.from(row, words))],
+      hovertemplate: `%{x:.1f}, %{y:.1f} mm: ${hot ? "%{z:.1f} °C" : "%{text}"}<extra></extra>`,
+    }, [1]);
     await Plotly.restyle(target, { z: [dose] }, [3]);
   };
   const show = async (names) => {
@@ -133,9 +139,11 @@
     const said = viewer.controllers[state.controller], frame = state.frame;
     const room = Array.from(row(`${state.controller}.constraints`, frame), (v) => v * viewer.celsius);
     const worst = said.worst.length ? said.worst[frame] : 0;
+    const mean = `target's mean ${said.mean[frame].toFixed(1)} °C`;
     const text = [`${said.t[frame].toLocaleString("en")} s`,
-      `${(100 * said.coverage[frame]).toFixed(1)} % treated`,
+      said.held ? mean : `${(100 * said.coverage[frame]).toFixed(1)} % treated`,
       `target up to ${said.hottest[frame].toFixed(1)} °C`];
+    if (said.t[frame] === said.ended_s) text.splice(1, 0, "end of the treatment");
     if (worst) text.push(`location ${worst} nearest its limit: ${room[worst - 1].toFixed(1)} °C`);
     $("moment").textContent = text.join(" · ");
     $("time").setAttribute("aria-valuetext", text.join(", "));
@@ -155,10 +163,11 @@
       : `${Math.round(10 ** high).toLocaleString("en")} CEM43`;
   };
   const choose = (name) => {
-    const before = viewer.controllers[state.controller].t[state.frame];
+    const last = viewer.controllers[state.controller], before = last.t[state.frame];
+    const atEnd = state.frame === last.end;
     state.controller = name;
     const times = viewer.controllers[name].t;
-    const nearest = times.reduce((best, t, n) =>
+    const nearest = atEnd ? viewer.controllers[name].end : times.reduce((best, t, n) =>
       Math.abs(t - before) < Math.abs(times[best] - before) ? n : best, 0);
     $("time").max = times.length - 1;
     $("time").value = state.frame = nearest;
@@ -178,11 +187,10 @@
     }, 120);
   };
   if (viewer) {
-    const times = viewer.controllers[state.controller].t;
-    $("time").max = times.length - 1;
+    const said = viewer.controllers[state.controller];
+    $("time").max = said.t.length - 1;
     // At first the end of the treatment, while the target is hot.
-    const heated = times.map((_, n) => row(`${state.controller}.power`, n).some((v) => v > 0));
-    $("time").value = state.frame = Math.max(0, heated.lastIndexOf(true));
+    $("time").value = state.frame = said.end;
     $("time").addEventListener("input", (event) => {
       state.frame = Number(event.target.value);
       refresh();

@@ -11,9 +11,9 @@ BAD_INPUT = 2  # exit status
 
 
 def print_errors(error: HifuflowError) -> None:
-    """Print an error to standard error: one line for each fault that it holds."""
-    for fault in getattr(error, "faults", [error]):
-        print(f"ERROR {fault}", file=sys.stderr)
+    """Print an error to standard error: a line for each fault, of many the first."""
+    for line in str(error).splitlines():
+        print(f"ERROR {line}", file=sys.stderr)
 
 
 def each(items: Iterable, show: Callable[[object], str]) -> int:

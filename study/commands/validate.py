@@ -32,34 +32,13 @@ def check(file) -> str:
     ------
     HifuflowError : it cannot.
     """
-    from hifuflow.acoustics.grid import check_grid
-    from hifuflow.acoustics.plan import plan_treatment
-    from hifuflow.acoustics.settings import HeatingSettings, PlanSettings
-    from hifuflow.anatomy.build import build_anatomy
-    from hifuflow.anatomy.constraints import place_constraints
-    from hifuflow.anatomy.settings import AnatomySettings, ConstraintSettings
-    from hifuflow.meshes.build import check_cells
-    from hifuflow.meshes.settings import MeshSettings
     from hifuflow.study.patient import check_name, load_patient
 
     check_name(file)
     patient = load_patient(file)
-    anatomy = build_anatomy(AnatomySettings.read(patient.section("anatomy")))
-    constraints = place_constraints(anatomy,
-                                    ConstraintSettings.read(patient.section("constraints")))
-    plan = plan_treatment(anatomy, PlanSettings.read(patient.section("plan")))
-    for model in ("control", "plant"):
-        check_cells(anatomy, plan, MeshSettings.read(patient.section("mesh", model)))
-    check_grid(anatomy, plan, HeatingSettings.read(patient.section("heating")))
-    if patient.reduced_model:
-        from hifuflow.reduction.given import check_fits, read_given
+    from hifuflow.study.look_ahead import check_thoroughly  # not for a file with a typo: it is slow
 
-        check_fits(read_given(patient.reduced_model), patient.reduced_model, plan.foci,
-                   points=constraints["position_m"])
-    for warning in plan.warnings:
+    said, warnings = check_thoroughly(patient)
+    for warning in warnings:
         print(f"WARNING {patient.file}: {warning}", file=sys.stderr)
-    target = anatomy.target_mask.sum() * anatomy.voxel_volume
-    body = anatomy.body_mask.sum() * anatomy.voxel_volume
-    return (f"{patient.file}: usable. Target {target * 1e6:.2f} ml in {body * 1e6:.0f} ml of body, "
-            f"{len(plan.foci)} foci, {len(constraints['position_m'])} constraint points, "
-            f"controllers: {', '.join(patient.controllers)}")
+    return f"{patient.file}: usable. {said}"

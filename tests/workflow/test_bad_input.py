@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 
 import nibabel as nib
 import numpy as np
@@ -153,3 +154,26 @@ def test_one_patient_that_fails_stops_no_other_and_is_named(checkout, patient, t
     failed = [line for line in done.stdout.splitlines() if "FAILED" in line]
     assert len(failed) == 1
     assert failed[0].startswith("bad: FAILED in constraints: bad.yaml: constraints.clearance_mm")
+    page = (tmp_path / "out" / "summary.html").read_text()
+    assert "bad.yaml: constraints.clearance_mm" in page and "bad/logs/constraints.log" in page
+    # What is written at the end of a failed run is no result: the rule makes it anew.
+    assert (tmp_path / "out" / "summary.html").stat().st_mtime == 0
+
+
+def test_a_report_holds_those_patients_that_have_a_page(checkout, patient, tmp_path):
+    patient().rename(tmp_path / "bad.yaml")
+    patient().rename(tmp_path / "good.yaml")
+    options = {"patients_dir": tmp_path, "names": "all", "results_dir": str(tmp_path / "out")}
+    none = checkout.snakemake("--report", str(tmp_path / "report.zip"), **options)
+    assert none.returncode != 0 and "no patient has a page" in none.stdout + none.stderr
+    page = tmp_path / "out" / "good" / "report" / "index.html"
+    (page.parent / "figures").mkdir(parents=True)
+    page.write_text("<html>the good patient</html>")
+    (page.parent / "figures" / "dose.png").write_bytes(b"PNG")
+    (tmp_path / "out" / "summary.html").write_text("<html>both</html>")
+    done = checkout.snakemake("--report", str(tmp_path / "report.zip"), **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no page, and not in the report: bad" in done.stderr
+    with zipfile.ZipFile(tmp_path / "report.zip") as report:
+        content = [report.read(name) for name in report.namelist()]
+    assert any(b"the good patient" in one for one in content)

@@ -1,5 +1,7 @@
 """The report's page in a headless Chromium: complete, quiet, and moved by its time slider."""
 
+import json
+import re
 import shutil
 
 import pytest
@@ -99,6 +101,40 @@ def test_controller_and_quantity_can_be_chosen(page):
     page.check("input[name=shown][value=dose]")
     assert page.inner_text("#scale-low") == "1 CEM43"
     assert picture(page, "slice0") != other
+
+
+@desktop
+def test_hover_over_dose_says_the_dose_and_not_its_logarithm(page):
+    page.query_selector("#time").focus()
+    page.keyboard.press("End")
+    page.check("input[name=shown][value=dose]")
+    place = page.query_selector("[data-figure=slice0]")
+    place.scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)
+    box = place.query_selector(".nsewdrag").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(1000)
+    said = page.eval_on_selector("[data-figure=slice0] .hovertext", "one => one.textContent")
+    assert re.fullmatch(r"[-\d.]+, [-\d.]+ mm: (no dose|[\d,.]+ CEM43)", said), said
+    words, logarithms = (place.evaluate(f"place => place.data[1].{key}.map(row => Array.from(row))"
+                                        ".flat()") for key in ("text", "z"))
+    doses = [(float(text.split()[0].replace(",", "")), 10**power)
+             for text, power in zip(words, logarithms, strict=True) if text != "no dose"]
+    assert len(doses) > 20 and max(dose for dose, _ in doses) > 240
+    for shown, dose in doses:
+        assert shown == pytest.approx(dose, rel=0.006)
+
+
+@desktop
+def test_the_page_opens_at_the_end_of_the_treatment(page, coarse_run):
+    """The slider's time is the table's, for each controller."""
+    page.reload()
+    page.wait_for_function("document.getElementById('moment').textContent")
+    for name in ("paper", "mintime"):
+        page.check(f"input[name=controller][value={name}]")
+        metrics = json.loads((coarse_run / "control" / name / "metrics.json").read_text())
+        end = f"{metrics['treatment_time_s']:,.10g} s · end of the treatment"
+        assert page.inner_text("#moment").startswith(end)
 
 
 @desktop

@@ -32,9 +32,24 @@ def test_snapshots_stay_few_and_evenly_spaced():
     np.testing.assert_allclose(found["snapshot_dose"][:, 1], np.maximum(t - 100, 0))
 
 
+def test_a_moment_that_matters_is_kept():
+    plant = fake_plant()
+    snapshots = Snapshots(plant)
+    for time in np.arange(0, 7201.0, 2):
+        plant.node_temperature[:] = time
+        snapshots.offer(time)
+        if time == 1532:
+            snapshots.keep(time)
+    found = snapshots.arrays(7200.0)
+    assert 1532 in found["snapshot_t"] and 1528 not in found["snapshot_t"]
+    assert (np.diff(found["snapshot_t"]) > 0).all()
+    np.testing.assert_array_equal(found["snapshot_temperature"][:, 0], found["snapshot_t"])
+
+
 def test_snapshots_of_a_treatment_agree_with_its_samples(small_rom, small_patient,
                                                          treatment_config):
-    trajectory, _ = treat(small_rom, small_patient, "paper", treatment_config)
+    trajectory, metrics = treat(small_rom, small_patient, "paper", treatment_config)
+    assert metrics["treatment_time_s"] in trajectory.snapshot_t
     sample = np.searchsorted(trajectory.t, trajectory.snapshot_t)
     np.testing.assert_array_equal(trajectory.t[sample], trajectory.snapshot_t)
     outputs = trajectory.outputs

@@ -7,7 +7,10 @@ from dolfinx import mesh as dmesh
 
 from hifuflow.errors import InputError
 from hifuflow.fem.mesh_input import read_mesh
+from hifuflow.meshes.build import mesh_anatomy
 from hifuflow.numerics.tetrahedra import signed_volumes
+from hifuflow.records.anatomy import Anatomy
+from hifuflow.report.figures.models import read_tetrahedra
 
 
 def test_groups_are_read_by_name(mesh_path):
@@ -59,3 +62,27 @@ def test_missing_and_unreadable_files_are_refused(tmp_path):
     path.write_bytes(b"not a mesh")
     with pytest.raises(InputError, match="not a readable mesh"):
         read_mesh(path)
+
+
+def test_a_region_may_be_called_like_a_surface(tmp_path):
+    """A ball whose outer region is `skin` and whose target is `cut`, in water from below."""
+    x, y, z = np.indices((24, 24, 24)) - 11.5
+    radius = np.sqrt(x**2 + y**2 + z**2)
+    labels = np.where(radius <= 9, np.where(radius <= 4, 2, 1), 0).astype(np.int16)
+    volume = np.bincount(labels.ravel()) * 8e-9
+    anatomy = Anatomy(labels, np.diag([2e-3, 2e-3, 2e-3, 1]), {
+        "skin": {"label": 1, "tissue": "skin", "volume_m3": volume[1]},
+        "cut": {"label": 2, "tissue": "tumour", "volume_m3": volume[2]}}, ["cut"],
+        (labels == 0) & (z < 0), np.array([0, 0, 1.0]), "")
+    record = mesh_anatomy(anatomy, None, {"cells": 900, "file": "p.yaml", "key": "cells",
+                                          "boundary_regions": []}, tmp_path / "ball.msh")
+    assert sorted(record["regions"]) == ["cut", "skin"]
+    mesh = read_mesh(tmp_path / "ball.msh")
+    assert sorted(mesh.regions) == ["cut", "skin"]
+    size = np.abs(signed_volumes(mesh.cell_vertices))
+    for name, label in (("skin", 1), ("cut", 2)):
+        assert size[mesh.regions[name]].sum() == pytest.approx(volume[label], rel=0.05)
+    below = dmesh.compute_midpoints(mesh.domain, 2, mesh.facets["skin"])[:, 2].mean()
+    above = dmesh.compute_midpoints(mesh.domain, 2, mesh.facets["cut"])[:, 2].mean()
+    assert below < 0.023 < above
+    assert set(read_tetrahedra(tmp_path / "ball.msh")[2]) == {"skin", "cut"}

@@ -1,7 +1,9 @@
 """A model built on two MPI ranks is that of one rank; launchers that do not make ranks are told."""
 
+import base64
 import importlib
 import json
+import pickle
 
 from hifuflow import fem  # noqa: F401 # isort: skip
 import h5py
@@ -9,8 +11,8 @@ import numpy as np
 import pytest
 from box_patient import CONFIG, box_anatomy, gaussian_heating, settings
 
-from hifuflow.errors import InputError
-from hifuflow.fem import heating_load
+from hifuflow.errors import InputError, NumericalError
+from hifuflow.fem import heating_load, ranks
 from hifuflow.fem.model import write_model
 from hifuflow.fem.ranks import run_on_ranks
 
@@ -32,7 +34,7 @@ def files(mesh_path, tmp_path):
 def written(folder, name, launcher, ranks, files) -> dict:
     run_on_ranks(launcher, ranks, folder / ".ranks", write_model, folder / name, "box", *files,
                  settings(boundary=BATH), "hash")
-    assert not (folder / ".ranks").exists()
+    assert not list(folder.glob(".ranks*"))
     found = {}
     with h5py.File(folder / name) as file:
         file.visititems(lambda path, item: found.update({path: item[()]})
@@ -78,3 +80,36 @@ def test_fault_on_one_rank_ends_all_in_its_own_words(tmp_path, monkeypatch):
 def test_missing_launcher_is_named(tmp_path):
     with pytest.raises(InputError, match="mpi = 'nompirun': no such command"):
         run_on_ranks("nompirun", 2, tmp_path / ".ranks", len)
+
+
+def test_nothing_that_others_can_write_is_run(tmp_path):
+    """The call is in no file, and the folder of the answer may be entered by its owner only."""
+    spy = tmp_path / "mpirun"
+    spy.write_text(f'#!/bin/sh\nstat -c %a "$6" > {tmp_path}/mode\nls -A "$6" > {tmp_path}/files\n'
+                   f'cat > {tmp_path}/call\nexit 3\n')
+    spy.chmod(0o755)
+    with pytest.raises(NumericalError, match="ended with status 3"):
+        run_on_ranks(str(spy), 2, tmp_path / ".ranks", write_model, tmp_path / "a.h5", {"x": 0.1})
+    assert (tmp_path / "mode").read_text() == "700\n" and not (tmp_path / "files").read_text()
+    call = pickle.loads(base64.b64decode((tmp_path / "call").read_text()))
+    assert call == (write_model, (tmp_path / "a.h5", {"x": 0.1}))
+
+
+def test_an_answer_goes_into_no_folder_of_somebody_else(tmp_path, capsys):
+    open_to_all, link = tmp_path / "open", tmp_path / "link"
+    open_to_all.mkdir(mode=0o755)
+    ranks._leave(open_to_all, InputError("bad"))
+    assert "not a private folder: bad" in capsys.readouterr().err
+    link.symlink_to(tmp_path)
+    with pytest.raises(OSError):
+        ranks._leave(link, InputError("bad"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "open"]
+    assert not list(open_to_all.iterdir())
+
+
+def test_a_launcher_that_hands_nothing_on_is_told(tmp_path):
+    silent = tmp_path / "mpirun"
+    silent.write_text('#!/bin/sh\nexec mpiexec "$@" < /dev/null\n')
+    silent.chmod(0o755)
+    with pytest.raises(InputError, match="no standard input"):
+        run_on_ranks(str(silent), 2, tmp_path / ".ranks", len)

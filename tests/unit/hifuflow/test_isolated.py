@@ -2,6 +2,8 @@
 
 import ctypes
 import math
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,8 @@ def test_refusals_crashes_and_hangs_are_errors(monkeypatch):
         run_isolated(crash)
     with pytest.raises(OutOfTime, match="1 s"):
         run_isolated(endless, cpu_seconds=1)
+
+
+def test_no_pickle_lies_where_others_could_change_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert run_isolated(os.listdir, str(tmp_path)) == []

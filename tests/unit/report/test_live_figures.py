@@ -1,10 +1,13 @@
 """What the browser is given: frames of the time slider, 3-D view, slices and curves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from test_report_page import make_inputs
 
+from hifuflow.records.heating import Heating
 from hifuflow.report.browser import curves as live_figures
 from hifuflow.report.browser.frames import (
     CELSIUS_STEP,
@@ -19,6 +22,7 @@ from hifuflow.report.browser.frames import (
     slice_axes,
 )
 from hifuflow.report.browser.scene import build_scene
+from hifuflow.report.figures.treatment import target_shares
 
 DOSE = 240.0
 
@@ -107,6 +111,48 @@ def test_scene_shows_what_is_planned(plain_case):
     assert (up.x, up.y, up.z) == tuple(-plain_case.anatomy.axis)
     assert scene["has_temperature"] is False and "paper.temperature0" not in packed.index
     assert set(scene["controllers"]) == {"paper", "mintime"}
+
+
+def test_scene_survives_a_focus_smaller_than_its_sampling(plain_case, tmp_path):
+    """Of one cell, between every second one of the grid."""
+    for hot in ((21, 17, 12), (20, 17, 13), (0, 0, 0)):
+        with Heating.opened(plain_case.heating_path) as heating:
+            q = np.zeros_like(heating.q[:])
+            q[(slice(None), *hot)] = 2e6
+            tiny = replace(heating, q=q)
+            tiny.save(tmp_path / "heating.h5", "test", "0" * 64)
+        scene, _ = build_scene(make_inputs(plain_case, heating_path=tmp_path / "heating.h5"))
+        beam = next(trace for trace in scene["figures"]["scene"].data if trace.name == "beam")
+        centre = np.mean([beam.x, beam.y, beam.z], axis=1)
+        expected = plain_case.anatomy.position(np.array(hot)) * 1e3
+        np.testing.assert_allclose(centre, expected, atol=0.1)
+
+
+def test_shares_of_the_target_by_sorting_each_sample(plain_case):
+    trajectory = plain_case.trajectory
+    rng = np.random.default_rng(3)
+    outputs = replace(trajectory.outputs, volume=rng.random(len(trajectory.outputs.volume)))
+    hot = 37 + 8 * rng.random(trajectory.target_temperature.shape)
+    found = target_shares(replace(trajectory, outputs=outputs, target_temperature=hot))
+    volume = outputs.volume[outputs.target]
+    for name, part in (("t90", 0.9), ("t50", 0.5), ("t10", 0.1)):
+        above = np.array([volume[row >= level].sum() / volume.sum()
+                          for row, level in zip(hot, found[name], strict=True)])
+        next_above = np.array([volume[row > level].sum() / volume.sum()
+                               for row, level in zip(hot, found[name], strict=True)])
+        assert (above >= part - 1e-9).all() and (next_above < part).all()
+    np.testing.assert_allclose(found["mean"], (hot * volume).sum(axis=1) / volume.sum())
+
+
+def test_the_first_frame_is_the_end_of_the_treatment(plain_case):
+    """One time for one thing: that of the table, not of the nearest regular picture."""
+    t = plain_case.trajectory.snapshot_t
+    metrics = dict(plain_case.metrics, treatment_time_s=float(t[7]))
+    treatments = {"paper": (plain_case.trajectory, metrics),
+                  "mintime": (plain_case.trajectory, {"status": "complete"})}
+    scene, _ = build_scene(make_inputs(plain_case, treatments=treatments))
+    assert scene["controllers"]["paper"]["end"] == 7
+    assert scene["controllers"]["mintime"]["end"] == len(t) - 1
 
 
 def test_curves_are_the_trajectorys(plain_case):

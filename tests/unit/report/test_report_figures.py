@@ -17,7 +17,7 @@ from hifuflow.report.figures.acoustics import (
     steering_gain,
     steers,
 )
-from hifuflow.report.figures.anatomy import ellipsoid_mesh, geometry, planned_foci
+from hifuflow.report.figures.anatomy import ellipsoid_mesh, geometry, planned_foci, surface
 from hifuflow.report.figures.models import (
     cut_tetrahedra,
     hankel,
@@ -59,6 +59,18 @@ def test_geometry_shows_every_constrained_point(case):
     # The beam comes from above: the axis is turned so that depth grows downwards.
     low, high = figure.axes[0].get_zlim()
     assert (low > high) == (case.anatomy.axis.sum() > 0)
+
+
+def test_a_target_of_a_few_voxels_has_a_surface(plain_case):
+    """Smoothed for the picture, eight voxels are nowhere half full any more; nor is one."""
+    for edge in (1, 2):
+        mask = np.zeros(plain_case.anatomy.labels.shape, bool)
+        mask[20:20 + edge, 18:18 + edge, 13:13 + edge] = True
+        for coarse in (False, True):
+            vertices, faces = surface(plain_case.anatomy, mask, coarse)
+            centre = plain_case.anatomy.position(np.argwhere(mask)).mean(axis=0)
+            np.testing.assert_allclose(vertices.mean(axis=0), centre, atol=2e-4)
+            assert len(faces) > 4
 
 
 def test_ellipsoid_mesh_lies_on_the_ellipsoid(plain_case):
@@ -155,10 +167,27 @@ def test_lesion_area_is_that_of_the_dose(case):
     figure = lesion(case.anatomy, case.trajectory, case.constraints, 240,
                     View.of(case.anatomy.axis))
     drawn = sum(area(contours) for contours in artists(figure, "lesion"))
-    depth = np.argmax(np.abs(case.anatomy.axis))
-    inside = case.anatomy.target_mask.any(axis=tuple(i for i in range(3) if i != depth))
-    voxels = np.compress(inside, dose_volume(case.anatomy, case.trajectory) >= 240, axis=depth)
+    voxels = dose_volume(case.anatomy, case.trajectory) >= 240
     assert drawn == pytest.approx(voxels.sum() * 4.0, rel=0.06)
+
+
+def test_lesion_is_shown_to_its_end(case):
+    """A burn far from the target is on a slice of its own, and inside the picture."""
+    index = case.trajectory.voxel_index
+    view, dose = View.of(case.anatomy.axis), case.trajectory.voxel_dose.copy()
+    place = case.anatomy.position(index)
+    far = np.argsort(np.linalg.norm(place - place.mean(axis=0), axis=1))[-12:]
+    dose[far] = 1e4
+    burnt = replace(case.trajectory, voxel_dose=dose)
+    figure = lesion(case.anatomy, burnt, case.constraints, 240, view)
+    panels = [ax for ax in figure.axes if ax.get_title("left")]
+    heights = [float(ax.get_title("left").split()[-2]) for ax in panels]
+    spots, along = place[far] * 1e3, place[far] @ view.upright * 1e3
+    assert along.min() > min(heights) - 1 and along.max() < max(heights) + 1
+    for axis, limits in zip(view.across, (panels[0].get_xlim(), panels[0].get_ylim()),
+                            strict=True):
+        assert min(limits) < (spots @ axis).min() and (spots @ axis).max() < max(limits)
+    assert not all(ax.get_title("right") for ax in panels)  # no target there, no share of it
 
 
 def test_lesion_marks_the_untreated_part(case):

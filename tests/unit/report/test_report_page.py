@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from hifuflow.errors import InputError
 from hifuflow.job import Progress
 from hifuflow.provenance import ROOT
 from hifuflow.records.heating import Heating
+from hifuflow.report import page as pages
 from hifuflow.report.facts import compare_with_paper
 from hifuflow.report.figures import captions
 from hifuflow.report.figures.model_difference import model_differences, what_differs
@@ -152,7 +154,7 @@ def test_progress_counts_the_figures_that_are_drawn(changes, more, fewer, plain_
         monkeypatch.setattr(captions, name, lambda *_: Figure((1, 1)))
     changes = {name: value(plain_case, tmp_path) if callable(value) else value
                for name, value in changes.items()}
-    shown = _draw_figures(make_inputs(plain_case, **changes), tmp_path / "figures")
+    shown = _draw_figures(make_inputs(plain_case, **changes), tmp_path / "figures", [])
     names = sorted(path.stem for path in (tmp_path / "figures").glob("*.png"))
     assert names == sorted(figure["name"] for figure in shown)
     assert names == sorted({*FIGURES, *more} - {*fewer})
@@ -203,6 +205,72 @@ def test_each_constraint_is_held_against_its_own_limits(plain_case):
     assert rows["skin.max_dose_cem43_min"].limit == "at most 30 CEM43, soft"
     assert rows["skin.max_dose_cem43_min"].cells[0].words == "exceeded"
     assert "ellipsoid.max_dose_cem43_min" not in rows
+
+
+def held_treatment(case, **metrics):
+    """Mild hyperthermia: no voxel has a dose to speak of."""
+    warm = replace(case.trajectory, voxel_dose=np.full_like(case.trajectory.voxel_dose, 20.0),
+                   target_temperature=np.clip(case.trajectory.target_temperature, 37, 42))
+    return warm, {**case.metrics, "status": "complete", "coverage": 0.0, "time_to_t90_s": None,
+                  "held_mean_c": 41.6, "held_t90_c": 41.0, "held_t50_c": 41.7,
+                  "held_t10_c": 43.2, "time_in_window_fraction": 0.9, "held_s": 1800.0, **metrics}
+
+
+def test_hyperthermia_is_judged_by_its_own_goals(plain_case):
+    treatments = {"paper": (plain_case.trajectory, plain_case.metrics),
+                  "hyperthermia": held_treatment(plain_case)}
+    rows = {row.key: row for row in limit_table(make_inputs(plain_case, treatments=treatments))}
+    for key, limit, level in (
+            ("held_mean_c", "41.0 °C to 43.0 °C", "green"), ("held_t90_c", "at least 40.9 °C",
+            "green"), ("held_t50_c", "", ""), ("held_t10_c", "at most 43.1 °C", "amber"),
+            ("time_in_window_fraction", "at least 95.0 %", "amber"),
+            ("held_s", "at least 1,800 s", "green")):
+        assert rows[key].limit == limit and rows[key].cells[1].level == level, key
+        assert rows[key].cells[0].text == "", key  # no goal of an ablation
+    for key in ("coverage", "t90_cem43_min", "time_to_t90_s"):
+        assert rows[key].cells[1].level == "" and rows[key].cells[0].text != "–", key
+    assert rows["time_to_t90_s"].cells[1].text == "–"
+    never = {"hyperthermia": held_treatment(plain_case, held_mean_c=None, held_t90_c=None)}
+    rows = {row.key: row for row in limit_table(make_inputs(plain_case, treatments=never))}
+    assert rows["held_t90_c"].cells[0].text == "never held"
+
+
+def test_page_of_a_hyperthermia_shows_what_was_held(plain_case, tmp_path):
+    inputs = make_inputs(plain_case, treatments={"hyperthermia": held_treatment(plain_case)})
+    text = write_report(inputs, tmp_path).read_text()
+    Page(text)
+    names = {path.stem for path in (tmp_path / "figures").glob("*.png")}
+    assert "course_hyperthermia" in names and "lesion_hyperthermia" not in names
+    assert "what 90, 50 and 10 % of its volume are above" in text
+    burnt = replace(inputs.treatments["hyperthermia"][0], voxel_dose=plain_case.trajectory.
+                    voxel_dose)
+    metrics = inputs.treatments["hyperthermia"][1]
+    inputs = make_inputs(plain_case, treatments={"hyperthermia": (burnt, metrics)})
+    drawn = [draw() for draw in captions.all_figures(inputs)
+             if "lesion" in draw.func.__name__]
+    assert len(drawn) == 1 and "is to leave none" in drawn[0].caption
+
+
+def test_a_picture_that_cannot_be_drawn_takes_nothing_else_with_it(plain_case, tmp_path,
+                                                                    monkeypatch):
+    def fail(*_):
+        raise ValueError("no <level>")
+
+    whole = write_report(make_inputs(plain_case), tmp_path / "whole").read_text()
+    assert "Not drawn," not in whole
+    monkeypatch.setattr(captions, "geometry", fail)
+    monkeypatch.setattr(pages, "build_scene", fail)
+    text = write_report(make_inputs(plain_case), tmp_path / "part").read_text()
+    Page(text)
+    assert "<li>figure geometry: ValueError: no &lt;level&gt;</li>" in text
+    assert "<li>the moving pictures: ValueError" in text and "74.1 %" in text
+    drawn, all_drawn = ({path.stem for path in (tmp_path / name / "figures").glob("*.png")}
+                        for name in ("part", "whole"))
+    assert all_drawn - drawn == {"geometry"}
+    damaged = plain_case.folder / "damaged.h5"
+    damaged.write_bytes(b"no HDF5")
+    with pytest.raises(InputError, match="damaged"):  # a file's fault is no picture's
+        write_report(make_inputs(plain_case, heating_path=damaged), tmp_path / "bad")
 
 
 def test_missing_parts_do_not_break_the_page(plain_case, tmp_path):

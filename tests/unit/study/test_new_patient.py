@@ -9,8 +9,8 @@ from hifuflow.study.command_line import main
 from hifuflow.study.inspect_labels import known_tissues
 from hifuflow.study.patient import load_patient
 from hifuflow.study.region_guesses import FILL_IN, guess_regions, is_target, tissue_of
-from hifuflow.study.schema import parse_yaml, read_yaml
 from hifuflow.study.starter import scalar, write_starter
+from hifuflow.study.yaml_file import parse_yaml, read_yaml
 
 BODY, TUMOUR, WALL, ROUND = 1, 2, 3, 4
 

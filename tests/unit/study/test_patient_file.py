@@ -11,8 +11,8 @@ from hifuflow.study import patient as configuration
 from hifuflow.study import transducer_file as devices
 from hifuflow.study.command_line import main
 from hifuflow.study.patient import load_patient
-from hifuflow.study.schema import read_yaml
 from hifuflow.study.study import Study
+from hifuflow.study.yaml_file import read_yaml
 
 REFERENCE = ROOT / "config" / "patients" / "breast_reference.yaml"
 NAN = float("nan")
@@ -98,12 +98,13 @@ def test_tissue_table_is_the_papers():
     ({"transducer.name": "random25"}, "transducer.name", "random256"),
     ({"transducer.axis": [0, 0, 0]}, "transducer.axis", "not zero"),
     ({"prescription.max_power_w": 999}, "prescription.max_power_w", "at most"),
-    ({"tissues": {"fat": {"density_kg_m3": -1}}}, "tissues.fat.density_kg_m3", "above 0"),
+    ({"tissues": {"fat": {"density_kg_m3": -1}}}, "tissues.fat.density_kg_m3", "at least 0.1"),
     ({"tissues": {"fat": {"perfusion_kg_m3_s": float("nan")}}}, "tissues.fat.perfusion_kg_m3_s",
      "finite"),
     ({"tissues": {"fat": {"absorption_np_m_mhz": 20}}}, "tissues.fat.absorption_np_m_mhz",
      "at most 8.6"),
-    ({"tissues": {"scar": {"density_kg_m3": 1900}}}, "tissues.scar.conductivity_w_m_k", "above 0"),
+    ({"tissues": {"scar": {"density_kg_m3": 1900}}}, "tissues.scar.conductivity_w_m_k",
+     "at least 0.001"),
     ({"reduction.order": 0}, "reduction.order", "auto"),
     ({"reduction.order": 15000}, "reduction.order", "at most about 14550"),
     ({"reduction.order": 300, "reduction.tolerance_k": 0.01}, "reduction.tolerance_k", "none"),
@@ -128,12 +129,12 @@ def test_tissue_table_is_the_papers():
     ({"plant.spread.perfusion": -1}, "plant.spread.perfusion", "at least 0"),
     ({"plant.tissue": "living"}, "plant.tissue", "responsive"),
     ({"boundary.skin": {"temperature_c": 15, "coefficient_w_m2_k": 0}},
-     "boundary.skin.coefficient_w_m2_k", "above 0"),
+     "boundary.skin.coefficient_w_m2_k", "at least 0.01"),
     ({"tissues": {"fat": {"response": {"source": "x", "perfusion": [[40, 1], [37, 2]]}}}},
      "tissues.fat.response.perfusion", "rising"),
     ({"estimator.measurement_floor_k": 0}, "estimator.measurement_floor_k", "at least 0.001"),
     ({"paper.focal_zone_level": 2}, "paper.focal_zone_level", "at most 1"),
-    ({"acoustics.spacing_mm": 0}, "acoustics.spacing_mm", "above 0"),
+    ({"acoustics.spacing_mm": 0}, "acoustics.spacing_mm", "at least 0.001"),
     ({"acoustics.spacing_mm": NAN}, "acoustics.spacing_mm", "finite"),
     ({"acoustics.spacing_mm": "0.75"}, "acoustics.spacing_mm", "a number"),
     ({"acoustics.spacing_mm": True}, "acoustics.spacing_mm", "a number"),
@@ -143,9 +144,9 @@ def test_tissue_table_is_the_papers():
     ({"tissues": {"fat": {"attenuation_np_m_mhz": -1}}}, "tissues.fat.attenuation_np_m_mhz",
      "at least 0"),
     ({"tissues": {"fat": {"specific_heat_j_kg_k": -1.0}}}, "tissues.fat.specific_heat_j_kg_k",
-     "above 0"),
+     "at least 100"),
     ({"tissues": {"tumour": {"conductivity_w_m_k": 0.0}}}, "tissues.tumour.conductivity_w_m_k",
-     "above 0"),
+     "at least 0.001"),
     ({"tissues": {"tumour": {"perfusion_kg_m3_s": -0.5}}}, "tissues.tumour.perfusion_kg_m3_s",
      "at least 0"),
     ({"tissues": {"tumour": {"perfusion_kg_m3_s": "0.5"}}}, "tissues.tumour.perfusion_kg_m3_s",
@@ -201,7 +202,7 @@ def test_tissue_table_is_the_papers():
      "anatomy.thresholds.a.above", "at_least"),
     ({"target": {}}, "target", "exactly one"),
     ({"target.sphere": {"centre_mm": [0, 0, 0], "radius_mm": 5}}, "target", "exactly one"),
-    ({"target": {"sphere": {"centre_mm": [0, 0, 0]}}}, "target.sphere.radius_mm", "above 0"),
+    ({"target": {"sphere": {"centre_mm": [0, 0, 0]}}}, "target.sphere.radius_mm", "at least 0.1"),
     ({"target": {"sphere": {"centre_mm": [0, 0], "radius_mm": 5}}}, "target.sphere.centre_mm",
      "of 3 entries"),
     ({"target": {"sphere": {"centre_mm": [0, 0, 0], "radius_mm": 5}, "at_mm": [0, 0, 0]}},
@@ -248,8 +249,8 @@ def test_faults_of_a_transducer_name_its_file(tmp_path, monkeypatch, changes, ke
 @pytest.mark.parametrize(("changes", "key", "allowed"), [
     ({"water.density_kg_m3": NAN}, "water.density_kg_m3", "finite"),
     ({"water.absorption_np_m_mhz": 1}, "water.absorption_np_m_mhz", "at most 0"),
-    ({"blood.specific_heat_j_kg_k": None}, "blood.specific_heat_j_kg_k", "above 0"),
-    ({"tissues.fat.density_kg_m3": None}, "tissues.fat.density_kg_m3", "above 0"),
+    ({"blood.specific_heat_j_kg_k": None}, "blood.specific_heat_j_kg_k", "at least 100"),
+    ({"tissues.fat.density_kg_m3": None}, "tissues.fat.density_kg_m3", "at least 0.1"),
 ])
 def test_faults_of_the_tissue_table_name_its_file(tmp_path, monkeypatch, changes, key, allowed):
     path = variant(configuration.TISSUES, changes, tmp_path / "tissues.yaml")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import yaml
 
-from hifuflow.study.schema import read_yaml
 from hifuflow.study.transducer_file import COLUMNS, TRANSDUCERS, load_device
+from hifuflow.study.yaml_file import read_yaml
 
 HEADER = ",".join(COLUMNS)
 CHOICE = {"name": "./own.yaml", "failed_elements": []}
