@@ -7,7 +7,7 @@ import re
 import pytest
 
 from hifuflow.report.settings import HoldSettings, SummarySettings
-from hifuflow.report.summary import failures, write_summary
+from hifuflow.report.summary import Failure, write_summary
 
 CONTROLLERS = {"anna": ["paper", "mintime"], "berta": ["paper"]}
 HOLD = HoldSettings(temperature=42, hold=1800, window=1, in_window=0.95, spread=1.1)
@@ -84,13 +84,7 @@ def test_hyperthermia_is_judged_by_its_own_goals(results, plain_case):
 
 
 def test_what_failed_is_named_and_takes_nothing_from_the_others(results, plain_case):
-    logs = results / "carla" / "logs"
-    logs.mkdir(parents=True)
-    (logs / "report.log").write_text("10:00:01 [report] ERROR no such <focus>\n")
-    (logs / "mesh.log").write_text("10:00:01 [mesh] done in 1.0 s, 0.9 s of CPU\n")
-    failed = failures(results, ["anna", "carla"])
-    assert [(one.patient, one.step, one.error) for one in failed] == [
-        ("carla", "report", "no such <focus>")]
+    failed = [Failure("carla", "report", "no such <focus>", "carla/logs/report.log")]
     text = write_with(results, plain_case, failed=failed, **HELD)
     said, row = rows_of(text, "carla")
     assert "no such &lt;focus&gt;" in said and "carla/logs/report.log" in said
