@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.formats.hdf5 import LOCKING, ArtifactFile, get_text
 from hifuflow.job import log
+from hifuflow.numerics.hankel import truncation_bound
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.outputs import Outputs
 from hifuflow.records.reduced_model import ReducedModel
@@ -24,7 +25,6 @@ from .balance import (
     observability,
     reachability,
     rounding_level,
-    truncation_bound,
 )
 from .certificate import Clock
 from .checks import check_memory
@@ -222,7 +222,7 @@ def difference_bound(modal, reduced: Balanced) -> float:
 
     The difference is itself a stable model, of the states of both; no transfer function is larger
     than twice the sum of its Hankel values, which is what Enns' bound says of a model of which
-    nothing is kept (see `balance.truncation_bound`).
+    nothing is kept (see `hankel.truncation_bound`).
 
     Parameters
     ----------

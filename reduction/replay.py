@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg as la
 
 from hifuflow.job import Progress
 
@@ -76,7 +75,7 @@ def reduced_stepper(a, inputs, step: float) -> Stepper:
     if np.array_equal(a, np.diag(rates)):
         damping = 1 / (1 - PART * step * rates)
         return Stepper(np.asarray, damping.__mul__, inputs, step)
-    inverse = la.inv(np.eye(len(a)) - PART * step * a)
+    inverse = np.linalg.inv(np.eye(len(a)) - PART * step * a)
     return Stepper(np.asarray, inverse.__matmul__, inputs, step)
 
 
