@@ -153,5 +153,5 @@ def check_available(order, available: int, file=None) -> None:
 
 def no_path() -> InputError:
     """For a model whose transfer function is zero."""
-    return InputError("no input reaches an output: C (s E - A)^-1 B is zero, there is nothing to "
-                      "reduce", key="A, B, C")
+    return InputError("no input reaches an output: C (s E - A)^-1 B cannot be told from zero, "
+                      "there is nothing to reduce", key="A, B, C")

@@ -14,6 +14,7 @@ from .checks import SYMMETRY, asymmetry, check_matrices, check_order, check_thre
 from .exchange import as_full_model, matrix_files, read_matrices, write_mat
 from .reduce import reduce_model
 from .settings import ReductionSettings
+from .standard import check_path
 from .whole import MOST_STATES, reduce_whole
 
 # Up to here a symmetric model is balanced as a whole too: no state is left out, in seconds.
@@ -112,7 +113,9 @@ def reduce_by_kind(model: BioheatModel, order, tolerance, file: str,
     n = len(model.B)
     skew = {name: asymmetry(matrix) for name, matrix in (("E", model.E), ("A", model.K))}
     symmetric = max(skew.values()) <= SYMMETRY
-    if symmetric and (n > SMALL or model.outputs.temperatures):
+    definite = (model.E.diagonal() > 0).all() and (model.K.diagonal() > 0).all()  # it may be
+    if symmetric and definite and (n > SMALL or model.outputs.temperatures):
+        check_path(abs(model.E) + abs(model.K) > 0, model.B, model.C)
         try:
             return reduce_model(model, ReductionSettings.of_file(file, order, tolerance), threads)
         except NumericalError as error:

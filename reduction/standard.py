@@ -79,6 +79,8 @@ def symmetric_form(capacity, stiffness, inputs, *outputs) -> StandardForm:
     Appl. 13 (1992) 1204-1245; Z. Drmac, K. Veselic, "New fast and accurate Jacobi SVD algorithm
     I", SIAM J. Matrix Anal. Appl. 29 (2008) 1322-1342.
     """
+    if not (np.diag(capacity) > 0).all():
+        raise NumericalError("E is not positive definite")
     scales = power_of_two(1 / np.sqrt(np.diag(capacity)))
     lower, root = (definite_factor(scales[:, None] * part * scales, name)
                    for part, name in ((capacity, "E"), (stiffness, "K")))
@@ -117,20 +119,21 @@ def check_path(coupled, inputs, outputs) -> None:
     Parameters
     ----------
     coupled : (n, n) sparse bool, whether state i is moved by state j.
+    inputs : (n, m).  outputs : (p, n), also sparse.
     """
     reached = np.any(inputs != 0, axis=1)
     before = -1
     while reached.sum() > before:
         before = reached.sum()
-        reached |= (coupled @ reached).astype(bool)
-    if not np.any(outputs[:, reached]):
+        reached = reached | (coupled @ reached).astype(bool)
+    if not abs(outputs[:, reached]).max() > 0:
         raise no_path()
 
 
 def check_regular(e, a) -> None:
     """Refuse a singular E, already scaled, and say what kind of equations the model then has."""
     n = len(e)
-    reciprocal = la.lapack.dgecon(la.lu_factor(e, check_finite=False)[0], np.linalg.norm(e, 1))[0]
+    reciprocal = la.lapack.dgecon(la.lapack.dgetrf(e)[0], np.linalg.norm(e, 1))[0]
     if reciprocal > SURELY_REGULAR:
         return
     left, size, right = la.svd(e)
@@ -138,16 +141,24 @@ def check_regular(e, a) -> None:
     if not missing:
         return
     rank = n - missing
-    algebraic = left[:, rank:].T @ a @ right[rank:].T
-    if np.linalg.cond(algebraic) < 1 / (n * EPS):
-        reason = (f"{missing} equations are algebraic (index 1): solve them for as many unknowns "
-                  "and eliminate these")
-    elif np.linalg.cond(e + np.pi * a * (np.abs(e).max() / np.abs(a).max())) < 1 / (n * EPS):
+    left, right = left[:, rank:].T, right[rank:].T
+    algebraic = left @ a @ right
+    algebraic[np.abs(algebraic) <= n * EPS * (np.abs(left) @ np.abs(a) @ np.abs(right))] = 0.0
+    if regular(algebraic):
+        reason = (f"{missing} of its equations are algebraic (index 1): solve them for as many "
+                  "unknowns, and eliminate these")
+    elif regular(e + np.pi * a * (np.abs(e).max() / np.abs(a).max())):
         reason = "the equations have an index of 2 or more, and no such form"
     else:
         reason = "E x' = A x + B u has no unique solution: s E - A is singular for every s"
     raise InputError(f"is singular, of rank {rank} of {n} however its rows and columns are scaled; "
                      f"{reason}", key="E", allowed="a regular matrix")
+
+
+def regular(matrix) -> bool:
+    """Whether a matrix can be told from a singular one, well scaled."""
+    rows, columns = equilibrated(matrix)
+    return bool(np.linalg.cond(rows[:, None] * matrix * columns) < 1 / (len(matrix) * EPS))
 
 
 def solver_of(matrix, scales):

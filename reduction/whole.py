@@ -13,20 +13,20 @@ from hifuflow.numerics.hankel import truncation_bound
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.reduced_model import ReducedModel
 
-from .balance import Balanced, balanced_truncation, check_available, minimal_order
+from .balance import Balanced, balanced_truncation, check_available, minimal_order, no_path
 from .certificate import Clock, check_bound, check_reduced_stable, in_units_of, largest_by_kind
 from .checks import SYMMETRY, asymmetry, check_order, free_memory
 from .order import smallest_order, truncated
 from .replay import PART, Stepper, replay_error, replayed, switching_treatment
 from .stability import largest_real_part
-from .standard import StandardForm, solver_of, standard_form, symmetric_form
+from .standard import EPS, StandardForm, solver_of, standard_form, symmetric_form
 
 # SLICOT takes cubic time, some five minutes at this size.
 MOST_STATES = 5000
 MATRICES = 16  # of the size of A that are held at once, at most
 ONE_THREAD = 1000  # states up to which a second thread of BLAS costs more than it brings
 # Frequencies at which the full model is solved: fewer where each takes longer.
-FREQUENCIES, FEWEST_FREQUENCIES, EASY_STATES = 200, 12, 500
+FREQUENCIES, FEWEST_FREQUENCIES, EASY_STATES = 150, 12, 500
 REFINEMENTS = 3
 # What rounding does between the frequencies that were tried is allowed to be larger by this.
 SAFETY = 4.0
@@ -45,7 +45,8 @@ class Measured:
     ----------
     gain : its H-infinity norm.
     rounding : largest error of the balanced model with all states that can be told from rounding,
-        or of the full model's own response in double precision if that is larger.
+        or of the full model's own response in double precision if that is larger; n eps of the gain
+        at least.
     error : largest error of the reduced model.  count : frequencies.
     """
 
@@ -184,10 +185,11 @@ def chosen(model: BioheatModel, standard: StandardForm, whole: Balanced, step: f
 
 
 def frequencies(rates, n: int) -> np.ndarray:
-    """Angular frequencies [rad/s]: 0, one above all poles, and the leading poles' own."""
+    """Angular frequencies [rad/s]: 0, the leading poles' own, and a third evenly over all."""
     count = int(np.clip(FREQUENCIES * (EASY_STATES / n) ** 3, FEWEST_FREQUENCIES, FREQUENCIES))
     own = np.abs(rates)
-    return np.unique(np.concatenate([[0.0, 3 * own.max()], own[:count - 2]]))
+    spread = np.geomspace(own.min() / 3, own.max() * 3, count // 3)
+    return np.unique(np.concatenate([[0.0], own[:count - count // 3 - 1], spread]))
 
 
 def measure(model: BioheatModel, scales, whole: Balanced, kept: Balanced, sampled) -> Measured:
@@ -199,6 +201,7 @@ def measure(model: BioheatModel, scales, whole: Balanced, kept: Balanced, sample
     Raises
     ------
     NumericalError : rounding is not small against the gain.
+    InputError : there is no gain.
     """
     found = []
     with Progress("frequency sweep", total=len(sampled), unit="frequencies") as progress:
@@ -211,7 +214,9 @@ def measure(model: BioheatModel, scales, whole: Balanced, kept: Balanced, sample
                 full, full - plain, full - balanced[0], full - balanced[-1])])
             progress.advance()
     gain, noise, rounding, error = np.max(found, axis=0)
-    rounding = max(rounding, noise)
+    if gain == 0:
+        raise no_path()
+    rounding = max(rounding, noise, len(model.B) * EPS * gain)
     if not rounding <= ACCURACY * gain:
         raise NumericalError(f"the balanced model is off by {rounding / gain:.1e} of the gain: "
                              "what the inputs do to the outputs cannot be told from rounding")

@@ -52,7 +52,9 @@ def _value(item):
     if sp.issparse(item):
         return sp.csc_array(item)
     if isinstance(item, scipy.io.matlab.MatlabOpaque):
-        return NotNumbers(f"an object of class {item['s2'].item().decode(errors='replace')}")
+        kind = item[item.dtype.names[-2]].item()  # before the last field, the object itself
+        return NotNumbers(f"an object of class "
+                          f"{kind.decode(errors='replace') if isinstance(kind, bytes) else kind}")
     if isinstance(item, scipy.io.matlab.MatlabObject):
         return NotNumbers(f"an object of class {item.classname}")
     if isinstance(item, scipy.io.matlab.MatlabFunction):
