@@ -124,8 +124,8 @@ def test_published_hankel_values_in_any_scaling(change):
 
 
 def test_one_direction_is_not_taken_for_both_beside_a_large_entry():
-    """Coolant that goes round, 1e12 times slower than another state: exact, 1/3 and 1/27 s."""
-    a = np.diag([-2.0, -2.0, -2.0, -1e12])
+    """Coolant that goes round, 1e15 times slower than another state."""
+    a = np.diag([-2.0, -2.0, -2.0, -1e15])
     a[0, 1], a[1, 2], a[2, 0] = 1, 2, 1
     rom, _ = reduced(np.eye(4), a, np.eye(4)[:, :1], np.eye(4)[2:3])
     np.testing.assert_allclose(static_gain(rom), [[1 / 3]], rtol=1e-12)
@@ -163,6 +163,27 @@ def test_stiff_rod_whose_conduction_goes_one_way():
     e, a, b, c = chain(n, *grades(n, 10))
     rom, record = reduced(e, np.tril(a), b, c)
     np.testing.assert_allclose(static_gain(rom), [[0.5**n]], rtol=1e-6)
+    assert record["hinf_error_relative"] <= record["hinf_bound_relative"] < 1e-5
+
+
+def test_stiff_rod_with_flow():
+    """Conduction 1 one way and 2 the other: 2^(n-1) / (2^(n+1) - 1) at rest."""
+    n = 10
+    e, a, b, c = chain(n, *grades(n, 10))
+    a = a + np.diag(np.ones(n - 1), -1) - np.eye(n)
+    rom, record = reduced(e, a, b, c)
+    np.testing.assert_allclose(static_gain(rom), [[2.0**(n - 1) / (2.0**(n + 1) - 1)]], rtol=1e-6)
+    assert record["hinf_error_relative"] <= record["hinf_bound_relative"] < 1e-5
+
+
+def test_stiff_stiffness_beside_a_full_capacity():
+    """E full and K = D S D, D over 20 decades: the gain c0 S^-1 b0 at rest does not depend on D."""
+    n, d = 8, grades(8, 5)
+    stiff = np.eye(n) + 0.5 * np.ones((n, n))
+    capacity = 3 * np.eye(n) + np.ones((n, n))
+    rom, record = reduced(capacity, -d[:, None] * stiff * d, d[:, None] * np.eye(n)[:, :1],
+                          np.eye(n)[1:2] * d)
+    np.testing.assert_allclose(static_gain(rom), [[-0.5 / (1 + 0.5 * n)]], rtol=1e-6)
     assert record["hinf_error_relative"] <= record["hinf_bound_relative"] < 1e-5
 
 
@@ -217,6 +238,20 @@ def test_one_state():
     rom, record = reduced([[1.0]], [[-2.0]], [[1.0]], [[3.0]])
     assert rom.hsv == pytest.approx([0.75]) and static_gain(rom) == pytest.approx(1.5)
     assert record["order"] == record["minimal_order"] == 1
+
+
+def test_no_path_is_seen_before_anything_long(monkeypatch):
+    def never(*_):
+        raise AssertionError("balanced")
+
+    for name in ("external.reduce_model", "whole.balanced_truncation"):
+        monkeypatch.setattr(f"hifuflow.reduction.{name}", never)
+    for n in (20, 700):  # as a whole, and as the workflow does
+        half = chain(n // 2)[1]
+        both = la.block_diag(half, half)
+        for a in (both, both + np.diag(0.1 * (np.arange(n - 1) < 5), 1)):
+            with pytest.raises(InputError, match="no input reaches an output"):
+                reduced(np.eye(n), a, np.eye(n)[:, :1], np.eye(n)[-1:])
 
 
 TWINS = np.diag([-1.0, -1.0, -2.0])
