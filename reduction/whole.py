@@ -122,7 +122,8 @@ def whole_certificate(model: BioheatModel, whole: Balanced, kept: Balanced, meas
     check_reduced_stable(order, slowest)
     check_bound(measured.error, float(bound[order - 1]))
     return {
-        "order": order, "full_order": len(model.B), "minimal_order": minimal_order(whole.hsv),
+        "certified": True, "order": order, "full_order": len(model.B),
+        "minimal_order": minimal_order(whole.hsv),
         "n_frequencies": measured.count, "hinf_norm_k_w": gain,
         "hinf_error_relative": measured.error / gain,
         "hinf_bound_relative": float(bound[order - 1]) / gain,

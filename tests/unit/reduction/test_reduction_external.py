@@ -115,14 +115,6 @@ def test_general_model_goes_to_slicot_as_a_whole(tmp_path):
     assert json.loads(record.read_text())["stable"]
 
 
-def test_a_tolerance_that_nothing_can_keep_is_refused(tmp_path):
-    a, b, c = three_peaks()
-    write(tmp_path, np.eye(len(a)), a, b, c)
-    with pytest.raises(InputError, match=r"--tolerance-k = 0.1: .*not symmetric"):
-        reduce_file(tmp_path, output=tmp_path / "r.h5", tolerance=0.1)
-    assert not (tmp_path / "r.h5").exists()
-
-
 def test_oberwolfach_names(tmp_path):
     a, b, c = heat_equation(20)
     for name, matrix in (("A", a), ("B", b), ("C", c)):
