@@ -5,7 +5,6 @@
     python benchmarks/reduction.py crossover CELLS      one shift by factors and by iteration
     python benchmarks/reduction.py size CELLS [KIND]    one size: (2 CELLS - 1)^3 unknowns
     python benchmarks/reduction.py model METHOD FILE    a patient's fem/control.h5 to 1000 states
-    python benchmarks/reduction.py step ROM             one step of a reduction/rom.h5 in its modes
     python benchmarks/reduction.py picture              reduction.png of all that was measured
 
 CELLS 19 are 50,653 unknowns, 30 205,379, 40 493,039 and 50 970,299. KIND is auto, direct or
@@ -188,30 +187,6 @@ def replayed_error(model, seen, reduced) -> float:
     return float(replay_error(replayed(full, seen, powers), reduced, powers, SAMPLE).max())
 
 
-def step(file) -> None:
-    """CPU microseconds of x(k+1) with the power held in one focus, modal and dense."""
-    import numpy as np
-    import scipy.linalg as la
-
-    from hifuflow.records.reduced_model import ReducedModel
-    from hifuflow.reduction.modal import HeldModel
-
-    rom = ReducedModel.load(file)
-    r, m = rom.B.shape
-    held, power = HeldModel.sampled(rom, 2.0), np.eye(m)[m // 2]
-    whole = la.expm(2.0 * np.block([[rom.A, rom.B], [np.zeros((m, r + m))]]))[:r]
-    f, g = whole[:, :r].copy(), whole[:, r:].copy()
-    for name, one in (("modal", lambda x: held(x, power)), ("dense", lambda x: f @ x + g @ power)):
-        batches, x = [], np.zeros(r)
-        for _ in range(20):
-            start = time.process_time()
-            for _ in range(200):
-                x = one(x)
-            batches.append((time.process_time() - start) / 200 * 1e6)
-        print(f"{r} states, {m} inputs, {name}: {np.median(batches):.1f} microseconds a step, "
-              f"{min(batches):.1f} at best", flush=True)
-
-
 def clock() -> tuple:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return time.perf_counter(), sum(one.ru_utime + one.ru_stime for one in used)
@@ -295,8 +270,6 @@ def main(arguments) -> None:
                 resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT + 5))
             function = {"hifuflow": hifuflow, "slicot": slicot, "pymor": pymor}[method]
             print(json.dumps(function(which, int(order), kind)))
-        case ["step", file]:
-            step(file)
         case ["picture"]:
             picture()
         case _:

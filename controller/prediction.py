@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg as la
 
+from hifuflow.errors import InputError
 from hifuflow.records.outputs import Outputs
 from hifuflow.records.reduced_model import ReducedModel
 
@@ -45,7 +46,15 @@ class DiscreteModel:
 
     @classmethod
     def sampled(cls, rom: ReducedModel, interval: float) -> DiscreteModel:
-        """Zero-order-hold discretisation by one matrix exponential of [[A, B], [0, 0]]."""
+        """Zero-order-hold discretisation by one matrix exponential of [[A, B], [0, 0]].
+
+        Raises
+        ------
+        InputError : the model has a feedthrough D: no temperature jumps with the power.
+        """
+        if rom.D.any():
+            raise InputError("power that changes a temperature at once", key="D",
+                             allowed="a reduced model of heat, with D = 0")
         r, inputs = rom.B.shape
         block = np.zeros((r + inputs, r + inputs))
         block[:r, :r], block[:r, r:] = rom.A * interval, rom.B * interval

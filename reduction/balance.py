@@ -13,6 +13,10 @@ from hifuflow.job import log
 
 from .checks import check_order
 from .slicot import observability_factor, reachability_factor
+from .stability import check_stable
+from .stiff import stiff_factor, too_stiff
+
+EPS = np.finfo(float).eps
 
 
 @dataclass
@@ -51,7 +55,8 @@ def reachability(a, inputs) -> np.ndarray:
     """(k, k) factor S of the Gramian P = S S' of x' = A x + B u, A in real Schur form.
 
     By SLICOT in a process of its own (`slicot.reachability_factor`), with B rescaled to a size
-    near 1: its scaled Lyapunov solver stays away from its limits.
+    near 1: its scaled Lyapunov solver stays away from its limits. Where rates are so far apart that
+    SLICOT would take the slow ones for zero, by `stiff.stiff_factor`.
 
     Raises
     ------
@@ -63,6 +68,8 @@ def reachability(a, inputs) -> np.ndarray:
     unit = np.abs(inputs).max()
     if not unit > 0:
         raise InputError("no input reaches any state", key="B")
+    if too_stiff(a):
+        return unit * stiff_factor(a, inputs / unit)
     return unit * run_isolated(reachability_factor, a, inputs / unit)
 
 
@@ -74,10 +81,13 @@ def observability(a, outputs) -> np.ndarray:
     unit = np.abs(outputs).max()
     if not unit > 0:
         raise InputError("no output sees any state", key="C")
+    if too_stiff(a):  # the same with time reversed: the transpose, its states in reverse order
+        return unit * stiff_factor(a.T[::-1, ::-1], outputs[:, ::-1].T / unit)[::-1, ::-1].T
     return unit * run_isolated(observability_factor, a, outputs / unit)
 
 
-def balanced_truncation(a, inputs, outputs, order="auto", file=None, factors=None) -> Balanced:
+def balanced_truncation(a, inputs, outputs, order="auto", file=None, factors=None,
+                        faint: bool = False) -> Balanced:
     """Truncate x' = A x + B u, y = C x, by the square-root method.
 
     With the Gramians' factors P = S S' and Q = R' R, and R S = U diag(hsv) W',
@@ -93,10 +103,13 @@ def balanced_truncation(a, inputs, outputs, order="auto", file=None, factors=Non
     order : number of states, or "auto" for the numerically minimal realization.
     file : where the order was set, for the messages.
     factors : (S, R) where they are known already, for an A that needs no Schur decomposition.
+    faint : accept Hankel values that rounding in the Gramians could have made: states that are
+        hardly coupled. The transfer function must then be compared with the model's.
 
     Raises
     ------
-    InputError : the order is not a whole number from 1 to the numerically minimal order.
+    InputError : the order is not a whole number from 1 to the numerically minimal order, or what
+        the inputs reach is not seen by any output.
     NumericalError : not finite or not stable, or SLICOT failed.
 
     Source: M. S. Tombs, I. Postlethwaite, "Truncated balanced realization of a stable
@@ -107,18 +120,21 @@ def balanced_truncation(a, inputs, outputs, order="auto", file=None, factors=Non
         raise NumericalError("the model to balance holds values that are not finite")
     basis = None
     if np.tril(a, -1).any():
+        given = a
         a, basis = la.schur(a)
         inputs, outputs = basis.T @ inputs, outputs @ basis
-    check_stable(a)
+        check_stable(given, np.diag(a))
+    else:
+        check_stable(a)
     log.info("balancing %d states, %d inputs, %d outputs...", len(a), inputs.shape[1],
              len(outputs))
     reach, see = factors or (reachability(a, inputs), observability(a, outputs))
     left, hsv, right = np.linalg.svd(see @ reach)
+    least = 0.0 if faint else len(a) * EPS * np.linalg.norm(see) * np.linalg.norm(reach)
+    if not hsv[0] > least:
+        raise no_path()
     available = minimal_order(hsv)
-    if order != "auto" and order > available:
-        raise InputError(f"only {available} states can be told from rounding in this model",
-                         file=file, key="reduction.order", value=order,
-                         allowed=f"auto or 1 to {available}")
+    check_available(order, available, file)
     kept = available if order == "auto" else order
     root = np.sqrt(hsv[:kept])
     into = (left[:, :kept] / root).T @ see
@@ -127,21 +143,15 @@ def balanced_truncation(a, inputs, outputs, order="auto", file=None, factors=Non
                     out if basis is None else basis @ out)
 
 
-def check_stable(schur) -> None:
-    """Refuse a quasi-triangular A with an eigenvalue that does not decay."""
-    triangular = not np.diag(schur, -1).any()
-    rates = np.diag(schur) if triangular else np.linalg.eigvals(schur).real
-    if not (rates < 0).all():
-        raise NumericalError(f"the model to balance is not stable: {np.sum(rates >= 0)} of "
-                             f"{len(rates)} eigenvalues do not decay, the largest is "
-                             f"{rates.max():.3e} 1/s")
+def check_available(order, available: int, file=None) -> None:
+    """Refuse more states than can be told from rounding."""
+    if order != "auto" and order > available:
+        raise InputError(f"only {available} states can be told from rounding in this model",
+                         file=file, key="reduction.order", value=order,
+                         allowed=f"auto or 1 to {available}")
 
 
-def truncation_bound(hsv: np.ndarray) -> np.ndarray:
-    """(k,) bound 2 (hsv[r] + hsv[r+1] + ...) on the H-infinity error of each order r = 1..k.
-
-    Source: D. F. Enns, "Model reduction with balanced realizations: an error bound and a
-    frequency weighted generalization", IEEE Conf. Decision and Control, 1984, 127-132.
-    """
-    tails = np.cumsum(hsv[::-1])[::-1]
-    return 2 * np.append(tails[1:], 0.0)
+def no_path() -> InputError:
+    """For a model whose transfer function is zero."""
+    return InputError("no input reaches an output: C (s E - A)^-1 B cannot be told from zero, "
+                      "there is nothing to reduce", key="A, B, C")

@@ -12,12 +12,18 @@ import numpy as np
 from hifuflow.errors import NumericalError
 from hifuflow.job import log
 from hifuflow.records.bioheat_model import BioheatModel
+from hifuflow.records.outputs import Outputs
 
 from .balance import Balanced, minimal_order
 from .frequency import Sweep
 from .low_rank import ModalModel, ReachableSpace
 from .order import Truncation
 from .settings import ReductionSettings
+
+# Keys of a model whose outputs are temperatures [K] and inputs powers [W], and of any other.
+OWN_UNITS = {"hinf_norm_k_w": "hinf_norm", "max_output_error_k": "max_output_error",
+             "replay_power_w": "replay_input", "balanced_k": "balanced", "modal_k": "modal",
+             "reachable_space_k": "reachable_space"}
 
 
 class Clock:
@@ -49,7 +55,8 @@ class Findings:
 
     Attributes
     ----------
-    interval : ends of the spectrum [1/s].  space, modal, truncation, sweep : see there.
+    interval : ends of the spectrum [1/s].  step : of the replayed treatment [s].
+    space, modal, truncation, sweep : see there.
     projection : `frequency.projection_bound` [K/W].
     comparison : `comparison.error_against_order`.
     """
@@ -58,6 +65,7 @@ class Findings:
     settings: ReductionSettings
     clock: Clock
     interval: tuple[float, float] = field(init=False)
+    step: float = field(init=False)
     space: ReachableSpace = field(init=False)
     modal: ModalModel = field(init=False)
     truncation: Truncation = field(init=False)
@@ -87,18 +95,19 @@ def certificate(found: Findings) -> dict:
     `projection_error_relative` are maxima over `n_frequencies` sampled frequencies;
     `hinf_bound_relative` and its parts `truncation_bound_relative` and
     `projection_bound_relative` hold at all frequencies (see `error_bound`). `seconds` are those of
-    each step; `model_ready` and `total` count from the start.
+    each step; `model_ready` and `total` count from the start. For a model from elsewhere all these
+    are in the units of its own outputs and inputs, and the keys name none (`OWN_UNITS`).
 
     Raises
     ------
-    NumericalError : the reduced model is not stable.
+    NumericalError : the reduced model is not stable, or further off than its bound.
     """
     order, gain = len(found.reduced.A), float(found.sweep.gain.max())
-    if not found.sweep.slowest < 0:
-        raise NumericalError(f"the reduced model of order {order} is not stable: an eigenvalue "
-                             f"has the real part {found.sweep.slowest:.3e} 1/s")
-    kind = found.model.outputs.kind
-    return {
+    check_reduced_stable(order, found.sweep.slowest)
+    bound = float(error_bound(found)[order - 1])
+    check_bound(float(found.sweep.error.max()), bound)
+    outputs = found.model.outputs
+    return in_units_of(outputs, {
         "certified": True,
         "order": order,
         "full_order": len(found.model.B),
@@ -107,22 +116,50 @@ def certificate(found: Findings) -> dict:
         "n_frequencies": len(found.sweep.gain),
         "hinf_norm_k_w": gain,
         "hinf_error_relative": float(found.sweep.error.max()) / gain,
-        "hinf_bound_relative": float(error_bound(found)[order - 1]) / gain,
+        "hinf_bound_relative": bound / gain,
         "truncation_bound_relative": float(found.truncation.bound()[order - 1]) / gain,
         "projection_bound_relative": found.projection / gain,
         "projection_error_relative": float(found.sweep.projection.max()) / gain,
         "gramian_residual": float(found.space.residual[-1]),
         "n_shifts": len(found.space.shifts),
         "spectrum_per_s": [float(end) for end in found.interval],
-        "max_output_error_k": {str(name): float(found.truncation.error[kind == name].max())
-                               for name in np.unique(kind)},
+        "max_output_error_k": largest_by_kind(found.truncation.error, outputs),
         "error_against_order": found.comparison,
         "smallest_output_weight": float(found.truncation.weights.min()),
         "replay_power_w": float(found.settings.max_power),
+        "replay_step_s": float(found.step),
         "stable": True,
         "slowest_rate_per_s": -found.sweep.slowest,
         "seconds": {**found.clock.seconds, "total": found.clock.total()},
         "peak_memory_bytes": 1024 * max(
             resource.getrusage(who).ru_maxrss
             for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)),
-    }
+    })
+
+
+def check_reduced_stable(order: int, slowest: float) -> None:
+    """Refuse a reduced model with an eigenvalue of real part `slowest` [1/s] that grows."""
+    if not slowest < 0:
+        raise NumericalError(f"the reduced model of order {order} is not stable: an eigenvalue "
+                             f"has the real part {slowest:.3e} 1/s")
+
+
+def check_bound(error: float, bound: float) -> None:
+    """Refuse to certify an H-infinity error above its own bound."""
+    if not error <= bound:
+        raise NumericalError(f"the reduced model is off by {error:.3e}, more than its bound of "
+                             f"{bound:.3e}: the reduction went wrong, or rounding alone changes "
+                             "this model as much")
+
+
+def largest_by_kind(error, outputs: Outputs) -> dict:
+    """Kind of output -> its largest error, from (p,) errors."""
+    return {str(kind): float(error[outputs.kind == kind].max())
+            for kind in np.unique(outputs.kind)}
+
+
+def in_units_of(outputs: Outputs, record):
+    """The record with the keys of its units: K and W, or none for a model from elsewhere."""
+    if outputs.temperatures or not isinstance(record, dict):
+        return record
+    return {OWN_UNITS.get(key, key): in_units_of(outputs, value) for key, value in record.items()}

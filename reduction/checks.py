@@ -14,7 +14,10 @@ from hifuflow.records.bioheat_model import BioheatModel
 from .settings import ReductionSettings
 from .shifts import REPEATS
 
-SYMMETRY = 1e-10
+SYMMETRY = 1e-13
+# An entry smaller than this part of its two diagonal entries' mean is judged against that: what
+# is left there of larger numbers that cancel is rounding.
+CANCELLED = 1e-2
 # Solves that a relative residual of 1e-12 took on spectra of four to five decades.
 BLOCKS = 42
 
@@ -27,22 +30,51 @@ def check_order(order, file=None) -> None:
                          allowed="auto or a whole number of at least 1")
 
 
-def check_matrices(matrices: dict) -> None:
-    """Refuse E, K or A, B, C of wrong shape, not finite, or zero.
+def check_tolerance(tolerance, order) -> None:
+    """Refuse what is no positive number, or stands beside an order."""
+    if tolerance is None:
+        return
+    if not (isinstance(tolerance, int | float) and 0 < tolerance < np.inf):
+        raise InputError("not a tolerance", key="--tolerance", value=tolerance,
+                         allowed="a positive number")
+    if order != "auto":
+        raise InputError("give one of order and tolerance", key="--tolerance", value=tolerance,
+                         allowed=f"none beside an order ({order})")
+
+
+def check_threads(threads) -> None:
+    """Refuse less than one thread."""
+    if threads < 1:
+        raise InputError("not a number of threads", key="--threads", value=threads,
+                         allowed="at least 1")
+
+
+def check_matrices(matrices: dict, file=None, zero: bool = False) -> None:
+    """Refuse E, K or A, B, C, D of wrong shape, not finite, or zero.
 
     Parameters
     ----------
-    matrices : name -> (matrix, shape it must have).
+    matrices : name -> (matrix, shape it must have, with None for any number).
+    file : where they are from, for the messages.  zero : whether they may be zero.
     """
     for name, (matrix, shape) in matrices.items():
-        if matrix.shape != shape:
-            raise InputError("has the wrong shape", key=name, value=matrix.shape, allowed=shape)
+        if not fits(matrix.shape, shape):
+            turned = ", its transpose would fit" * fits(matrix.shape[::-1], shape)
+            allowed = " x ".join("any" if size is None else str(size) for size in shape)
+            raise InputError(f"has the wrong shape{turned}", file=file, key=name,
+                             value=matrix.shape, allowed=allowed)
         values = matrix.data if sp.issparse(matrix) else matrix
         bad = np.count_nonzero(~np.isfinite(values))
         if bad:
-            raise InputError(f"{bad} of {values.size} values are not finite", key=name)
-        if not np.any(values):
-            raise InputError("is zero: there is nothing to reduce", key=name)
+            raise InputError(f"{bad} of {values.size} values are not finite", file=file, key=name)
+        if not zero and not np.any(values):
+            raise InputError("is zero: there is nothing to reduce", file=file, key=name)
+
+
+def fits(shape, wanted) -> bool:
+    """Whether a matrix has the shape that is wanted, None standing for any number above 0."""
+    return all(size == want if want is not None else size > 0
+               for size, want in zip(shape, wanted, strict=True))
 
 
 def check_model(model: BioheatModel, order, file=None) -> None:
@@ -54,8 +86,8 @@ def check_model(model: BioheatModel, order, file=None) -> None:
     for name, matrix in (("E", model.E), ("K", model.K)):
         skew = asymmetry(matrix)
         if skew > SYMMETRY:
-            raise InputError(f"is not symmetric: {skew:.1e} of its largest entry", key=name,
-                             allowed=f"{SYMMETRY:g}")
+            raise InputError(f"is not symmetric: two entries differ by {skew:.1e} of their size",
+                             key=name, allowed=f"{SYMMETRY:g}")
     diagonal = model.E.diagonal()
     if not (diagonal > 0).all():
         raise InputError(f"{np.count_nonzero(diagonal <= 0)} of {n} diagonal entries are not "
@@ -69,8 +101,16 @@ def check_model(model: BioheatModel, order, file=None) -> None:
 
 
 def asymmetry(matrix) -> float:
-    """Largest entry of A - A' over the largest of A."""
-    return float(abs(matrix - matrix.T).max() / abs(matrix).max())
+    """Largest |A_ij - A_ji| over the size of these two entries: the larger of them, or CANCELLED
+    sqrt(|A_ii A_jj|) where they are smaller."""
+    matrix = sp.csr_array(matrix)
+    difference = sp.coo_array(abs(matrix - matrix.T))
+    size = np.sqrt(np.abs(matrix.diagonal()))
+    row, column = difference.coords
+    larger = sp.csr_array(abs(matrix).maximum(abs(matrix.T)))
+    entries = np.maximum(larger[row, column], CANCELLED * size[row] * size[column])
+    different = difference.data > 0
+    return float((difference.data[different] / entries[different]).max(initial=0.0))
 
 
 def check_memory(model: BioheatModel, settings: ReductionSettings) -> None:

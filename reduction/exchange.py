@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import re
+import zlib
 from pathlib import Path
 
 import numpy as np
 import scipy.io
 import scipy.sparse as sp
-from scipy.io.matlab import MatReadError
 
 from hifuflow.errors import InputError
+from hifuflow.formats.matlab import NotNumbers, read_mat
 from hifuflow.job import atomic
 from hifuflow.provenance import config_hash, file_sha256
 from hifuflow.records.bioheat_model import BioheatModel, Voxels
 from hifuflow.records.outputs import Outputs
 from hifuflow.records.reduced_model import ReducedModel
 
-MATRICES = ("E", "A", "B", "C")
-FORMS = ("a fem/*.h5 of this workflow; a .mat file with A, B, C and E (identity if there is none); "
-         "a folder with A.mtx, B.mtx, C.mtx and E.mtx; or the NAME.A among NAME.A, NAME.B, NAME.C "
-         "and NAME.E (Matrix Market)")
+NEEDED, OPTIONAL = ("A", "B", "C"), ("E", "D")
+FORMS = ("a fem/*.h5 of this workflow; a .mat file with A, B, C, E (identity if there is none) and "
+         "D (zero if there is none), also as the fields of one structure; a folder with A.mtx, "
+         "B.mtx, C.mtx, E.mtx and D.mtx; or the NAME.A among NAME.A, NAME.B, NAME.C, NAME.E and "
+         "NAME.D (Matrix Market, also .gz and .bz2)")
+# NAME.A, NAME.A.mtx, A.mtx, NAME_A.mtx.gz: what is before the letter, and what is behind.
+LETTER = re.compile(r"(|.*[._-])A((?:\.mtx)?(?:\.gz|\.bz2)?)")
+PACKED = {"": lambda data: data, ".gz": gzip.decompress, ".bz2": bz2.decompress}
+ENDINGS = tuple(f".mtx{packed}" for packed in PACKED)
+# What says, if it is not zero, that a model is none of x' = A x + B u: as a variable beside the
+# matrices, or as a field of their structure.
+NOT_CONTINUOUS = {"variable": ("ts",), "field": ("ts", "dt", "inputdelay", "outputdelay", "iodelay",
+                                                 "internaldelay")}
 
 
 def read_matrices(path) -> dict:
-    """E x' = A x + B u, y = C x from another program: {"E", "A": sparse, "B": dense, "C": sparse}.
+    """E x' = A x + B u, y = C x + D u from another program.
+
+    Returns
+    -------
+    {"E", "A": (n, n) sparse, "B": (n, m), "C": (p, n) sparse, "D": (p, m)}.
 
     Raises
     ------
@@ -32,40 +50,123 @@ def read_matrices(path) -> dict:
     path = Path(path)
     if not path.exists():
         raise InputError("no such file", file=path, allowed=FORMS)
-    try:
-        if path.suffix == ".mat":
-            content = scipy.io.loadmat(path)
-            given = {name: content[name] for name in MATRICES if name in content}
-        else:
-            given = {name: scipy.io.mmread(file, spmatrix=False)
-                     for name, file in _matrix_files(path).items()}
-    except (OSError, ValueError, NotImplementedError, MatReadError) as error:
-        raise InputError(f"cannot be read: {error}", file=path, allowed=FORMS) from error
-    missing = [name for name in MATRICES[1:] if name not in given]
+    given = _from_mat(path) if path.suffix.lower() == ".mat" else {
+        name: _read_market(file) for name, file in matrix_files(path).items()}
+    missing = [name for name in NEEDED if name not in given]
     if missing:
         raise InputError(f"{', '.join(missing)} not found", file=path, allowed=FORMS)
-    if any(np.iscomplexobj(matrix) or matrix.ndim != 2 for matrix in given.values()):
-        raise InputError("holds something else than real matrices", file=path)
-    given.setdefault("E", sp.eye_array(given["A"].shape[0]))
-    b = given["B"]
-    return {"E": sp.csr_array(given["E"], dtype=float), "A": sp.csr_array(given["A"], dtype=float),
-            "B": np.asarray(b.toarray() if sp.issparse(b) else b, dtype=float),
-            "C": sp.csr_array(given["C"], dtype=float)}
+    given = {name: _real(matrix, name, path) for name, matrix in given.items()}
+    n, m, p = given["A"].shape[0], given["B"].shape[1], given["C"].shape[0]
+    if 0 in given.get("E", given["A"]).shape:  # MATLAB's [] for none
+        del given["E"]
+    if 0 in given.setdefault("D", np.zeros((p, m))).shape or (
+            given["D"].shape == (1, 1) and not _dense(given["D"]).any()):  # its ss(A, B, C, 0)
+        given["D"] = np.zeros((p, m))
+    given.setdefault("E", sp.eye_array(n))
+    return {**{name: sp.csr_array(given[name], dtype=float) for name in ("E", "A", "C")},
+            **{name: _dense(given[name]) for name in ("B", "D")}}
 
 
-def _matrix_files(path: Path) -> dict[str, Path]:
-    """Files of the matrices that there are, by name."""
-    files = ({name: path / f"{name}.mtx" for name in MATRICES} if path.is_dir()
-             else {name: path.with_suffix(f".{name}") for name in MATRICES})
-    return {name: file for name, file in files.items() if file.is_file()}
+def matrix_files(path: Path) -> dict:
+    """Name -> Matrix Market file: in a folder, or beside the file of A."""
+    if path.is_dir():
+        found = {name: [path / f"{name}{ending}" for ending in ENDINGS]
+                 for name in (*NEEDED, *OPTIONAL)}
+    else:
+        parts = LETTER.fullmatch(path.name)
+        if parts is None:
+            raise InputError("is not the file of A", file=path, allowed=FORMS)
+        before, behind = parts.groups()
+        plain = behind.removesuffix(".gz").removesuffix(".bz2")
+        found = {name: [path.with_name(f"{before}{name}{ending}") for ending in dict.fromkeys(
+            (behind, *(plain + packed for packed in PACKED)))] for name in (*NEEDED, *OPTIONAL)}
+    return {name: present[0] for name, files in found.items()
+            if (present := [file for file in files if file.is_file()])}
+
+
+def _read_market(file: Path):
+    """One matrix; unpacked as a whole before, so that checksums are verified."""
+    try:
+        unpack = PACKED.get(file.suffix, PACKED[""])
+        return scipy.io.mmread(io.BytesIO(unpack(file.read_bytes())), spmatrix=False)
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
+        raise InputError(f"cannot be read: {error}", file=file,
+                         allowed="a Matrix Market file") from error
+
+
+def _from_mat(path: Path) -> dict:
+    """The matrices among the variables, or among the fields of the one structure that has them."""
+    content = read_mat(path)
+    if letters := _letters(content):
+        _check_continuous(content, "variable", path)
+        return _matrices(content, letters, path)
+    models = {name: item for name, item in content.items()
+              if isinstance(item, dict) and _letters(item)}
+    if len(models) > 1:
+        raise InputError(f"holds several models: {', '.join(models)}", file=path,
+                         allowed="one model, or A, B, C as variables")
+    for model in models.values():
+        _check_continuous(model, "field", path)
+        return _matrices(model, _letters(model), path)
+    objects = [f"{name} ({item.kind})" for name, item in content.items()
+               if isinstance(item, NotNumbers) and "object" in item.kind]
+    if objects:
+        raise InputError(f"holds {', '.join(objects)}, which only MATLAB can read", file=path,
+                         allowed="matrices: [A, B, C, D, E] = dssdata(sys), and these saved")
+    return {name: content[name] for name in NEEDED if name in content}
+
+
+def _letters(fields: dict) -> dict:
+    """Matrix -> name of its variable or field: all in capitals, or all in small letters."""
+    for case in (str.upper, str.lower):
+        if all(case(name) in fields for name in NEEDED):
+            return {name: case(name) for name in (*NEEDED, *OPTIONAL) if case(name) in fields}
+    return {}
+
+
+def _matrices(fields: dict, letters: dict, path: Path) -> dict:
+    mass = getattr(fields.get("M"), "shape", None)
+    if "E" not in letters and mass == getattr(fields[letters["A"]], "shape", ()):
+        raise InputError("a matrix M of the size of A, but no E", file=path, key="M",
+                         allowed="E, for E x' = A x + B u, or no M")
+    return {name: fields[key] for name, key in letters.items()}
+
+
+def _check_continuous(fields: dict, place: str, path: Path) -> None:
+    for key, value in fields.items():
+        if key.lower() in NOT_CONTINUOUS[place] and isinstance(value, np.ndarray) and value.any():
+            raise InputError("a model in discrete time, or with delays", file=path, key=key,
+                             value=value.ravel()[0].item(),
+                             allowed="x' = A x + B u, in continuous time and without delays")
+
+
+def _real(matrix, name, path):
+    """Refuse what is no real matrix; complex numbers without an imaginary part are real."""
+    if isinstance(matrix, dict | NotNumbers):
+        kind = matrix.kind if isinstance(matrix, NotNumbers) else "a structure"
+        raise InputError(f"is {kind}", file=path, key=name, allowed="a real matrix")
+    if matrix.ndim != 2:
+        raise InputError(f"has {matrix.ndim} dimensions", file=path, key=name,
+                         allowed="a real matrix")
+    if np.iscomplexobj(matrix):
+        largest = float(abs(matrix.imag).max()) if 0 not in matrix.shape else 0.0
+        if largest:
+            raise InputError(f"is complex, with imaginary parts up to {largest:.3g}", file=path,
+                             key=name, allowed="a real matrix")
+        return matrix.real
+    return matrix
+
+
+def _dense(matrix) -> np.ndarray:
+    return np.array(matrix.toarray() if sp.issparse(matrix) else matrix, dtype=float)
 
 
 def model_sha256(path) -> str:
     """Hash of all that `read_matrices` or `BioheatModel.load` reads of a model."""
     path = Path(path)
-    if path.suffix in (".h5", ".mat"):
+    if path.suffix.lower() in (".h5", ".mat"):
         return file_sha256(path)
-    return config_hash({name: file_sha256(file) for name, file in _matrix_files(path).items()})
+    return config_hash({name: file_sha256(file) for name, file in matrix_files(path).items()})
 
 
 def as_full_model(matrices: dict) -> BioheatModel:
@@ -84,7 +185,7 @@ def write_mat(rom: ReducedModel, path) -> None:
     """For MATLAB: `load(path); sys = ss(A, B, C, D);`."""
     with atomic(path) as temporary:
         scipy.io.savemat(temporary, {
-            "A": rom.A, "B": rom.B, "C": rom.C, "D": np.zeros((len(rom.C), rom.B.shape[1])),
+            "A": rom.A, "B": rom.B, "C": rom.C, "D": rom.D,
             "hsv": rom.hsv[:, None], "error_bound": rom.error_bound[:, None]})
 
 
@@ -92,11 +193,11 @@ def to_control(rom: ReducedModel):
     """`control.StateSpace` of a reduced model; needs python-control."""
     import control
 
-    return control.ss(rom.A, rom.B, rom.C, np.zeros((len(rom.C), rom.B.shape[1])))
+    return control.ss(rom.A, rom.B, rom.C, rom.D)
 
 
 def to_pymor(rom: ReducedModel):
     """`LTIModel` of a reduced model; needs pyMOR."""
     from pymor.models.iosys import LTIModel
 
-    return LTIModel.from_matrices(rom.A, rom.B, rom.C)
+    return LTIModel.from_matrices(rom.A, rom.B, rom.C, rom.D if rom.D.any() else None)

@@ -1,44 +1,39 @@
-"""Reduce any model file: symmetric ones as the workflow does, others densely by SLICOT."""
+"""Reduce any model file: large symmetric ones as the workflow does, others balanced as a whole."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-import numpy as np
-import scipy.linalg as la
-
-from hifuflow.errors import InputError
-from hifuflow.job import log, write_json
+from hifuflow.errors import InputError, NumericalError
+from hifuflow.job import log, read_json, write_json
 from hifuflow.provenance import file_sha256
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.certificate import FULL_MODEL, MODEL, save_certified
 from hifuflow.records.reduced_model import ReducedModel
 
-from .balance import balanced_truncation, minimal_order, rounding_level, truncation_bound
-from .checks import SYMMETRY, asymmetry, check_matrices, check_order
-from .exchange import as_full_model, model_sha256, read_matrices, write_mat
+from .checks import SYMMETRY, asymmetry, check_matrices, check_order, check_threads, check_tolerance
+from .exchange import as_full_model, matrix_files, model_sha256, read_matrices, write_mat
 from .reduce import reduce_model
 from .settings import ReductionSettings
+from .standard import check_path
+from .whole import MOST_STATES, reduce_whole
 
-# Where A or E is not symmetric, or -A or E not definite, the model is balanced as a whole; SLICOT
-# then takes cubic time, some five minutes at this size.
-DENSE_LIMIT = 5000
+# Up to here a symmetric model is balanced as a whole too: no state is left out, in seconds.
+SMALL = 500
 WRITERS = (".h5", ".mat")
 
 
-def reduce_file(path, order="auto", output=None, tolerance: float | None = None,
-                threads: int = 2) -> list[Path]:
+def reduce_file(path, order="auto", output=None, tolerance=None, threads: int = 2) -> list[Path]:
     """Reduce a model file; write the reduced model and, beside it, the certificate.
 
     Parameters
     ----------
     path : see `exchange.FORMS`.
-    order, tolerance : see `ReductionSettings`.
-
-    Other Parameters
-    ----------------
+    order : number of states, or "auto" for the numerically minimal order.
     output : NAME.h5 or NAME.mat; by default NAME_reduced.h5 in the working folder.
-    threads : see `reduce.reduce_model`.
+    tolerance : instead of an order, the largest error of an output under replayed inputs, in K for
+        a fem/*.h5 of this workflow, else in the outputs' own units.
 
     Returns
     -------
@@ -46,34 +41,19 @@ def reduce_file(path, order="auto", output=None, tolerance: float | None = None,
 
     Raises
     ------
-    InputError : the model, the order or the name cannot be used.
-    NumericalError : the model is not stable or singular.
+    InputError : the model, the order, the tolerance or the name cannot be used.
+    NumericalError : the model is not stable, or too sensitive to rounding.
     """
     path = Path(path)
-    output = Path(output or f"{path.stem}_reduced.h5")
-    if output.suffix not in WRITERS:
-        raise InputError("is not a kind of file that can be written", key="--output",
-                         value=str(output), allowed=", ".join(WRITERS))
+    output = Path(output or f"{path.name.split('.')[0] or 'model'}_reduced.h5")
+    record = output.with_suffix(".json")
     check_order(order)
-    if path.suffix == ".h5":
-        model = BioheatModel.load(path)
-    else:
-        matrices = read_matrices(path)
-        n, m = matrices["B"].shape
-        check_matrices({name: (matrices[name], shape) for name, shape in {
-            "E": (n, n), "A": (n, n), "B": (n, m), "C": (matrices["C"].shape[0], n)}.items()})
-        model = as_full_model(matrices)
-    symmetric = max(asymmetry(model.E), asymmetry(model.K)) <= SYMMETRY
-    if symmetric:
-        settings = ReductionSettings.of_file(path.name, order, tolerance)
-        reduced, certificate = reduce_model(model, settings, threads)
-    elif tolerance is not None:
-        raise InputError("of a model that is not symmetric no treatment is replayed", file=path,
-                         key="--tolerance-k", value=tolerance, allowed="--order")
-    else:
-        reduced, certificate = reduce_dense(model, order, path.name)
-    record, full = output.with_suffix(".json"), model_sha256(path)
-    if output.suffix == ".mat":
+    check_tolerance(tolerance, order)
+    check_threads(threads)
+    check_output(path, output, record)
+    full = model_sha256(path)
+    reduced, certificate = reduce_any(path, order, tolerance, threads)
+    if output.suffix.lower() == ".mat":
         write_mat(reduced, output)
         write_json(record, {**certificate, FULL_MODEL: full, MODEL: file_sha256(output)})
     else:
@@ -81,33 +61,71 @@ def reduce_file(path, order="auto", output=None, tolerance: float | None = None,
     return [output, record]
 
 
-def reduce_dense(model: BioheatModel, order="auto", file=None) -> tuple[ReducedModel, dict]:
-    """Balanced truncation of a general stable model with a regular E, all of it by SLICOT.
+def check_output(path: Path, output: Path, record: Path) -> None:
+    """Refuse a name that cannot be written, or that would overwrite what is not ours to replace."""
+    if output.suffix.lower() not in WRITERS:
+        raise InputError("is not a kind of file that can be written", key="--output",
+                         value=str(output), allowed=", ".join(WRITERS))
+    folder = next(parent for parent in (output.parent, *output.absolute().parents)
+                  if parent.exists())
+    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError("cannot be written there", key="--output", value=str(output),
+                         allowed="a name in a folder that can be written")
+    if path.exists():
+        given = [path] if path.suffix.lower() in WRITERS else matrix_files(path).values()
+        for written in (output, record):
+            if any(written.exists() and os.path.samefile(file, written) for file in given):
+                raise InputError("is the model that is read, which is never overwritten",
+                                 key="--output", value=str(output), allowed="another name")
+    if record.exists() and not is_certificate(record):
+        raise InputError(f"the certificate would overwrite {record}, which is something else",
+                         key="--output", value=str(output), allowed="another name")
 
-    Raises
-    ------
-    InputError : too large, or the order is not available.
-    NumericalError : E is singular, or the model is not stable.
-    """
-    n = model.E.shape[0]
-    if n > DENSE_LIMIT:
-        raise InputError(f"{n} unknowns of a model that is not symmetric", file=file,
-                         allowed=f"at most {DENSE_LIMIT}, or symmetric E and A")
-    capacity = model.E.toarray()
-    condition = np.linalg.cond(capacity)
-    if not condition < 1 / np.finfo(float).eps:
-        raise InputError(f"is singular (condition {condition:.1e})", file=file, key="E",
-                         allowed="a regular matrix")
-    log.info("not symmetric: SLICOT balances all %d states", n)
-    solved = la.lu_factor(capacity)
-    a, b = la.lu_solve(solved, -model.K.toarray()), la.lu_solve(solved, model.B)
-    reduced = balanced_truncation(a, b, model.C.toarray(), order, file)
-    bound = truncation_bound(reduced.hsv) + 2 * rounding_level(reduced.hsv)
-    r = len(reduced.A)
-    slowest = float(np.linalg.eigvals(reduced.A).real.max())
-    return (ReducedModel(reduced.A, reduced.B, reduced.C, reduced.hsv, bound,
-                         "balanced truncation from Gramian factors by SLICOT SB03OD",
-                         model.outputs, model.foci),
-            {"order": r, "full_order": n, "minimal_order": minimal_order(reduced.hsv),
-             "hinf_bound": float(bound[r - 1]), "stable": slowest < 0,
-             "slowest_rate_per_s": -slowest})
+
+def is_certificate(file: Path) -> bool:
+    """Whether a JSON file is one that a reduction wrote."""
+    try:
+        return "full_order" in read_json(file)
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def reduce_any(path: Path, order, tolerance, threads: int) -> tuple[ReducedModel, dict]:
+    """The reduced model of a file, and its certificate, by the method that fits."""
+    if path.suffix.lower() == ".h5":
+        model, feedthrough = BioheatModel.load(path), None
+    else:
+        matrices = read_matrices(path)
+        n = matrices["A"].shape[0]
+        check_matrices({name: (matrices[name], shape) for name, shape in {
+            "A": (n, n), "E": (n, n), "B": (n, None), "C": (None, n)}.items()}, path.name)
+        m, p = matrices["B"].shape[1], matrices["C"].shape[0]
+        check_matrices({"D": (matrices["D"], (p, m))}, path.name, zero=True)
+        log.info("%d states, %d inputs, %d outputs%s", n, m, p,
+                 ", and D" if matrices["D"].any() else "")
+        model, feedthrough = as_full_model(matrices), matrices["D"]
+    reduced, certificate = reduce_by_kind(model, order, tolerance, path.name, threads)
+    # What goes straight from input to output has no state, and is kept as it is.
+    reduced.D = reduced.D if feedthrough is None else feedthrough
+    return reduced, certificate
+
+
+def reduce_by_kind(model: BioheatModel, order, tolerance, file: str,
+                   threads: int) -> tuple[ReducedModel, dict]:
+    """By `reduce_model` if symmetric, definite, and not small; otherwise by `reduce_whole`."""
+    n = len(model.B)
+    skew = {name: asymmetry(matrix) for name, matrix in (("E", model.E), ("A", model.K))}
+    symmetric = max(skew.values()) <= SYMMETRY
+    definite = (model.E.diagonal() > 0).all() and (model.K.diagonal() > 0).all()  # it may be
+    if symmetric and definite and (n > SMALL or model.outputs.temperatures):
+        check_path(abs(model.E) + abs(model.K) > 0, model.B, model.C)
+        try:
+            return reduce_model(model, ReductionSettings.of_file(file, order, tolerance), threads)
+        except NumericalError as error:
+            if n > MOST_STATES:
+                raise
+            log.info("balanced as a whole instead: %s", error)
+    elif not symmetric:
+        log.info("not symmetric (%s): all %d states are balanced", ", ".join(
+            f"{name}: {value:.1e}" for name, value in skew.items()), n)
+    return reduce_whole(model, order, tolerance, file, threads)

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from hifuflow.errors import InputError, NumericalError
 from hifuflow.formats.hdf5 import LOCKING, ArtifactFile, get_text
 from hifuflow.job import log
+from hifuflow.numerics.hankel import truncation_bound
 from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.outputs import Outputs
 from hifuflow.records.reduced_model import ReducedModel
@@ -24,9 +25,8 @@ from .balance import (
     observability,
     reachability,
     rounding_level,
-    truncation_bound,
 )
-from .certificate import Clock
+from .certificate import Clock, check_bound, largest_by_kind
 from .checks import check_memory
 from .frequency import frequency_sweep, projection_bound, projection_errors, sweep_frequencies
 from .low_rank import project, reachable_space, unit_capacity
@@ -82,6 +82,9 @@ def read_given(path) -> GivenModel:
     with file:
         a = _numbers(file, "A", 2)
         r, m, p = len(a), _numbers(file, "B", 2).shape[1], len(_numbers(file, "C", 2))
+        if "D" in file and _numbers(file, "D", 2, (p, m)).any():
+            raise InputError("power that changes a temperature at once", file=path, key="D",
+                             allowed="D = 0, or none")
         kind = file["outputs/kind"]
         if not h5py.check_string_dtype(kind.dtype):
             raise InputError("is no text", file=path, key="outputs/kind",
@@ -209,19 +212,19 @@ def _compared(model: BioheatModel, balanced: Balanced, settings: ReductionSettin
         swept = frequency_sweep(modal, balanced, frequencies, lost)
     with clock("difference"):
         difference = difference_bound(modal, balanced)
-    kind, gain = model.outputs.kind, float(swept.gain.max())
+    gain, bound = float(swept.gain.max()), difference + projection
+    check_bound(float(swept.error.max()), bound)
     return {
         "reachable_order": len(modal.rates), "n_frequencies": len(frequencies),
         "hinf_norm_k_w": gain,
         "hinf_error_relative": float(swept.error.max()) / gain,
-        "hinf_bound_relative": (difference + projection) / gain,
+        "hinf_bound_relative": bound / gain,
         "projection_bound_relative": projection / gain,
         "projection_error_relative": float(swept.projection.max()) / gain,
         "gramian_residual": float(space.residual[-1]), "n_shifts": len(space.shifts),
         "spectrum_per_s": [float(end) for end in interval],
-        "max_output_error_k": {str(name): float(error[kind == name].max())
-                               for name in np.unique(kind)},
-        "replay_power_w": float(settings.max_power)}
+        "max_output_error_k": largest_by_kind(error, model.outputs),
+        "replay_power_w": float(settings.max_power), "replay_step_s": SAMPLE}
 
 
 def difference_bound(modal, reduced: Balanced) -> float:
@@ -229,7 +232,7 @@ def difference_bound(modal, reduced: Balanced) -> float:
 
     The difference is itself a stable model, of the states of both; no transfer function is larger
     than twice the sum of its Hankel values, which is what Enns' bound says of a model of which
-    nothing is kept (see `balance.truncation_bound`).
+    nothing is kept (see `hankel.truncation_bound`).
 
     Parameters
     ----------

@@ -8,8 +8,9 @@ import numpy as np
 
 from hifuflow.errors import InputError
 from hifuflow.job import log
+from hifuflow.numerics.hankel import truncation_bound
 
-from .balance import Balanced, balanced_truncation, observability, rounding_level, truncation_bound
+from .balance import Balanced, balanced_truncation, observability, rounding_level
 from .replay import replay_error
 
 # Outputs are weighted by their replayed errors while the largest error is above this [K]: below,
@@ -57,7 +58,7 @@ def truncated(balanced: Balanced, order: int) -> Balanced:
 
 
 def smallest_order(balanced: Balanced, truth, powers, step: float, tolerance: float,
-                   file=None) -> Balanced:
+                   file=None, unit: str = " K") -> Balanced:
     """The truncation with the fewest states whose replayed error is within `tolerance` [K].
 
     Found by bisection; the error does not fall strictly from each order to the next, so a
@@ -66,6 +67,7 @@ def smallest_order(balanced: Balanced, truth, powers, step: float, tolerance: fl
     Parameters
     ----------
     truth : (samples, p) temperatures of the full model under `powers`, see `replay`.
+    unit : of the outputs, for the message; empty where it is not known.
 
     Raises
     ------
@@ -78,8 +80,8 @@ def smallest_order(balanced: Balanced, truth, powers, step: float, tolerance: fl
     least = error(high)
     if not least <= tolerance:
         raise InputError("no order is that accurate", file=file, key="reduction.tolerance_k",
-                         value=tolerance, allowed=f"at least {least:.1e} K, the error of all "
-                         f"{high} states")
+                         value=tolerance, allowed=f"at least {least:.1e}{unit}, the error of "
+                         f"all {high} states")
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if error(middle) <= tolerance else (middle, high)

@@ -12,7 +12,7 @@ from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.reduced_model import ReducedModel
 
 from .balance import Balanced, balanced_truncation, observability, reachability
-from .certificate import Clock, Findings, certificate, error_bound
+from .certificate import Clock, Findings, certificate, error_bound, largest_by_kind
 from .checks import check_memory, check_model, check_order
 from .comparison import error_against_order
 from .frequency import frequency_sweep, projection_bound, projection_errors, sweep_frequencies
@@ -30,8 +30,9 @@ MORE_BLOCKS, FEWEST_COLUMNS = 7, 540
 # The replayed error of the projection was 0.2 to 1 K times the root of the residual, from
 # 1e-4 to 1e-10: with this it is a tenth of the tolerance.
 RESIDUAL_PER_KELVIN = 0.1
-# The replayed treatment: ten minutes in samples of 2 s, one time step each.
-SAMPLE, SAMPLES = 2.0, 300
+# The replayed treatment: ten minutes in samples of 2 s, one time step each. In a model from
+# elsewhere, whose time scale is not known, a sample is this part of the slowest time constant.
+SAMPLE, SAMPLES, OTHER_SAMPLE = 2.0, 300, 0.1
 FREQUENCIES = 12
 METHOD = ("low-rank ADI with Wachspress shifts, Galerkin projection in the E inner product, "
           "balanced truncation from Gramian factors by SLICOT SB03OD")
@@ -71,6 +72,7 @@ def reduce_model(model: BioheatModel, settings: ReductionSettings,
         with found.clock("low_rank"):
             solver = shifted_solver(capacity, stiffness, settings.solver)
             found.interval = spectral_interval(capacity, stiffness, solver)
+            found.step = replay_step(model, found.interval)
             tolerance = residual_needed(settings, inputs, found.interval)
             check_reachable(settings, most_states(inputs, found.interval, tolerance))
             found.space = reachable_space(capacity, solver, inputs, found.interval, tolerance,
@@ -81,10 +83,16 @@ def reduce_model(model: BioheatModel, settings: ReductionSettings,
         reduced, modal = found.reduced, found.modal
     record = certificate(found)
     log.info("order %d: largest output error %s", len(reduced.A), ", ".join(
-        f"{error:.1e} K ({kind})" for kind, error in record["max_output_error_k"].items()))
+        f"{error:.1e}{model.outputs.unit} ({kind})" for kind, error in largest_by_kind(
+            found.truncation.error, model.outputs).items()))
     return ReducedModel(reduced.A, reduced.B, reduced.C, found.truncation.hsv, error_bound(found),
                         METHOD, model.outputs, model.foci,
                         rows_times(means, modal.basis) @ (modal.vectors @ reduced.T)), record
+
+
+def replay_step(model: BioheatModel, interval) -> float:
+    """Time step of the replayed treatment [s]."""
+    return SAMPLE if model.outputs.temperatures else OTHER_SAMPLE / interval[0]
 
 
 def residual_needed(settings: ReductionSettings, inputs, interval) -> float:
@@ -141,7 +149,7 @@ def replay_full_model(found: Findings, full, solver, powers) -> np.ndarray:
     """(samples, p) temperatures of the full model in the replayed treatment."""
     capacity, _, inputs, outputs = full
     with found.clock("replay"):
-        return replayed(full_stepper(capacity, solver, inputs, SAMPLE), outputs, powers)
+        return replayed(full_stepper(capacity, solver, inputs, found.step), outputs, powers)
 
 
 def observe(found: Findings, modal: Future) -> np.ndarray:
@@ -184,13 +192,13 @@ def choose(found: Findings, reached: Future, balanced: Future, truth: Future, po
     with found.clock("order"):
         if settings.tolerance is None and settings.order != "auto":
             found.truncation = equalized(found.modal, reached.result(), balanced, truth,
-                                         powers, SAMPLE)
+                                         powers, found.step)
         else:
             if settings.tolerance is not None:
-                balanced = smallest_order(balanced, truth, powers, SAMPLE, settings.tolerance,
-                                          settings.written.file)
+                balanced = smallest_order(balanced, truth, powers, found.step, settings.tolerance,
+                                          settings.written.file, found.model.outputs.unit)
             found.truncation = Truncation(balanced, balanced.hsv, np.ones(len(balanced.C)),
-                                          replay_error(truth, balanced, powers, SAMPLE))
+                                          replay_error(truth, balanced, powers, found.step))
     found.clock.reached("model_ready")
 
 
@@ -198,7 +206,8 @@ def compare(found: Findings, balanced: Future, truth: Future, powers) -> None:
     """Other reductions of the same orders over the same treatment."""
     balanced, truth = balanced.result(), truth.result()
     with found.clock("comparison"):
-        found.comparison = error_against_order(found.modal, balanced, truth, powers, SAMPLE)
+        found.comparison = error_against_order(found.modal, balanced, truth, powers,
+                                               found.step)
 
 
 def sweep(found: Findings, chosen: Future, lost: Future, frequencies) -> None:

@@ -76,7 +76,9 @@ def reduced_stepper(a, inputs, step: float) -> Stepper:
     if np.array_equal(a, np.diag(rates)):
         damping = 1 / (1 - PART * step * rates)
         return Stepper(np.asarray, damping.__mul__, inputs, step)
-    inverse = la.inv(np.eye(len(a)) - PART * step * a)
+    # As `scipy.linalg.inv` does it, without its warning where rates are far apart.
+    factor, pivots, _ = la.lapack.dgetrf(np.eye(len(a)) - PART * step * a)
+    inverse = la.lapack.dgetri(factor, pivots)[0]
     return Stepper(np.asarray, inverse.__matmul__, inputs, step)
 
 

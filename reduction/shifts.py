@@ -8,9 +8,13 @@ from scipy.special import ellipj, ellipk, ellipkm1
 
 from hifuflow.errors import NumericalError
 
+from .frequency import largest_eigenvalue
+
 # Uses of each shift in a row. The factorization is then shared; the residual after J shifts of
 # which each is used R times is only 4^(R - 1) times that after J R different ones.
 REPEATS = 3
+# A spectrum wider than this may have a pole at zero, which rounding has moved.
+WIDE = 1e-10
 
 
 def spectral_interval(capacity, stiffness, solver) -> tuple[float, float]:
@@ -36,7 +40,28 @@ def spectral_interval(capacity, stiffness, solver) -> tuple[float, float]:
     low, high = 0.98 / ends[0], 1.02 * ends[1]
     if not 0 < low <= high < np.inf:
         raise NumericalError(f"the spectrum [{low:g}, {high:g}] 1/s is not positive")
+    if low < WIDE * high:
+        check_not_singular(stiffness, solver)
     return low, high
+
+
+def check_not_singular(stiffness, solver) -> None:
+    """Refuse a K whose smallest eigenvalue is rounding, once its diagonal is scaled to one.
+
+    Rates may be further apart than double precision reaches where unknowns have very different
+    sizes; where scaling takes that away, what is left is a pole at zero.
+
+    Raises
+    ------
+    NumericalError : it is rounding.
+    """
+    n = stiffness.shape[0]
+    size = np.sqrt(stiffness.diagonal())
+    solver.factor(1.0, 0.0)
+    smallest = 1 / largest_eigenvalue(lambda y: size * solver.solve(size * y), n)
+    if not smallest > n * np.finfo(float).eps:
+        raise NumericalError(f"K is not positive definite: its smallest eigenvalue, {smallest:.1e} "
+                             "of its diagonal, is rounding, and a pole at zero never decays")
 
 
 def wachspress_shifts(low: float, high: float, tolerance: float, repeats: int = 1) -> np.ndarray:

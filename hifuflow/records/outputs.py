@@ -15,7 +15,7 @@ class Outputs:
 
     Attributes
     ----------
-    kind : (p,) str, "constraint" or "target".
+    kind : (p,) str, "constraint" or "target"; "output" in a model from elsewhere.
     position : (p, 3) [m].
     volume : (p,) [m3]; 0 for constraint points.
     baseline : (p,) [degC], the temperature at x = 0.
@@ -46,6 +46,16 @@ class Outputs:
                                    ("soft", False)):
             if getattr(self, field_name) is None:
                 setattr(self, field_name, np.full(p, absent))
+
+    @property
+    def temperatures(self) -> bool:
+        """Whether the rows are temperatures [K]; a model from elsewhere has units of its own."""
+        return not np.any(self.kind == "output")
+
+    @property
+    def unit(self) -> str:
+        """What follows a number in a message: " K", or nothing where the unit is not known."""
+        return " K" if self.temperatures else ""
 
     @property
     def constraint(self) -> np.ndarray:

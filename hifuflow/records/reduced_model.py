@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from hifuflow.formats.hdf5 import create, open_artifact, put
+from hifuflow.numerics.hankel import truncation_bound
 
 from .outputs import Outputs
 
 
 @dataclass
 class ReducedModel:
-    """x' = A x + B u, y = C x with the outputs of the full model: `reduction/rom.h5`.
+    """x' = A x + B u, y = C x + D u with the outputs of the full model: `reduction/rom.h5`.
 
     Attributes
     ----------
@@ -22,6 +23,7 @@ class ReducedModel:
     error_bound : (len(hsv),) H-infinity error bound of the model truncated to order i + 1.
     method : how it was made.  outputs, foci : as in `BioheatModel`.
     C_mean : (p, r), see `BioheatModel`; by default C.
+    D : (p, n_foci), by default zero: only models from elsewhere have one.
     """
 
     A: np.ndarray
@@ -33,10 +35,13 @@ class ReducedModel:
     outputs: Outputs
     foci: np.ndarray
     C_mean: np.ndarray | None = None
+    D: np.ndarray | None = None
 
     def __post_init__(self):
         if self.C_mean is None:
             self.C_mean = self.C
+        if self.D is None:
+            self.D = np.zeros((len(self.C), self.B.shape[1]))
 
     @property
     def order(self) -> int:
@@ -45,12 +50,11 @@ class ReducedModel:
 
     @property
     def truncation_bound(self) -> np.ndarray:
-        """(len(hsv),) bound 2 (hsv[i + 1] + ...) on what keeping only i + 1 states changes [K/W].
+        """(len(hsv),) bound on what keeping only i + 1 states changes [K/W].
 
-        The states of a balanced model come in falling order of importance. Source: see
-        `reduction.balance`.
+        The states of a balanced model come in falling order of importance.
         """
-        return 2 * (self.hsv.sum() - np.cumsum(self.hsv))
+        return truncation_bound(self.hsv)
 
     def save(self, path, patient: str, config_sha256: str, **attributes) -> None:
         with create(path, "reduced_model", patient, config_sha256) as file:
@@ -59,9 +63,12 @@ class ReducedModel:
             put(file, "B", self.B, "1", "input matrix")
             put(file, "C", self.C, "1", "output matrix")
             put(file, "C_mean", self.C_mean, "1", "output matrix, means over target voxels")
-            put(file, "hsv", self.hsv, "K/W", "Hankel singular values")
-            put(file, "error_bound", self.error_bound, "K/W",
+            gain = "K/W" if self.outputs.temperatures else "output/input"
+            put(file, "hsv", self.hsv, gain, "Hankel singular values")
+            put(file, "error_bound", self.error_bound, gain,
                 "H-infinity error bound of the truncation to each order")
+            if self.D.any():
+                put(file, "D", self.D, gain, "feedthrough matrix")
             put(file, "foci", self.foci, "m", "focus of each input")
             self.outputs.write(file)
 
@@ -70,4 +77,4 @@ class ReducedModel:
         with open_artifact(path, "reduced_model") as file:
             return cls(*(file[name][:] for name in ("A", "B", "C", "hsv", "error_bound")),
                        str(file.attrs["method"]), Outputs.read(file), file["foci"][:],
-                       file["C_mean"][:] if "C_mean" in file else None)
+                       *(file[name][:] if name in file else None for name in ("C_mean", "D")))

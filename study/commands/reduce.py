@@ -1,7 +1,8 @@
 """Reduce a finite-element model, of a run or of another program, and certify the result.
 
-MODEL is fem/control.h5 of a run, a .mat file, or Matrix Market files with E, A, B and C of
-E x' = A x + B u, y = C x (docs/reduction.md). Beside the reduced model its certificate is written.
+MODEL is fem/control.h5 of a run, a .mat file, or Matrix Market files with A, B, C and, if they are
+not identity and zero, E and D of E x' = A x + B u, y = C x + D u (docs/reduction.md). Beside the
+reduced model its certificate is written.
 
   hifuflow reduce model.mat --order 300 --output reduced.mat
   hifuflow reduce results/anna/fem/control.h5 --tolerance-k 0.001
@@ -19,9 +20,10 @@ def arguments(parser) -> None:
     states.add_argument("--order", type=_order, default="auto", metavar="N",
                         help="number of states, or auto for the numerically minimal order "
                              "(default)")
-    states.add_argument("--tolerance-k", type=_positive, metavar="K",
-                        help="instead: the largest error of a temperature in a replayed treatment, "
-                             "kept with the fewest states [K]")
+    states.add_argument("--tolerance", "--tolerance-k", type=_positive, metavar="ERROR",
+                        help="instead: the largest error of an output in a replayed treatment, "
+                             "kept with the fewest states; in K for a model of a run, else in the "
+                             "outputs' own units")
     parser.add_argument("--output", metavar="FILE",
                         help="NAME.h5 or NAME.mat; default MODEL_reduced.h5")
     parser.add_argument("--threads", type=_count, default=2, metavar="N", help="default 2")
@@ -34,7 +36,7 @@ def main(arguments) -> int:
 
     with job("reduce", None, arguments.threads):
         for path in reduce_file(arguments.model, arguments.order, arguments.output,
-                                arguments.tolerance_k, arguments.threads):
+                                arguments.tolerance, arguments.threads):
             print(path)
     return 0
 

@@ -72,7 +72,7 @@ def print_table(checks: list[Check]) -> None:
               f"{'ok  ' if check.passed else 'OFF '}  {check.origin}")
 
 
-PARTS = ("bioheat", "bioheat_meshes", "bioheat_treatment", "fields", "grids", "meshing",
+PARTS = ("bioheat", "bioheat_meshes", "bioheat_treatment", "fields", "grids", "meshing", "models",
          "patients", "planning", "reduced", "treatments")
 
 

@@ -5,13 +5,9 @@ import pytest
 import scipy.linalg as la
 
 from hifuflow.errors import InputError, NumericalError
+from hifuflow.numerics.hankel import truncation_bound
 from hifuflow.reduction import slicot
-from hifuflow.reduction.balance import (
-    balanced_truncation,
-    minimal_order,
-    reachability,
-    truncation_bound,
-)
+from hifuflow.reduction.balance import balanced_truncation, minimal_order, reachability
 
 
 @pytest.fixture

@@ -201,6 +201,7 @@ def shifted(name, change):
     (shifted("A", lambda a: a + 0j), "A", "no matrix of real numbers"),
     (shifted("A", lambda a: np.where(np.eye(len(a)), np.nan, a)), "A", "not finite"),
     (shifted("A", lambda a: -a), "A", "is not stable"),
+    (lambda file: file.create_dataset("D", data=np.ones((32, 5))), "D", "changes a temperature at"),
     (lambda file: file["A"].attrs.update(units="1/ms"), "A", "'1/ms': is in another unit"),
     (lambda file: file["foci"].attrs.update(units="mm"), "foci", "'mm': is in another unit"),
     (shifted("outputs/kind", lambda kind: np.zeros(len(kind))), "outputs/kind", "is no text"),

@@ -79,7 +79,7 @@ def test_completion_of_commands_options_and_patients(tmp_path):
     (tmp_path / "study").mkdir()
     assert set(completed("hifuflow ", tmp_path)) >= CONTRACT
     assert completed("hifuflow va", tmp_path) == ["validate"]
-    assert completed("hifuflow reduce --tol", tmp_path) == ["--tolerance-k"]
+    assert completed("hifuflow reduce --tol", tmp_path) == ["--tolerance", "--tolerance-k"]
     assert set(completed("hifuflow validate ", tmp_path)) >= {"anna.yaml", "study/"}
     assert "anna.nii.gz" not in completed("hifuflow validate ", tmp_path)
     assert set(completed("hifuflow run b", tmp_path)) == {"breast_planes", "breast_reference"}
