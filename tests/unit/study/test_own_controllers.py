@@ -358,3 +358,12 @@ def test_faults_of_a_reduced_model_are_one_error(patient_file, tmp_path, reducti
     assert fault.key == "reduction.model"
     for word in words:
         assert word in str(fault)
+
+
+def test_reading_a_patient_loads_no_controller():
+    """Each of a run's many processes reads the patient files: NumPy and SciPy would cost it most
+    of a second."""
+    code = ("import sys\nfrom hifuflow.study.patient import load_patient\n"
+            f"load_patient({str(REFERENCE)!r})\n"
+            "assert not {'numpy', 'scipy', 'h5py'} & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
