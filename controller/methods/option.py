@@ -111,7 +111,8 @@ def file_keys(options: type) -> list[str]:
 def _keys(options: type) -> dict[str, tuple[str, type, _Description]]:
     """Key in the patient file -> (attribute, type, description)."""
     try:
-        kinds = typing.get_type_hints(options)
+        # By the names of its module, which may not be loaded under its own name (`own.load_class`).
+        kinds = typing.get_type_hints(options, options.__init__.__globals__)
     except Exception as error:  # annotations are evaluated here, whatever is written in them
         raise InputError(f"annotations of {options.__name__}: {error}", allowed=KNOWN) from error
     found = {}
