@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg as la
 
-from hifuflow.errors import InputError
+from hifuflow.errors import InputError, NumericalError
 from hifuflow.records.outputs import Outputs
 from hifuflow.records.reduced_model import ReducedModel
 
 # Arithmetic with denormal numbers takes a hundred times as long. What has decayed is kept above
 # them by adding `NORMAL` to modal states, and rates below `LEAST_RATE` count as zero.
 NORMAL, LEAST_RATE = np.complex64(1e-22 + 1e-22j), 1e-12
+ACCURACY = 1e-3  # of the modal form, of the largest response
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ class BlockModel:
     order : number of states kept.  interval : length of a block [s].
     error : largest Hankel singular value that is cut off [K/W]. The error of the truncation is at
         least this; its bound, twice the sum of all of them, is pessimistic by orders of magnitude.
+
+    Raises
+    ------
+    NumericalError
+        if the model has no accurate modal form.
     """
 
     def __init__(self, model: DiscreteModel, error: float, samples: int = 1):
@@ -112,6 +118,20 @@ class BlockModel:
         self._real = np.ascontiguousarray(rows.real, dtype=np.float32)
         self._imaginary = np.ascontiguousarray(rows.imag[:, self._pair], dtype=np.float32)
         self.interval, self._samples = samples * model.interval, samples
+        self._check(model)
+
+    def _check(self, model: DiscreteModel) -> None:
+        """Refuse a modal form that rounding has spoilt, as for a model with nearly equal modes."""
+        A, B, C = (model.A[:self.order, :self.order], model.B[:self.order],
+                   model.C[:, :self.order])
+        state = B
+        for _ in range(self._samples - 1):
+            state = A @ state + B
+        exact = C @ state
+        off = np.abs(self.outputs(self.input) - exact).max(initial=0.0)
+        if not off <= ACCURACY * np.abs(exact).max(initial=0.0):
+            raise NumericalError("the reduced model has no accurate modal form: its response to a "
+                                 f"block of power is off by {off:.1e} K/W")
 
     def modal(self, state: np.ndarray) -> np.ndarray:
         """Modal coordinates of a state of the reduced model."""

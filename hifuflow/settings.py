@@ -70,7 +70,7 @@ class BeamTissue:
 
 @dataclass(frozen=True)
 class Prescription:
-    """What is to be reached, and with what.
+    """Prescription of a treatment: what is to be reached, and with what.
 
     Attributes
     ----------

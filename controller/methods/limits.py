@@ -238,11 +238,14 @@ def last_rise(points: BlockModel) -> int:
     counts = [1]
     while counts[-1] < end:
         counts.append(max(counts[-1] + 1, round(GRID * counts[-1])))
-    responses = np.array([points.outputs(points.input * points.decay(count - 1)[:, None])
-                          for count in counts])
-    least = FLAT * responses.max(axis=(0, 2), initial=0.0)[:, None]
-    rises = np.flatnonzero((np.diff(responses, axis=0) > least).any(axis=(1, 2)))
-    return counts[min(rises[-1] + 2, len(counts) - 1)] if len(rises) else 1
+    before, rises, largest = points.outputs(points.input), [], 0.0
+    for count in counts[1:]:
+        response = points.outputs(points.input * points.decay(count - 1)[:, None])
+        largest = np.maximum(largest, np.maximum(before, response).max(axis=1, initial=0.0))
+        rises.append((response - before).max(axis=1, initial=0.0))
+        before = response
+    rising = [number for number, rise in enumerate(rises) if (rise > FLAT * largest).any()]
+    return counts[min(rising[-1] + 2, len(counts) - 1)] if rising else 1
 
 
 def judged_samples(last: int) -> np.ndarray:

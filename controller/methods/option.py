@@ -31,7 +31,19 @@ KNOWN = "bool, int, float, str, Path, tuple[float, ...] or tuple[float, float]"
 
 @dataclass(frozen=True)
 class NoOptions:
-    """A controller without options."""
+    """Options of a controller that has none."""
+
+
+@dataclass(frozen=True)
+class _Description:
+    """Description of one option, as given to `option`."""
+
+    default: object
+    meaning: str
+    unit: str
+    one_of: tuple | None
+    formerly: str
+    limits: dict
 
 
 def option(default, meaning: str, unit: str = "", *, one_of=None, formerly: str = "", **limits):
@@ -54,10 +66,10 @@ def option(default, meaning: str, unit: str = "", *, one_of=None, formerly: str 
     """
     if unknown := set(limits) - set(RANGE):
         raise TypeError(f"option() has no {', '.join(sorted(unknown))}")
-    content = {"default": default, "meaning": meaning, "unit": unit, "one_of": one_of,
-               "formerly": formerly, "limits": limits}
+    described = _Description(default, meaning, unit, one_of and tuple(one_of), formerly,
+                             {RANGE[name]: value for name, value in limits.items()})
     value = {} if default is ... else {"default": _in_si(default, unit)}
-    return dataclasses.field(**value, kw_only=True, metadata={"option": content})
+    return dataclasses.field(**value, kw_only=True, metadata={"option": described})
 
 
 def json_schema(options: type) -> dict:
@@ -75,11 +87,10 @@ def json_schema(options: type) -> dict:
     keys = _keys(options)
     schema = {"description": " ".join((inspect.getdoc(options) or "").split()), "type": "object",
               "additionalProperties": False,
-              "properties": {key: _property(name, kind, content)
-                             for key, (name, kind, content) in keys.items()}}
-    required = [key for key, (_, _, content) in keys.items() if content["default"] is ...]
-    renamed = {content["formerly"]: key for key, (_, _, content) in keys.items()
-               if content["formerly"]}
+              "properties": {key: _property(*one) for key, one in keys.items()}}
+    required = [key for key, (_, _, described) in keys.items() if described.default is ...]
+    renamed = {described.formerly: key for key, (_, _, described) in keys.items()
+               if described.formerly}
     if required:
         schema |= {"required": required, "default": {}}  # left out, it lacks them too
     return schema | {"x-renamed": renamed} if renamed else schema
@@ -87,8 +98,9 @@ def json_schema(options: type) -> dict:
 
 def read_options(options: type, section: dict):
     """Options from a checked section, in SI units."""
-    return options(**{name: _in_si(_typed(kind, section[key]), content["unit"])
-                      for key, (name, kind, content) in _keys(options).items() if key in section})
+    return options(**{name: _in_si(_typed(kind, section[key]), described.unit)
+                      for key, (name, kind, described) in _keys(options).items()
+                      if key in section})
 
 
 def file_keys(options: type) -> list[str]:
@@ -96,40 +108,39 @@ def file_keys(options: type) -> list[str]:
     return [key for key, (_, kind, _) in _keys(options).items() if kind is Path]
 
 
-def _keys(options: type) -> dict[str, tuple[str, type, dict]]:
-    """Key in the patient file -> (attribute, type, what `option` was given)."""
+def _keys(options: type) -> dict[str, tuple[str, type, _Description]]:
+    """Key in the patient file -> (attribute, type, description)."""
     try:
-        kinds = typing.get_type_hints(options)
+        # By the names of its module, which may not be loaded under its own name (`own.load_class`).
+        kinds = typing.get_type_hints(options, options.__init__.__globals__)
     except Exception as error:  # annotations are evaluated here, whatever is written in them
         raise InputError(f"annotations of {options.__name__}: {error}", allowed=KNOWN) from error
     found = {}
     for field in dataclasses.fields(options):
-        content = field.metadata.get("option")
-        if content is None:
+        described = field.metadata.get("option")
+        if described is None:
             raise InputError(f"{options.__name__}.{field.name} is no option",
                              allowed=f"{field.name}: ... = option(default, meaning, unit)")
-        found["_".join(filter(None, (field.name, content["unit"])))] = (
-            field.name, kinds[field.name], content)
+        key = f"{field.name}_{described.unit}" if described.unit else field.name
+        found[key] = field.name, kinds[field.name], described
     return found
 
 
-def _property(name: str, kind, content: dict) -> dict:
+def _property(name: str, kind, described: _Description) -> dict:
     """JSON Schema of one option."""
-    limits = {RANGE[key]: value for key, value in content["limits"].items()}
-    if content["one_of"] is not None:
-        limits["enum"] = list(content["one_of"])
     entries = typing.get_args(kind) if typing.get_origin(kind) is tuple else ()
-    entry = entries[0] if entries else kind
+    entry, default = entries[0] if entries else kind, described.default
     if entry not in TYPES or (entry is Path and entries) or set(entries) - {entry, ...}:
         raise InputError(f"option '{name}' has an unknown type", value=str(kind), allowed=KNOWN)
-    schema = {"type": TYPES[entry], **limits}
+    schema = {"type": TYPES[entry], **described.limits}
+    if described.one_of:
+        schema["enum"] = list(described.one_of)
     if entries:
         size = {} if ... in entries else {"minItems": len(entries), "maxItems": len(entries)}
         schema = {"type": "array", "items": schema, **size}
-    schema = {"description": content["meaning"], **schema}
-    if content["default"] is not ...:
-        schema["default"] = (list(content["default"]) if entries else
-                             str(content["default"]) if entry is Path else content["default"])
+    schema = {"description": described.meaning, **schema}
+    if default is not ...:
+        schema["default"] = list(default) if entries else str(default) if entry is Path else default
     return schema
 
 

@@ -107,7 +107,7 @@ def _modules_beside(folder: Path):
         sys.path.remove(str(folder))
         for name in set(sys.modules) - before:
             origin = getattr(sys.modules[name], "__file__", None)
-            if origin and Path(origin).is_relative_to(folder) and not name.startswith("own_"):
+            if origin and Path(origin).is_relative_to(folder):
                 del sys.modules[name]
 
 

@@ -33,6 +33,8 @@ REDUCTION = ["reduction/test_reduction_checks.py", "reduction/test_reduction_cer
 FILES = {
     "controller/dose.py": ["controller/test_dose.py"],
     "controller/safety.py": ["controller/test_safety.py"],
+    "controller/methods/limits.py": ["controller/test_limits.py",
+                                     "controller/test_limits_law.py"],
     "controller/estimation/kalman.py": ["controller/test_estimator_textbook.py",
                                         "controller/test_estimator.py"],
     "controller/estimation/heating_errors.py": ["controller/test_heating_errors.py",

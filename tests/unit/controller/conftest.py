@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from hifuflow.controller.prediction import DiscreteModel
+from hifuflow.job import log
 from hifuflow.provenance import ROOT
 from hifuflow.records.bioheat_model import BioheatModel, Voxels
 from hifuflow.records.outputs import Outputs
@@ -95,3 +96,11 @@ def treatment_config() -> dict:
     config["prescription"].update(coverage=0.9, max_power_w=15, max_time_s=600)
     config["thermometry"]["noise_c"] = 0.0
     return config
+
+
+@pytest.fixture
+def logged(caplog, monkeypatch):
+    """What is logged, whatever a job of another test has set up."""
+    monkeypatch.setattr(log, "propagate", True)
+    caplog.set_level("WARNING", log.name)
+    return caplog

@@ -1,6 +1,5 @@
 """Controllers from a user's own file: the documented example, and what their faults lead to."""
 
-import logging
 import shutil
 from dataclasses import replace
 
@@ -120,24 +119,22 @@ def test_one_that_cannot_start_ends_the_run_with_one_error(faulty, tmp_path):
         faulty("    def __init__(self, *arguments):\n        1 / 0\n" + STEADY)
 
 
-def test_its_own_metrics_stand_beside_the_others_and_replace_none(faulty, caplog):
-    caplog.set_level(logging.WARNING)
+def test_its_own_metrics_stand_beside_the_others_and_replace_none(faulty, logged):
     _, metrics = faulty(STEADY + (
         "    def metrics(self, trajectory):\n"
         "        return {'switches': np.int64(3), 'mean_w': np.float32(2), 'held_s': np.nan,\n"
         "                'coverage': 1.0, 'by_focus': np.arange(2.0)}\n"))
     assert (metrics["switches"], metrics["mean_w"], metrics["held_s"]) == (3, 2.0, None)
     assert metrics["by_focus"] == [0.0, 1.0]
-    assert metrics["coverage"] < 1.0 and "do not replace coverage" in caplog.text
+    assert metrics["coverage"] < 1.0 and "do not replace coverage" in logged.text
 
 
 @pytest.mark.parametrize("answer", ["1 / 0", "{'model': self.model}", "{1: {2}}", "3"])
-def test_a_fault_in_its_metrics_loses_no_treatment(faulty, caplog, answer):
-    caplog.set_level(logging.WARNING)
+def test_a_fault_in_its_metrics_loses_no_treatment(faulty, logged, answer):
     trajectory, metrics = faulty(STEADY + (
         f"    def metrics(self, trajectory):\n        return {answer}\n"))
     assert metrics["status"] == "timeout" and len(trajectory.t) > 30
-    assert "own metrics are left out" in caplog.text
+    assert "own metrics are left out" in logged.text
 
 
 def test_notes_become_events(faulty):

@@ -5,6 +5,7 @@ import scipy.linalg as la
 from hifuflow.controller.methods.lbfgs import lbfgs
 from hifuflow.controller.methods.planning import Goal, PlanProblem
 from hifuflow.controller.prediction import BlockModel, DiscreteModel
+from hifuflow.errors import NumericalError
 from hifuflow.records.outputs import Outputs
 from hifuflow.records.reduced_model import ReducedModel
 
@@ -150,3 +151,15 @@ def test_lbfgs_finds_the_minimum_of_rosenbrock_and_counts_every_evaluation():
         assert len(calls) == count
         best = point
     np.testing.assert_allclose(best, [1, 1], atol=1e-5)
+
+
+def test_a_model_without_an_accurate_modal_form_is_refused():
+    """Heat that flows through a row of nearly equal tanks: nearly one mode, eight times."""
+    n = 8
+    A = np.diag(0.9 + 1e-3 * np.arange(n)) + np.diag(np.full(n - 1, 0.1), -1)
+    B = np.eye(n)[:, :1]
+    outputs = Outputs(np.array(["constraint"] * n), np.zeros((n, 3)), np.zeros(n),
+                      np.full(n, 37.0), np.full(n, 43.0))
+    model = DiscreteModel(A, B, np.eye(n), 2.0, outputs, np.zeros((1, 3)), np.arange(n)[::-1] + 1.0)
+    with pytest.raises(NumericalError, match="no accurate modal form"):
+        BlockModel(model, 0.0)

@@ -93,6 +93,36 @@ def test_power_goes_off_at_once_over_a_hard_limit(watched, measured, event):
     assert watched.step([np.nan, 45.9, 94.9])[1].any()
 
 
+def test_a_hard_limit_may_be_reached_but_not_exceeded(watched):
+    assert watched.step([46.0, 46.0, 95.0])[1].any() and not watched.events
+
+
+@pytest.mark.parametrize(("measured", "event"), [
+    ([47.0, 41, 95.1], "normal tissue is measured too hot"),
+    ([46.1, 41, 97.0], "the target is measured too hot")])
+def test_what_is_furthest_above_its_limit_is_named(watched, measured, event):
+    watched.step(measured)
+    assert watched.events == [event]
+
+
+def test_images_may_be_missing_from_the_start_for_as_long_as_later(watched):
+    for time, allowed in ((0.0, True), (9.9, True), (10.0, True), (10.5, False)):
+        watched.time = time - 2.0
+        assert watched.step(valid=False)[1].any() == allowed, time
+
+
+def test_the_traceback_of_a_fault_is_logged_once(watched, logged):
+    watched.answer = ValueError("no solution")
+    for _ in range(3):
+        watched.step()
+    (entry,) = logged.records
+    assert entry.getMessage() == "the controller failed"
+    assert entry.exc_info[1] is watched.answer
+    watched.answer = KeyError("another")
+    watched.step()
+    assert len(logged.records) == 2
+
+
 def test_an_estimate_that_is_not_finite(watched):
     assert not watched.step(state=np.nan)[1].any()
     assert watched.events == ["no finite estimate"]

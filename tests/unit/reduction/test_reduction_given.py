@@ -127,7 +127,7 @@ def test_limits_and_baseline_are_the_patients(fine_cube, written):
     assert rom.outputs is fine_cube.outputs and rom.foci is fine_cube.foci
 
 
-def test_only_what_is_needed_must_be_there(fine_cube, written, caplog):
+def test_only_what_is_needed_must_be_there(fine_cube, written):
     def strip(file):
         for name in ("hsv", "error_bound", "C_mean"):
             del file[name]

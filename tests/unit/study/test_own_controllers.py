@@ -358,3 +358,26 @@ def test_faults_of_a_reduced_model_are_one_error(patient_file, tmp_path, reducti
     assert fault.key == "reduction.model"
     for word in words:
         assert word in str(fault)
+
+
+def test_reading_a_patient_loads_no_controller():
+    """Each of a run's many processes reads the patient files: NumPy and SciPy would cost it most
+    of a second."""
+    code = ("import sys\nfrom hifuflow.study.patient import load_patient\n"
+            f"load_patient({str(REFERENCE)!r})\n"
+            "assert not {'numpy', 'scipy', 'h5py'} & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_options_may_stand_in_a_module_beside_the_controllers(patient_file, tmp_path):
+    """Also with annotations that are only evaluated later."""
+    (tmp_path / "mine_options.py").write_text(
+        "from __future__ import annotations\n" + MINE.split("class Mine")[0].replace(
+            "    eager: bool", '    table: Path = option("mine.py", "Where.")\n    eager: bool'))
+    code = "import mine_options\n" + MINE.replace("Options = Settings",
+                                                 "Options = mine_options.Settings")
+    patient = load_patient(patient_file(code, controllers=["./mine.py:Mine"]))
+    section = patient.section("control", "mine")
+    assert section["options"]["table"] == str(tmp_path / "mine.py")
+    kind = load_class(section["controller"]["file"], "Mine")
+    assert read_options(kind.Options, section["options"]).table == tmp_path / "mine.py"

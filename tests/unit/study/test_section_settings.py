@@ -23,6 +23,15 @@ from hifuflow.anatomy.settings import (
     TargetSettings,
 )
 from hifuflow.anatomy.source_settings import MeshMapSettings, PhantomSettings, ThresholdSettings
+from hifuflow.controller.settings import (
+    EstimatorSettings,
+    PatientSettings,
+    SafetySettings,
+    Spread,
+    ThermometrySettings,
+    TissueCurves,
+)
+from hifuflow.controller.treatment_settings import TreatmentSettings
 from hifuflow.fem.settings import BoundarySettings, Deviations, Factors, Surface, ThermalTissue
 from hifuflow.meshes.settings import MeshSettings
 from hifuflow.provenance import ROOT
@@ -121,9 +130,41 @@ CASES = [
       "focal_shift": approx((0.001, -0.002, 0.003))}),
     (ReductionSettings.read({
         "file": "anna.yaml", "order": 300, "tolerance_k": 0.01, "solver": "direct",
-        "gramian_residual": 1e-11, "model": None, "max_power_w": 22}),
+        "gramian_residual": 1e-11, "max_power_w": 22, "model": "rom.h5"}),
      {"order": 300, "tolerance": 0.01, "solver": "direct", "gramian_residual": 1e-11,
-      "model": None, "max_power": 22}),
+      "max_power": 22, "model": "rom.h5"}),
+    (ThermometrySettings.read({
+        "interval_s": 2, "latency_s": 3, "noise_c": 0.5, "seed": 7, "voxel_mm": [1.5, 1.6, 3],
+        "drift_c_per_min": 0.6, "drift_correction": True, "drift_variation": 0.05,
+        "loss_probability": 0.1, "lost_s": [[5, 9]], "artefact_probability": 0.2,
+        "artefact_c": 30, "no_signal_regions": ["fat"]}),
+     {"interval": 2, "latency": 3, "noise": 0.5, "seed": 7,
+      "voxel": approx((0.0015, 0.0016, 0.003)), "drift": approx(0.01), "drift_correction": True,
+      "drift_variation": 0.05, "loss_probability": 0.1, "lost": ((5, 9),),
+      "artefact_probability": 0.2, "artefact": 30, "no_signal_regions": ("fat",)}),
+    (EstimatorSettings.read({
+        "input_error_fraction": 0.05, "model_noise_k": 0.02, "measurement_floor_k": 0.1,
+        "gain_error": 0.3, "focus_gain_error": 0.15, "gain_walk": 0.001, "heating_error": 0.2,
+        "absorption_error": 0.31, "heating_error_walk": 0.003, "target_error_smoothing": 0.21,
+        "max_innovation_k": 5}),
+     {"input_error": 0.05, "model_noise": 0.02, "measurement_floor": 0.1, "gain_error": 0.3,
+      "focus_gain_error": 0.15, "gain_walk": 0.001, "heating_error": 0.2,
+      "absorption_error": 0.31, "heating_error_walk": 0.003, "target_error_smoothing": 0.21,
+      "max_innovation": 5}),
+    (SafetySettings.read({"max_gap_s": 10, "abort_after_s": 60, "max_target_c": 95,
+                          "hard_excess_k": 3}),
+     {"max_gap": 10, "abort_after": 60, "max_target": 95, "hard_excess": 3}),
+    (PatientSettings.read({
+        "time_step_s": 0.25, "cooling_s": 300, "seed": 4, "tissue": "responsive",
+        "coagulation_cem43_min": 240, "boiling_c": 100,
+        "spread": {"perfusion": 0.2, "conductivity": 0.3, "absorption": 0.4, "focal_shift_mm": 2},
+        "response": {"fat": {
+            "perfusion": [[37, 1], [45, 4]], "conductivity": [[37, 1], [100, 1.3]],
+            "absorption": [[37, 1], [80, 1.2]], "coagulated_conductivity": 1.1,
+            "coagulated_absorption": 1.5}}}),
+     {"time_step": 0.25, "cooling": 300, "seed": 4, "responsive": True, "coagulation": 240,
+      "boiling": 100, "spread": Spread(0.2, 0.3, 0.4, 0.002), "curves": {"fat": TissueCurves(
+          ((37, 1), (45, 4)), ((37, 1), (100, 1.3)), ((37, 1), (80, 1.2)), 1.1, 1.5)}}),
     (MeshSettings.read({"file": "anna.yaml", "key": "mesh.plant", "cells": 5000,
                         "boundary_regions": ["bone"]}),
      {"cells": 5000, "organs": ("bone",)}),
@@ -186,3 +227,15 @@ def test_sections_of_the_reference_patient():
     assert (report.file, report.imaging_interval, report.noise_seed) == (
         "breast_reference.yaml", 2, 1)
     assert report.config == REFERENCE.config and not report.anatomical
+
+
+@pytest.mark.parametrize("name", ["paper", "mintime"])
+def test_a_treatment_has_the_sections_of_its_patient(name):
+    settings = TreatmentSettings.read(REFERENCE.section("control", name))
+    assert type(settings.options) is settings.controller.Options
+    assert settings.options == settings.controller.Options()  # the reference changes none
+    assert settings.own_file is None and not settings.patient.responsive
+    assert settings.prescription == Prescription.read(REFERENCE.config["prescription"])
+    for field in dataclasses.fields(settings):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(settings, field.name, None)
