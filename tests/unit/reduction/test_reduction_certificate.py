@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.linalg as la
-from conftest import heated_cube
+from heated_cube import heated_cube
 from test_reduction_reduce import settings
 
 from hifuflow.errors import NumericalError

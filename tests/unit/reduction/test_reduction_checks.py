@@ -4,7 +4,7 @@ import numpy as np
 import psutil
 import pytest
 import scipy.sparse as sp
-from conftest import heated_cube
+from heated_cube import heated_cube
 from scipy.sparse.linalg import splu
 from test_reduction_reduce import settings
 
