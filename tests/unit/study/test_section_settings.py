@@ -171,9 +171,9 @@ CASES = [
     (Prescription.read({"dose_cem43_min": 240, "coverage": 0.99, "max_power_w": 22,
                         "max_time_s": 7200}),
      {"dose": 240, "coverage": 0.99, "max_power": 22, "max_time": 7200}),
-    (ExportSettings.read({"dose_cem43_min": 240, "boundary": {
+    (ExportSettings.read({"dose_cem43_min": 240, "nifti_transform": "qform", "boundary": {
         "skin": {"temperature_c": 20}, "cut": "insulated", "arterial_temperature_c": 37}}),
-     {"dose": 240, "surfaces": {"skin": 20}}),
+     {"dose": 240, "surfaces": {"skin": 20}, "nifti_transform": "qform"}),
 ]
 
 
