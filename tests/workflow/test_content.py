@@ -21,7 +21,7 @@ from hifuflow.records.reduced_model import ReducedModel
 from hifuflow.records.trajectory import Trajectory
 
 sys.path.append(str(ROOT / "tests" / "unit" / "hifuflow"))
-from flips import silent_flips  # noqa: E402
+from flips import silent_flips
 
 
 def anatomy(path):
