@@ -51,8 +51,7 @@ def atomic(path):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for stale in path.parent.glob(f".{name}-*{dot}{suffixes}"):
-            if not stale.is_symlink():
-                _remove_ownerless(stale)
+            _remove_ownerless(stale)
         descriptor, lock = tempfile.mkstemp(prefix=f".{name}-", suffix=LOCK, dir=path.parent)
     except OSError as error:
         raise full_disk(error, path.parent) or refused(error, path.parent) from error
@@ -77,16 +76,14 @@ def atomic(path):
 def _remove_ownerless(temporary: Path) -> None:
     """Remove a temporary file of a job that was killed; whether it was, its lock tells."""
     lock = temporary.with_name("." + temporary.name[1:].partition(".")[0] + LOCK)
-    try:
-        with open_lock(lock, create=False) as handle:
-            if not take(handle):
-                return
+    with suppress(NoLocks, OSError, InputError):  # what cannot be known or removed is left alone
+        if not lock.is_symlink() and not lock.exists():
             temporary.unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)
-    except FileNotFoundError:
-        temporary.unlink(missing_ok=True)
-    except (NoLocks, OSError, InputError):
-        return  # cannot be known: left alone
+            return
+        with open_lock(lock, create=False) as handle:
+            if take(handle):
+                temporary.unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
 
 
 def _complete(temporary, path: Path) -> None:
@@ -126,7 +123,7 @@ def read_json(path) -> dict:
         raise DamagedFile(path, "not a JSON object")
     last = [key for key in list(content)[-1:] if _is_checksum(key, content[key])]
     stated = content.pop(last[0]) if last else None
-    if stated and (last != [CHECKSUM] or stated != json_sha256(content)):
+    if stated and stated != json_sha256(content):
         raise DamagedFile(path, f"its content does not match its {CHECKSUM}")
     return content
 

@@ -54,6 +54,7 @@ class JobRecord:
     state : of the file.
     inputs : what was read, name -> state. Files of the results folder by their path in it, others
         as `source/NUMBER/NAME`, so that they may lie elsewhere the next time.
+    outputs : all that the job wrote, by path in the folder.
     """
 
     rule: str
@@ -61,12 +62,14 @@ class JobRecord:
     code_sha256: str | None
     state: FileState
     inputs: dict[str, FileState]
+    outputs: list[str]
 
     def save(self, path) -> None:
         write_json(path, {"rule": self.rule, "created_by": created_by(),
                           "config_sha256": self.config_sha256, "code_sha256": self.code_sha256,
                           "file": vars(self.state),
-                          "inputs": {name: vars(state) for name, state in self.inputs.items()}})
+                          "inputs": {name: vars(state) for name, state in self.inputs.items()},
+                          "outputs": self.outputs})
 
     @classmethod
     def load(cls, path) -> JobRecord | None:
@@ -75,7 +78,8 @@ class JobRecord:
             found = read_json(path)
             return cls(found["rule"], found["config_sha256"], found["code_sha256"],
                        FileState(**found["file"]),
-                       {name: FileState(**state) for name, state in found["inputs"].items()})
+                       {name: FileState(**state) for name, state in found["inputs"].items()},
+                       found["outputs"])
         except (OSError, InputError, KeyError, TypeError, AttributeError):
             return None
 
@@ -148,9 +152,11 @@ def recorded(task):
     settings = settings_hash(task.params.get("config"))
     yield
     check_owner()
+    made = [str(path.relative_to(folder)) for path in outputs]
+    made.append(f"benchmarks/{Path(task.log[0]).stem}.tsv")  # Snakemake's own, named as the log is
     for path in outputs:
         if path.is_file():
-            JobRecord(task.rule, settings, code, FileState.of(path), inputs).save(
+            JobRecord(task.rule, settings, code, FileState.of(path), inputs, made).save(
                 _own_record(folder, path))
 
 

@@ -27,7 +27,7 @@ def open_lock(path, *, create: bool = True, folder: int | None = None):
     ------
     InputError : the name belongs to something else, which a lock would follow or overwrite.
     """
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if create else 0)
     try:
         descriptor = os.open(path, flags, 0o666, dir_fd=folder)
     except OSError as error:

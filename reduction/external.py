@@ -51,8 +51,8 @@ def reduce_file(path, order="auto", output=None, tolerance=None, threads: int = 
     check_tolerance(tolerance, order)
     check_threads(threads)
     check_output(path, output, record)
-    full = model_sha256(path)
     reduced, certificate = reduce_any(path, order, tolerance, threads)
+    full = model_sha256(path)
     if output.suffix.lower() == ".mat":
         write_mat(reduced, output)
         write_json(record, {**certificate, FULL_MODEL: full, MODEL: file_sha256(output)})

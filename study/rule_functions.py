@@ -11,14 +11,14 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from hifuflow.errors import HifuflowError
+from hifuflow.errors import HifuflowError, raise_faults
 from hifuflow.job_record import save_run_record, settings_hash, state_of
 from hifuflow.provenance import ROOT, code_hash, created_by
 
 from .resources import expected, requested, sizes, useful_threads
 from .study import Study
 from .unfinished import write_unfinished_summary
-from .up_to_date import damaged_results, refresh_marks, why_outdated
+from .up_to_date import damaged_results, order_times, refresh_marks, why_outdated
 
 
 class RuleFunctions:
@@ -190,10 +190,23 @@ class RuleFunctions:
             print(f"{file} is made again: {reason}", file=sys.stderr)
             self.workflow.dag.forcefiles.add(file)
 
-    def damaged(self) -> list:
-        """Faults of all results that are not what their jobs wrote."""
-        return [fault for name in self.study.patients
-                for fault in damaged_results(f"{self.study.results_dir}/{name}")]
+    def check_results(self) -> None:
+        """Look at all results that are there before Snakemake does.
+
+        Raises
+        ------
+        InputError : some are not what their jobs wrote.
+        """
+        folders = {f"{self.study.results_dir}/{name}": patient
+                   for name, patient in self.study.patients.items()}
+        raise_faults([fault for folder in folders for fault in damaged_results(folder)])
+        try:
+            for folder, patient in folders.items():
+                order_times(folder, [*patient.sources, *filter(None, (patient.scan,
+                                                                      patient.reduced_model))])
+            order_times(self.study.results_dir)
+        except PermissionError:  # of somebody else's results: Snakemake makes more than it must
+            pass
 
     def started(self) -> None:
         """Write down of which configuration and code the results are from now on."""

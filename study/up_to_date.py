@@ -7,6 +7,7 @@ Snakemake's own records are kept by path, apart from the results, and it compare
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from hifuflow.job_record import (
 )
 
 FINAL = ("export", "report")  # folders of what is made for people: no job reads it
+TIMESTAMP = ".snakemake_timestamp"  # file in a folder whose time Snakemake takes for the folder's
 
 
 def why_outdated(file, config, code_sha256: str, sources: Iterable = (),
@@ -88,12 +90,50 @@ def refresh_marks(folder) -> None:
             dataclasses.replace(record, state=state).save(record_path(path))
 
 
-def _records(folder):
-    """(file, record) of each result that jobs read and that is there."""
+def order_times(folder, elsewhere: Iterable = ()) -> None:
+    """Make no result older than what it was made from.
+
+    Snakemake would make it again, and content has already told whether that is needed.
+
+    Parameters
+    ----------
+    elsewhere : all files from elsewhere that jobs of this folder read.
+    """
+    folder = Path(folder)
+    sources = [_time(Path(path)) for path in elsewhere]
+    jobs = {}
+    for _, record in _records(folder, final=True):
+        newest = [folder / name for name in record.inputs if not name.startswith(f"{SOURCE}/")]
+        oldest = max(sources, default=0) if len(newest) < len(record.inputs) else 0
+        jobs[tuple(record.outputs)] = newest, oldest
+    moved = True
+    while moved:  # what is moved may be newer than what was made from it
+        moved = False
+        for outputs, (inputs, oldest) in jobs.items():
+            newest = max([oldest, *map(_time, inputs)])
+            for path in (folder / name for name in outputs):
+                if 0 < _time(path) < newest:
+                    _set_time(path, newest)
+                    moved = True
+
+
+def _time(path: Path) -> int:
+    """Time of modification [ns], 0 where nothing is; of a link, its own."""
+    mark = path / TIMESTAMP
+    return os.lstat(mark if mark.exists() else path).st_mtime_ns if os.path.lexists(path) else 0
+
+
+def _set_time(path: Path, time: int) -> None:
+    mark = path / TIMESTAMP
+    os.utime(mark if mark.exists() else path, ns=(time, time), follow_symlinks=False)
+
+
+def _records(folder, final: bool = False):
+    """(file, record) of each result that is there, of those that no job reads only if `final`."""
     folder = Path(folder)
     for path in sorted((folder / FOLDER).rglob("*.json")):
         name = path.relative_to(folder / FOLDER)
         file = folder / str(name).removesuffix(".json")
-        record = JobRecord.load(path)
-        if record and name.parts[0] not in (*FINAL, RUN) and file.is_file():
+        if name.name != RUN and (final or name.parts[0] not in FINAL) and file.is_file() and (
+                record := JobRecord.load(path)):
             yield file, record

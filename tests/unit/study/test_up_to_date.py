@@ -16,7 +16,7 @@ from hifuflow.job_record import (
 )
 from hifuflow.study.rule_functions import RuleFunctions
 from hifuflow.study.run_table import ending
-from hifuflow.study.up_to_date import damaged_results, refresh_marks, why_outdated
+from hifuflow.study.up_to_date import damaged_results, order_times, refresh_marks, why_outdated
 
 CONTROL = {"max_time_s": 3}
 METRICS = {"status": "complete", "treatment_time_s": 12.0, "coverage": 0.98, "max_overshoot_k": 0.0}
@@ -76,6 +76,23 @@ def test_nothing_is_outdated_after_a_run_nor_in_a_copy_of_it(folder, source):
         assert anatomy_is_outdated(results, source) is None
         assert control_is_outdated(results) is None
         assert damaged_results(results) == []
+
+
+def test_time_stamps_are_put_in_order_and_nothing_else(folder, source):
+    files = [source, folder / "anatomy" / "regions.json", folder / "benchmarks" / "anatomy.tsv",
+             folder / "control" / "paper" / "metrics.json"]
+    files[2].parent.mkdir()
+    files[2].touch()
+    contents = [path.read_bytes() for path in files]
+    for time, path in enumerate(reversed(files)):  # as a tool may leave them that copies at will
+        os.utime(path, (10**9 + time, 10**9 + time))
+    untouched = folder / "report" / "index.html"
+    before = untouched.stat()
+    order_times(folder, [source])
+    times = [path.stat().st_mtime for path in files]
+    assert times == sorted(times) and times[0] == 10**9 + 3
+    assert [path.read_bytes() for path in files] == contents and untouched.stat() == before
+    assert anatomy_is_outdated(folder, source) is None
 
 
 def test_settings_and_code_count_in_a_copy_too(folder, source):
