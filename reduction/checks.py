@@ -17,7 +17,7 @@ from .shifts import REPEATS
 SYMMETRY = 1e-13
 # An entry smaller than this part of its two diagonal entries' mean is judged against that: what
 # is left there of larger numbers that cancel is rounding.
-CANCELLED = 1e-2
+CANCELLED = 0.1
 # Solves that a relative residual of 1e-12 took on spectra of four to five decades.
 BLOCKS = 42
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
 import re
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +11,7 @@ import scipy.sparse as sp
 
 from hifuflow.errors import InputError
 from hifuflow.formats.matlab import NotNumbers, read_mat
+from hifuflow.formats.matrix_market import PACKED, read_market
 from hifuflow.job import atomic
 from hifuflow.provenance import config_hash, file_sha256
 from hifuflow.records.bioheat_model import BioheatModel, Voxels
@@ -28,7 +25,6 @@ FORMS = ("a fem/*.h5 of this workflow; a .mat file with A, B, C, E (identity if 
          "NAME.D (Matrix Market, also .gz and .bz2)")
 # NAME.A, NAME.A.mtx, A.mtx, NAME_A.mtx.gz: what is before the letter, and what is behind.
 LETTER = re.compile(r"(|.*[._-])A((?:\.mtx)?(?:\.gz|\.bz2)?)")
-PACKED = {"": lambda data: data, ".gz": gzip.decompress, ".bz2": bz2.decompress}
 ENDINGS = tuple(f".mtx{packed}" for packed in PACKED)
 # What says, if it is not zero, that a model is none of x' = A x + B u: as a variable beside the
 # matrices, or as a field of their structure.
@@ -50,8 +46,8 @@ def read_matrices(path) -> dict:
     path = Path(path)
     if not path.exists():
         raise InputError("no such file", file=path, allowed=FORMS)
-    given = _from_mat(path) if path.suffix.lower() == ".mat" else {
-        name: _read_market(file) for name, file in matrix_files(path).items()}
+    given = _from_mat(path) if path.suffix.lower() == ".mat" else read_market(
+        matrix_files(path))
     missing = [name for name in NEEDED if name not in given]
     if missing:
         raise InputError(f"{', '.join(missing)} not found", file=path, allowed=FORMS)
@@ -82,16 +78,6 @@ def matrix_files(path: Path) -> dict:
             (behind, *(plain + packed for packed in PACKED)))] for name in (*NEEDED, *OPTIONAL)}
     return {name: present[0] for name, files in found.items()
             if (present := [file for file in files if file.is_file()])}
-
-
-def _read_market(file: Path):
-    """One matrix; unpacked as a whole before, so that checksums are verified."""
-    try:
-        unpack = PACKED.get(file.suffix, PACKED[""])
-        return scipy.io.mmread(io.BytesIO(unpack(file.read_bytes())), spmatrix=False)
-    except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
-        raise InputError(f"cannot be read: {error}", file=file,
-                         allowed="a Matrix Market file") from error
 
 
 def _from_mat(path: Path) -> dict:

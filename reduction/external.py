@@ -104,7 +104,13 @@ def reduce_any(path: Path, order, tolerance, threads: int) -> tuple[ReducedModel
         log.info("%d states, %d inputs, %d outputs%s", n, m, p,
                  ", and D" if matrices["D"].any() else "")
         model, feedthrough = as_full_model(matrices), matrices["D"]
-    reduced, certificate = reduce_by_kind(model, order, tolerance, path.name, threads)
+    try:
+        reduced, certificate = reduce_by_kind(model, order, tolerance, path.name, threads)
+    except InputError as error:
+        if error.file is not None:
+            raise
+        raise InputError(error.problem, file=path.name, key=error.key, value=error.value,
+                         allowed=error.allowed) from error
     # What goes straight from input to output has no state, and is kept as it is.
     reduced.D = reduced.D if feedthrough is None else feedthrough
     return reduced, certificate

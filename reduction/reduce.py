@@ -73,7 +73,8 @@ def reduce_model(model: BioheatModel, settings: ReductionSettings,
             solver = shifted_solver(capacity, stiffness, settings.solver)
             found.interval = spectral_interval(capacity, stiffness, solver)
             found.step = replay_step(model, found.interval)
-            tolerance = residual_needed(settings, inputs, found.interval)
+            tolerance = residual_needed(settings, inputs, found.interval,
+                                        model.outputs.temperatures)
             check_reachable(settings, most_states(inputs, found.interval, tolerance))
             found.space = reachable_space(capacity, solver, inputs, found.interval, tolerance,
                                           threads)
@@ -95,10 +96,13 @@ def replay_step(model: BioheatModel, interval) -> float:
     return SAMPLE if model.outputs.temperatures else OTHER_SAMPLE / interval[0]
 
 
-def residual_needed(settings: ReductionSettings, inputs, interval) -> float:
-    """Residual of the Lyapunov equation at which the projection is accurate enough."""
+def residual_needed(settings: ReductionSettings, inputs, interval, kelvin: bool = True) -> float:
+    """Residual of the Lyapunov equation at which the projection is accurate enough.
+
+    A tolerance that is not in `kelvin` may be large or small against the outputs: it saves nothing.
+    """
     least = settings.gramian_residual
-    if settings.tolerance is not None:
+    if settings.tolerance is not None and kelvin:
         return max(least, min(1e-4, (RESIDUAL_PER_KELVIN * settings.tolerance) ** 2))
     if settings.order == "auto":
         return least

@@ -9,7 +9,8 @@ import numpy as np
 import scipy.io
 import scipy.sparse as sp
 
-from hifuflow.errors import InputError
+from hifuflow.errors import InputError, NumericalError
+from hifuflow.isolated import run_isolated
 
 NUMBERS = ("double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u")
                                             for bits in (8, 16, 32, 64)))
@@ -30,9 +31,25 @@ def read_mat(path) -> dict:
     Numbers as (rows, columns) arrays of their own type, sparse ones as `csc_array`, a structure as
     a dictionary of its fields, anything else (text, cells, objects) as `NotNumbers`.
 
+    The file is read in a process of its own: HDF5 may crash on a damaged one.
+
     Raises
     ------
     InputError : not a .mat file, or damaged.
+    """
+    try:
+        return run_isolated(decode, str(path))
+    except NumericalError as error:
+        raise InputError(f"cannot be read: {error}", file=path,
+                         allowed="a MATLAB file (.mat, any version)") from error
+
+
+def decode(path: str) -> dict:
+    """`read_mat` in this process.
+
+    Raises
+    ------
+    NumericalError : not a .mat file, or damaged.
     """
     try:
         if h5py.is_hdf5(path):
@@ -43,8 +60,7 @@ def read_mat(path) -> dict:
         return {name: _value(item) for name, item in content.items() if not name.startswith("__")}
     except Exception as error:  # whatever the readers make of a damaged file
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"cannot be read: {lines[-1].strip()}", file=path,
-                         allowed="a MATLAB file (.mat, any version)") from error
+        raise NumericalError(lines[-1].strip()) from error
 
 
 def _value(item):
