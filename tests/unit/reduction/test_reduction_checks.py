@@ -1,5 +1,7 @@
 """Every refusal of the reduction, with its numbers, and at which size each begins."""
 
+from dataclasses import replace
+
 import numpy as np
 import psutil
 import pytest
@@ -15,10 +17,10 @@ from hifuflow.reduction.reduce import reduce_model
 from hifuflow.reduction.shifts import REPEATS
 
 
-def refused(model, message, **changes):
+def refused(model, message, order=20, solver="auto"):
     """Reduce the model; it must be refused with this message."""
     with pytest.raises(InputError, match=message):
-        reduce_model(model, {**settings(20), **changes}, threads=1)
+        reduce_model(model, replace(settings(order), solver=solver), threads=1)
 
 
 @pytest.mark.parametrize("order", [0, -3, 2.0, True, False, None, "all", "20", np.float64(20)])
@@ -29,7 +31,7 @@ def test_what_is_no_number_of_states(cube, order):
 
 @pytest.mark.parametrize("order", [1, np.int64(3)])
 def test_numbers_of_states(cube, order):
-    assert reduce_model(cube, {**settings(), "order": order}, threads=1)[0].order == order
+    assert reduce_model(cube, settings(order), threads=1)[0].order == order
 
 
 def test_more_states_than_unknowns(cube):
@@ -131,7 +133,7 @@ def test_memory_is_refused_just_below_what_is_needed(cube, order, columns, free)
             r"\(allowed: a smaller order, solver: iterative, or a coarser mesh\)", order=order)
     free(1.001 * bytes_needed(columns))
     with pytest.raises(PassedError):
-        reduce_model(cube, {**settings(), "order": order}, threads=1)
+        reduce_model(cube, settings(order), threads=1)
 
 
 def test_gigabytes_are_told(cube, free):
@@ -150,7 +152,7 @@ def test_iterative_solves_need_no_factor(cube, free):
     free(bytes_needed(20 + (8 + REPEATS) * 5) - 8 * 14 * 343 ** (4 / 3) + 1)
     refused(cube, "needs about", solver="direct")
     with pytest.raises(PassedError):
-        reduce_model(cube, {**settings(20), "solver": "iterative"}, threads=1)
+        reduce_model(cube, replace(settings(20), solver="iterative"), threads=1)
 
 
 def test_factors_have_the_size_that_is_estimated():
