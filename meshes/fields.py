@@ -35,16 +35,17 @@ class Fields:
         volume. It makes good for no more: where smoothing takes away what is thin, nothing else
         may grow.
         """
-        inner = compartments.index >= TARGET
-        masks = [compartments.mask(REST)]
-        masks += [inner & (compartments.index <= number)
-                  for number in range(TARGET, len(compartments.names))]
-        fields = [SmoothMask(mask, compartments.origin, compartments.spacing, np.inf)
-                  for mask in masks]
-        volumes = [compartments.volumes[0], *np.cumsum(compartments.volumes[1:])]
-        most = np.array([*MOST_SHIFT[:2], *MOST_SHIFT[2:] * (len(fields) - 2)])
-        levels = [field.level(volume) for field, volume in zip(fields, volumes, strict=True)]
-        return cls(fields, np.clip(levels, *(most * compartments.spacing.min() * [[-1], [1]])))
+        def smooth(mask):
+            return SmoothMask(mask, compartments.origin, compartments.spacing, np.inf)
+
+        fields, levels = [], []
+        for number, volume in enumerate(compartments.volumes, REST):
+            alone = smooth(compartments.mask(number))
+            most = compartments.spacing.min() * MOST_SHIFT[min(number - REST, 2)]
+            levels.append(float(np.clip(alone.level(volume), -most, most)))
+            before = (compartments.index >= TARGET) & (compartments.index <= number)
+            fields.append(smooth(before) if number > TARGET else alone)
+        return cls(fields, levels)
 
     def __call__(self, positions):
         """(n, len(masks)): positive inside; the body holds whatever lies in its parts."""
