@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from hifuflow.errors import InputError
-from hifuflow.formats.image import NIFTI
 from hifuflow.records.mesh_groups import region_of
 
 SHORTEST_AXIS = 1e-6  # a vector shorter than this has no usable direction
@@ -122,10 +121,12 @@ def _check_anatomy(anatomy: dict, fault) -> None:
         fault("image and thresholds need each other", "anatomy", sorted(anatomy),
               "both of them or none")
     images = [anatomy[key] for key in ("labels", "image") if key in anatomy]
-    if anatomy["nifti_transform"] != "auto" and not any(
-            name.lower().endswith(NIFTI) for name in images):
-        fault("no NIfTI file is read", "anatomy.nifti_transform", anatomy["nifti_transform"],
-              "auto, or a file with the suffix " + ", ".join(NIFTI))
+    if anatomy["nifti_transform"] != "auto":
+        from hifuflow.formats.image import NIFTI  # here only: most patient files need no NumPy
+
+        if not any(name.lower().endswith(NIFTI) for name in images):
+            fault("no NIfTI file is read", "anatomy.nifti_transform", anatomy["nifti_transform"],
+                  "auto, or a file with the suffix " + ", ".join(NIFTI))
     extent = anatomy.get("body_extent_mm", [0, 1])
     if extent[0] >= extent[1]:
         fault("holds no length", "anatomy.body_extent_mm", extent, "smallest < largest")

@@ -198,7 +198,11 @@ def test_rates_over_24_decades():
 def test_states_that_are_hardly_coupled(weak):
     """A chain of rates 1, 2, 3, 4, whose gain is the product of its couplings over its rates."""
     a = np.diag([-1.0, -2.0, -3.0, -4.0]) + weak * np.diag(np.ones(3), -1)
-    rom, record = reduced(np.eye(4), a, np.eye(4)[:, :1], np.eye(4)[3:])
+    try:
+        rom, record = reduced(np.eye(4), a, np.eye(4)[:, :1], np.eye(4)[3:])
+    except NumericalError as error:  # a gain of 4e-44: refused, never a wrong number
+        assert weak < 1e-10 and "rounding" in str(error)
+        return
     np.testing.assert_allclose(static_gain(rom), [[weak**3 / 24]], rtol=1e-9)
     assert record["hinf_bound_relative"] < 1e-9
 

@@ -10,6 +10,7 @@ import yaml
 from mutations import mutated
 
 from hifuflow.acoustics.focal_zone import focal_size
+from hifuflow.acoustics.settings import TransducerSettings
 from hifuflow.acoustics.transducer import Transducer
 from hifuflow.errors import HifuflowError, InputError, InvalidConfig
 from hifuflow.provenance import ROOT
@@ -55,7 +56,7 @@ def device_faults(folder, **changes):
                                  folder / "anna.yaml")
     if not faults:
         try:
-            Transducer.from_config(device)
+            Transducer.of(TransducerSettings.read(device))
         except InputError as error:
             faults = [error]
     assert time.process_time() - start < SECONDS
@@ -196,7 +197,7 @@ def sections(patient):
     for model in ("control", "plant"):
         patient.section("mesh", model), patient.section("assemble", model)
     patient.section("control")
-    device = Transducer.from_config(patient.section("plan")["device"])
+    device = Transducer.of(TransducerSettings.read(patient.section("plan")["device"]))
     focal_size(device, patient.water["speed_of_sound_m_s"])
 
 

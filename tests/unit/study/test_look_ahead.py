@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from hifuflow.anatomy.build import build_anatomy
+from hifuflow.anatomy.settings import AnatomySettings
 from hifuflow.errors import InputError
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.study.look_ahead import check_surfaces, check_thoroughly, outside_mesh
@@ -69,7 +70,7 @@ def test_perfusion_that_the_model_does_not_reach_fixes_no_temperature(patient):
 
 def test_a_cut_can_be_held_only_where_there_is_one(patient):
     held = patient(boundary={"cut": {"temperature_c": 37}})
-    anatomy = build_anatomy(held.section("anatomy"))
+    anatomy = build_anatomy(AnatomySettings.read(held.section("anatomy")))
     before = (anatomy.labels == 0) & (np.indices(anatomy.labels.shape)[2] < 15)
     check_surfaces(replace(anatomy, coupling=before, air=None), held)
     with pytest.raises(InputError, match=r"patient\.yaml: boundary\.cut.*no such surface"):
