@@ -44,8 +44,8 @@ class DamagedFile(InputError):
     """A file of the workflow whose content is not what was written; `detail` says how it shows."""
 
     def __init__(self, file, detail: str):
-        super().__init__(f"is damaged or was replaced ({detail}). If a run made it, delete it, "
-                         "and the next run makes it again", file=file)
+        super().__init__(f"is damaged or was replaced ({detail}). If a run made it, delete it: "
+                         "the next run that needs it makes it again", file=file)
 
 
 class InvalidConfig(InputError):
