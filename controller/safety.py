@@ -19,6 +19,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hifuflow.controller.estimation.estimate import Estimate
+from hifuflow.controller.imaging import Image
 from hifuflow.job import log
 
 from .failure import failure
@@ -45,17 +46,17 @@ class Supervisor:
         self._off, self._max_power = np.zeros(n_foci), max_power
         self._last_valid, self._held_since, self._fault = 0.0, 0.0, ""
 
-    def command(self, estimate: Estimate, measured: np.ndarray,
+    def command(self, estimate: Estimate, image: Image,
                 decide: Callable[[Estimate], np.ndarray]) -> tuple[str, np.ndarray]:
         """("" or "aborted", (n_foci,) power of this sample [W]).
 
         Parameters
         ----------
-        measured : (n_m,) the image that the estimate was made with [degC].
+        image : with which the estimate was made.
         decide : the controller.
         """
         power = self._off
-        fault = self._unsafe(estimate, measured)
+        fault = self._unsafe(estimate, image.temperature)
         if not fault:
             fault, power = self._asked(estimate, decide)
         if fault and not self._fault:
