@@ -162,7 +162,8 @@ class Patient:
         return {name: {"file": self.file.name, "plant": loop,
                        "controller": self.named_controllers[name].source,
                        "options": self.config[name],
-                       **self._pick("prescription", "thermometry", "estimator", "safety")}
+                       **self._pick("prescription", "thermometry", "estimator", "safety",
+                                    "faults")}
                 for name in self.controllers}
 
     @property

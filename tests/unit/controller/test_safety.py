@@ -5,8 +5,9 @@ import pytest
 from small_treatment import treat
 
 from hifuflow.controller.estimation.estimate import Estimate
+from hifuflow.controller.imaging import Image
 from hifuflow.controller.methods.paper import PaperController
-from hifuflow.controller.safety import Supervisor
+from hifuflow.controller.safety.supervisor import Supervisor
 from hifuflow.controller.settings import SafetySettings
 
 LIMIT = np.array([43.0, 43.0, np.nan])
@@ -31,7 +32,7 @@ class Watched:
         self.time += 2.0
         estimate = Estimate(self.time, np.full(3, state), COOL[:2], COOL[2:], np.zeros(1),
                             np.zeros(2), valid=valid)
-        return self.supervisor.command(estimate, np.array(measured), self.decide)
+        return self.supervisor.command(estimate, Image(self.time, np.array(measured)), self.decide)
 
 
 @pytest.fixture
