@@ -104,6 +104,10 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, settings: TreatmentSet
 def _started(settings: TreatmentSettings, model: DiscreteModel) -> Controller:
     try:
         return settings.controller(read_only(model), settings.prescription, settings.options)
+    except InputError as error:  # a controller knows neither its file nor its section
+        key = f"{settings.name}.margin_k" if error.key == "margin_k" else error.key
+        raise InputError(error.problem, file=error.file or settings.file, key=key,
+                         value=error.value, allowed=error.allowed) from error
     except HifuflowError:
         raise
     except Exception as error:

@@ -108,6 +108,7 @@ class SafetySettings:
     max_target : highest measured temperature of the target [degC].
     hard_excess : how far a constraint point may be measured above its limit [K].
     max_drift : how far the images as a whole may be too hot or too cold [K].
+    max_focal_shift : how far from its focus heat may appear [m].
     max_decision : longest time that a decision may take [s].
     overshoot_tolerance : how far a hard limit may have been exceeded by a complete treatment [K].
     """
@@ -117,6 +118,7 @@ class SafetySettings:
     max_target: float
     hard_excess: float
     max_drift: float = 0.6
+    max_focal_shift: float = 2.5e-3
     max_decision: float = math.inf
     overshoot_tolerance: float = 1.0
 
@@ -125,7 +127,8 @@ class SafetySettings:
         latest = section["max_decision_s"]
         return cls(float(section["max_gap_s"]), float(section["abort_after_s"]),
                    float(section["max_target_c"]), float(section["hard_excess_k"]),
-                   float(section["max_drift_k"]), math.inf if latest is None else float(latest),
+                   float(section["max_drift_k"]), 1e-3 * section["max_focal_shift_mm"],
+                   math.inf if latest is None else float(latest),
                    float(section["overshoot_tolerance_k"]))
 
 

@@ -16,5 +16,5 @@ def check_beforehand(settings: TreatmentSettings) -> None:
     thermometry, longest = settings.thermometry, settings.safety.max_gap
     if thermometry.latency > longest:
         raise InputError("images are older than power may be given without one: there would be none",
-                         key="thermometry.latency_s", value=thermometry.latency,
+                         file=settings.file, key="thermometry.latency_s", value=thermometry.latency,
                          allowed=f"at most {longest:g} (safety.max_gap_s)")

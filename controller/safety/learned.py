@@ -2,8 +2,8 @@
 
 The filter explains images that do not fit its model by other gains of the foci and other factors of
 points and tissues. Their ranges (`estimator.gain_range`, `heating_range`, `absorption_range`) are
-what tissue can differ by; the filter learns nothing beyond. At a bound the model explains the images
-no longer, whatever the cause.
+what tissue can differ by; the filter learns nothing beyond. At a bound the model no longer explains
+the images, whatever the cause.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from hifuflow.controller.estimation.innovation import Innovation
 
 IN_A_ROW = 3  # images
-NEAR = 1e-6  # relative: at the bound
+NEAR = 0.1  # relative distance from a bound that counts as being there
 
 
 class LearnedCheck:

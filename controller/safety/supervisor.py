@@ -97,13 +97,14 @@ class Supervisor:
         measured = image.temperature
         if estimate.valid:
             self._last_valid = image.acquired
+        if finding.reason:  # first: what is measured now need not be true
+            return finding.reason
+        if estimate.valid:
             hot = np.flatnonzero(measured > self._highest)  # what is not measured is not hot
             if len(hot):
                 worst = hot[(measured[hot] - self._highest[hot]).argmax()]
                 return ("the target" if self._in_target[worst] else "normal tissue") \
                     + " is measured too hot"
-        if finding.reason:
-            return finding.reason
         if self._last_valid is None:
             return "no valid thermometry yet" + finding.because
         if estimate.time - self._last_valid > self._settings.max_gap:

@@ -1,9 +1,9 @@
 """Watch over images, array and filter: whether what they say can be true.
 
 Each check is a file of its own. Two findings end the treatment at once, since waiting cannot mend
-them: heat that does not come, comes twice, elsewhere or without command (`response`), and a filter
-at the bounds of what it may learn (`learned`). All others hold the power off for as long as they
-last.
+them: heat that does not come, comes twice, elsewhere or without command (`response`, `place`), and
+a filter at the bounds of what it may learn (`learned`). All others hold the power off for as long
+as they last.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from .finding import Finding
 from .images import ImageCheck
 from .learned import LearnedCheck
 from .noise import NoiseCheck
+from .place import PlaceCheck
 from .response import ResponseCheck
 
 
@@ -41,6 +42,8 @@ class Watch:
         self._images = ImageCheck(imaging, model.interval, estimator.measurement_floor)
         self._noise = NoiseCheck(imaging.noise, estimator.measurement_floor)
         self._response = ResponseCheck(observer.heating, observer.variance)
+        self._place = PlaceCheck(imaging.position, np.isnan(imaging.limit), observer.variance,
+                                 settings.max_focal_shift)
         self._drift = DriftCheck(model, observer.rows, observer.variance, settings.max_drift)
         self._learned = LearnedCheck(estimator.gain_range)
         outputs = model.outputs
@@ -61,7 +64,8 @@ class Watch:
     def finding(self) -> Finding:
         """What is found, once the filter has taken in what is believed."""
         innovation, gains = self._observer.innovation, self._observer.gains
-        final = self._response.fault(innovation), self._learned.fault(innovation, gains)
+        final = (self._response.fault(innovation), self._place.fault(innovation),
+                 self._learned.fault(innovation, gains))
         passing = (self._repeated, self._noise.fault(innovation), self._drift.fault(innovation),
                    self._points())
         ending = next(filter(None, final), "")

@@ -16,7 +16,7 @@ SETTINGS = EstimatorSettings(
     input_error=0.05, model_noise=0.2, measurement_floor=0.1, gain_error=0.3,
     focus_gain_error=0.15, gain_walk=0.05, heating_error=0.2, absorption_error=0.3,
     heating_error_walk=0.02, target_error_smoothing=0.2, max_innovation=5.0)
-LEAST = 0.05  # factor of a focus or a point
+LEAST = 0.2  # factor of a focus or a point
 
 
 class Images:
