@@ -15,6 +15,6 @@ def check_beforehand(settings: TreatmentSettings) -> None:
     """
     thermometry, longest = settings.thermometry, settings.safety.max_gap
     if thermometry.latency > longest:
-        raise InputError("images are older than power may be given without one: there would be none",
-                         file=settings.file, key="thermometry.latency_s", value=thermometry.latency,
-                         allowed=f"at most {longest:g} (safety.max_gap_s)")
+        raise InputError("images are older than power may be given without one, so there would be "
+                         "none", file=settings.file, key="thermometry.latency_s",
+                         value=thermometry.latency, allowed=f"at most {longest:g} (safety.max_gap_s)")
