@@ -102,6 +102,15 @@ class RuleFunctions:
         """The reduced model that was made elsewhere; [] where the control model is reduced."""
         return self._patient(wildcards).reduced_model or []
 
+    def plant_section(self, wildcards):
+        """What the plant's assembly uses of a patient's configuration."""
+        return self._patient(wildcards).section("assemble", "plant")
+
+    def dead_load(self, wildcards):
+        """The plant's loads while elements of the array are dead; [] where no fault says so."""
+        dead = self._patient(wildcards).dead_elements
+        return self._path("fem/load_dead_{count}_{seed}.h5", wildcards, **dead) if dead else []
+
     def scan(self, wildcards):
         """The image whose grid results are exported on; [] where there is none."""
         return self._patient(wildcards).scan or []
