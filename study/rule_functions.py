@@ -15,6 +15,7 @@ from hifuflow.errors import HifuflowError, raise_faults
 from hifuflow.job_record import save_run_record, settings_hash, state_of
 from hifuflow.provenance import ROOT, code_hash, created_by
 
+from .campaign import dead_elements, parts, ranges
 from .resources import expected, requested, sizes, useful_threads
 from .study import Study
 from .unfinished import write_unfinished_summary
@@ -36,6 +37,7 @@ class RuleFunctions:
         self.results = f"{study.results_dir}/{{patient}}"
         self.code_hashes: dict[str, str] = {}
         self.state = cache(state_of)
+        self._campaign = cache(self._campaign_of)
 
     def section(self, name: str, wildcard: str | None = None):
         """What a rule uses of a patient's configuration, for one model or controller."""
@@ -64,6 +66,12 @@ class RuleFunctions:
         """Wall time to ask for [min], more on every attempt."""
         return lambda wildcards, attempt: requested(
             *self._cost(name, wildcard, wildcards), attempt)[1]
+
+    def campaign_minutes(self, wildcards, attempt):
+        """Wall time to ask for a job of a campaign [min]: that of all its treatments."""
+        memory_mb, cpu_s = self._cost("control", "controller", wildcards)
+        count = len(self._campaign(wildcards.patient)[int(wildcards.part) - 1])
+        return requested(memory_mb, count * cpu_s, attempt)[1]
 
     def cores(self, name: str, wildcard: str | None = None):
         """Threads of a rule that can use several."""
@@ -130,6 +138,45 @@ class RuleFunctions:
         """How many draws there are."""
         return self._patient(wildcards).config["ensemble"]["draws"]
 
+    # --- fault campaigns --------------------------------------------------------------------
+
+    def every_campaign(self) -> list[str]:
+        """The page of each patient's campaign; none where none was asked for."""
+        names = self.study.patients if self.study.campaign else ()
+        return [f"{self.study.results_dir}/{name}/campaign/index.html" for name in names]
+
+    def campaign_part(self, wildcards):
+        """Settings of one job of a campaign: of the treatment, and what is drawn for it."""
+        settings = self._patient(wildcards).section("control", wildcards.controller)
+        return {**settings, "over_k": ranges()["over_k"],
+                "draws": self._campaign(wildcards.patient)[int(wildcards.part) - 1]}
+
+    def campaign_loads(self, wildcards):
+        """The plant's loads with each set of dead elements that a job needs."""
+        drawn = self._campaign(wildcards.patient)[int(wildcards.part) - 1]
+        return [self._path("fem/load_dead_{dead}.h5", wildcards, dead=dead)
+                for dead in dead_elements(drawn)]
+
+    def campaign_rows(self, wildcards):
+        """What came of each job of a campaign."""
+        count = len(self._campaign(wildcards.patient))
+        return [self._path("campaign/{controller}/{part}.json", wildcards, controller=name,
+                           part=part)
+                for name in self.campaign_settings(wildcards)["controllers"]
+                for part in range(1, count + 1)]
+
+    def campaign_settings(self, wildcards):
+        """What the page of a campaign says of it."""
+        patient, campaign = self._patient(wildcards), self.study.campaign
+        return {"file": patient.file.name, "controllers": campaign.treated_by(patient),
+                "seed": campaign.seed, "draws": campaign.draws, "pairs": campaign.pairs,
+                "over_k": ranges()["over_k"]}
+
+    def _campaign_of(self, name: str) -> list[list[dict]]:
+        return parts(self.study.campaign.of(self.study.patients[name]))
+
+    # --- all of a run -----------------------------------------------------------------------
+
     def every_result(self) -> list[str]:
         """What a run makes for people."""
         folder = self.study.results_dir
@@ -190,6 +237,9 @@ class RuleFunctions:
 
     def print_summary(self) -> None:
         """How each treatment ended and where its report is, or why there is none."""
+        if self.study.campaign:
+            print("\n".join(f"fault campaign: {page}" for page in self.every_campaign()))
+            return
         # In a process of its own: the report's libraries take a second to load.
         subprocess.run([sys.executable, "-m", "hifuflow", "summary", self.study.results_dir,
                         *self.study.patients])
