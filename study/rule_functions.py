@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from hifuflow.errors import HifuflowError, raise_faults
@@ -172,6 +173,11 @@ class RuleFunctions:
                 "seed": campaign.seed, "draws": campaign.draws, "pairs": campaign.pairs,
                 "over_k": ranges()["over_k"]}
 
+    def _dead_elements(self, name: str) -> list[str]:
+        """COUNT_SEED of all arrays with dead elements that the present run needs."""
+        draws = chain(*self._campaign(name)) if self.study.campaign else ()
+        return dead_elements([self.study.patients[name].config, *draws])
+
     def _campaign_of(self, name: str) -> list[list[dict]]:
         return parts(self.study.campaign.of(self.study.patients[name]))
 
@@ -235,9 +241,9 @@ class RuleFunctions:
         except HifuflowError as error:
             print(f"no summary: {error}", file=sys.stderr)
 
-    def print_summary(self) -> None:
+    def print_summary(self, failed: bool = False) -> None:
         """How each treatment ended and where its report is, or why there is none."""
-        if self.study.campaign:
+        if self.study.campaign and not failed:
             print("\n".join(f"fault campaign: {page}" for page in self.every_campaign()))
             return
         # In a process of its own: the report's libraries take a second to load.
@@ -276,7 +282,9 @@ class RuleFunctions:
             folder = Path(self.study.results_dir) / name
             refresh_marks(folder)
             save_run_record(folder, {**shared, "patient_file": patient.file.name,
-                                     "draws": patient.config["ensemble"]["draws"], **{
+                                     "draws": patient.config["ensemble"]["draws"],
+                                     "campaign": self.study.campaign is not None,
+                                     "dead_elements": self._dead_elements(name), **{
                 key: {name: settings_hash(patient.section(rule, name)) for name in names}
                 for key, rule, names in (
                     ("controllers", "control", patient.controllers),
