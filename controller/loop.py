@@ -68,15 +68,17 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel,
                             safety.max_gap)
     log.info("%d states, estimator ready after %.1f s", rom.order, clock.perf_counter() - started)
     controller = _started(settings, model)
-    loop = _Loop(rom, simulated_patient(plant, settings.patient, thermometry.interval,
-                                        prescription.max_power),
-                 Thermometry(thermometry, imaging), observer, controller, prescription, safety)
+    patient = simulated_patient(plant, settings.patient, thermometry.interval,
+                                prescription.max_power)
+    loop = _Loop(rom, patient, Thermometry(thermometry, imaging), observer, controller,
+                 prescription, safety)
     status, end_time = loop.treat()
     loop.cool(end_time + settings.patient.cooling)
     trajectory = loop.record.trajectory(plant.voxels.index, imaging.position)
     metrics = treatment_metrics(
         trajectory, prescription, status, end_time, trajectory.voxel_dose[~plant.voxels.target],
         plant.voxels.volume, np.array(loop.step_seconds), rom.order)
+    metrics |= patient.coldest.metrics()
     metrics["first_focus_limit_s"] = time_to_limit(model, prescription)
     metrics["model_difference"] = model_difference(model, trajectory, prescription)
     metrics |= _own_metrics(controller, trajectory, metrics)
@@ -193,6 +195,7 @@ class _Loop:
 
     def _advance(self, power: np.ndarray) -> None:
         self._plant.advance(power)
+        self._plant.coldest.check()
         self._observer.predict(power)
         self._sample += 1
 
