@@ -82,6 +82,7 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, settings: TreatmentSet
     metrics = treatment_metrics(
         trajectory, prescription, status, end_time, trajectory.voxel_dose[~plant.voxels.target],
         plant.voxels.volume, np.array(loop.step_seconds), rom.order)
+    metrics |= patient.coldest.metrics()
     metrics["first_focus_limit_s"] = time_to_limit(model, prescription)
     metrics["model_difference"] = model_difference(model, trajectory, prescription)
     metrics |= _own_metrics(controller, trajectory, metrics)
@@ -202,6 +203,7 @@ class _Loop:
     def _advance(self, power: np.ndarray, radiated: np.ndarray) -> None:
         """To the next sample: `power` is what was commanded, and all that the observer knows."""
         self._plant.advance(radiated)
+        self._plant.coldest.check()
         self._observer.predict(power)
         self._sample += 1
 

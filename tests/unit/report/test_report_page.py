@@ -151,7 +151,7 @@ def test_progress_counts_the_figures_that_are_drawn(changes, more, fewer, plain_
 
     monkeypatch.setattr("hifuflow.report.page.Progress", Counting)
     for name in DRAWING:  # how the figures look is of no interest here
-        monkeypatch.setattr(captions, name, lambda *_: Figure((1, 1)))
+        monkeypatch.setattr(captions, name, lambda *_, **__: Figure((1, 1)))
     changes = {name: value(plain_case, tmp_path) if callable(value) else value
                for name, value in changes.items()}
     shown = _draw_figures(make_inputs(plain_case, **changes), tmp_path / "figures", [])
