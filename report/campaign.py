@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from hifuflow.job import atomic
 
 from .limits import Cell
+from .settings import fault_words
 
 # What each outcome is called, and its verdict: for treatments with a fault, and for sound ones.
 OUTCOMES = {"kept": ("limits kept", "green"), "stopped": ("power off", "green"),
@@ -103,15 +104,9 @@ def _single(controller: str, row: dict) -> dict:
     for key, (_, scale, digits, unit) in NUMBERS.items():
         values.append("–" if row[key] is None else f"{scale * row[key]:.{digits}f} {unit}")
     return {"number": row["number"], "fault": row["fault"], "controller": controller,
-            "what": "; ".join(map(_described, row["faults"])) or "none",
+            "what": "; ".join(map(fault_words, row["faults"])) or "none",
             "chip": Cell("", level, words), "numbers": values,
             "status": row["status"] or "–", "reason": row["reason"] or "–"}
-
-
-def _described(fault: dict) -> str:
-    """One fault in the words of the patient file."""
-    return ", ".join(f"{key}: {value}" for key, value in fault.items()
-                     if value is not None and not (key == "from_s" and not value))
 
 
 def _write_table(treated: list[tuple], path) -> None:
