@@ -92,6 +92,7 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, settings: TreatmentSet
     trajectory, found = verdict(trajectory, metrics, loop.believed, reason,
                                 safety.overshoot_tolerance)
     metrics |= found
+    metrics |= patient.coldest.metrics()
     metrics["first_focus_limit_s"] = time_to_limit(model, prescription)
     metrics["model_difference"] = model_difference(model, trajectory, prescription)
     metrics |= _own_metrics(controller, trajectory, metrics)
@@ -230,6 +231,7 @@ class _Loop:
     def _advance(self, power: np.ndarray, radiated: np.ndarray) -> None:
         """To the next sample: `power` is what was commanded, and all that the observer knows."""
         self._plant.advance(radiated)
+        self._plant.coldest.check()
         self._observer.predict(power)
         self._sample += 1
 

@@ -160,6 +160,36 @@ def job(name: str, log_file, threads: int = 1):
     new file, and who has it has the job: one that an earlier, killed run left behind goes on
     writing into the file that it had, and publishes nothing more.
     """
+    before = [*log.handlers], log.level, log.propagate, _own_log
+    fault = _log_into(name, log_file)
+    start = time.perf_counter()
+    try:
+        if fault:
+            log.error("ERROR %s", fault)
+            sys.exit(1)
+        with threadpool_limits(limits=threads):
+            yield log
+    except StorageError as error:
+        _end_at_once(error)
+    except HifuflowError as error:
+        log.error("ERROR %s", error)
+        sys.exit(1)
+    except Exception as error:
+        if fault := full_disk(error, Path(log_file).parent if log_file else None):
+            _end_at_once(fault)
+        log.exception("unexpected failure")
+        log.error("ERROR %s: %s. This is a fault of the program, not of your files: please report "
+                  "it with the lines above%s.", type(error).__name__, str(error).rstrip("."),
+                  f", which are also in {log_file}" if log_file else "")
+        sys.exit(1)
+    else:
+        log.info("done in %.1f s, %.1f s of CPU", time.perf_counter() - start, cpu_seconds())
+    finally:
+        _log_as_before(before)
+
+
+def _log_into(name: str, log_file) -> StorageError | None:
+    """Log to the terminal and into a new file; what is wrong with that file."""
     global _own_log
     handlers, fault = [logging.StreamHandler(sys.stderr)], None
     if log_file:
@@ -176,27 +206,16 @@ def job(name: str, log_file, threads: int = 1):
     log.handlers[:] = handlers
     log.setLevel(logging.INFO)
     log.propagate = False
-    start = time.perf_counter()
-    if fault:
-        log.error("ERROR %s", fault)
-        sys.exit(1)
-    try:
-        with threadpool_limits(limits=threads):
-            yield log
-    except StorageError as error:
-        _end_at_once(error)
-    except HifuflowError as error:
-        log.error("ERROR %s", error)
-        sys.exit(1)
-    except Exception as error:
-        if fault := full_disk(error, Path(log_file).parent if log_file else None):
-            _end_at_once(fault)
-        log.exception("unexpected failure")
-        log.error("ERROR %s: %s. This is a fault of the program, not of your files: please report "
-                  "it with the lines above%s.", type(error).__name__, str(error).rstrip("."),
-                  f", which are also in {log_file}" if log_file else "")
-        sys.exit(1)
-    log.info("done in %.1f s, %.1f s of CPU", time.perf_counter() - start, cpu_seconds())
+    return fault
+
+
+def _log_as_before(before: tuple) -> None:
+    """A job that ends in a process that goes on leaves its logging as it was."""
+    global _own_log
+    for handler in log.handlers:
+        handler.close()
+    log.handlers[:], level, log.propagate, _own_log = before
+    log.setLevel(level)
 
 
 def _end_at_once(fault: StorageError) -> NoReturn:

@@ -11,12 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hifuflow.numerics.undershoot import SAID
+
 from .facts import MISSING
 from .goals import ABLATION, Goal, hyperthermia_goals, is_hyperthermia
 from .inputs import ReportInputs
 
 STATUS = {"complete": ("green", "reached"), "timeout": ("amber", "not reached"),
           "unreachable": ("amber", "not reached"), "aborted": ("red", "stopped early")}
+
+# Limits that are no key's value -> the key that they come from.
+SOURCE = {"overshoot": "constraints", "undershoot": "mesh.plant.cells"}
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,9 @@ class Row:
 class Metric:
     """How one entry of `metrics.json` is shown, and what it is held against.
 
-    `limit` is a dotted key of the patient's configuration; `sense` says which side is good;
-    `safety` makes a broken limit red instead of amber; `absent` is what a missing value means.
+    `limit` is a dotted key of the patient's configuration, or one of `SOURCE`; `sense` says which
+    side is good; `safety` makes a broken limit red instead of amber; `absent` is what a missing
+    value means.
     """
 
     key: str
@@ -85,6 +91,9 @@ METRICS = (
     Metric("overshoot_k_s", "Overshoot integrated over time", 1, 1, " K s"),
     Metric("max_target_temperature_c", "Hottest place in the target", 1, 1, " °C",
            "safety.max_target_c", safety=True),
+    Metric("min_temperature_c", "Coldest constrained or target location", 1, 2, " °C"),
+    Metric("max_baseline_undershoot_k", "Computed below the temperature before treatment", 1, 2,
+           " K", "undershoot"),
     Metric("damaged_normal_volume_m3", "Tissue outside the target at 240 CEM43", 1e6, 2, " ml"),
     Metric("max_power_w", "Highest acoustic power", 1, 1, " W", "prescription.max_power_w",
            safety=True),
@@ -110,7 +119,7 @@ def limit_table(inputs: ReportInputs) -> list[Row]:
     for metric in METRICS:
         limit = _limit(metric, inputs)
         cells = tuple(metric_cell(metric, found, limit) for found in metrics.values())
-        source = {"overshoot": "constraints"}.get(metric.limit, metric.limit)
+        source = SOURCE.get(metric.limit, metric.limit)
         rows.append(Row(metric.key, metric.label,
                         metric.show_limit(limit) if limit is not None else "",
                         source if limit is not None else "", cells))
@@ -181,6 +190,8 @@ def _limit(metric: Metric, inputs: ReportInputs) -> float | None:
         return None
     if metric.limit == "overshoot":
         return 0.0
+    if metric.limit == "undershoot":
+        return SAID
     if metric.limit == "constraints.limit_c":
         limits = np.unique(inputs.constraints.get("limit_c", []))
         return float(limits[0]) if len(limits) == 1 else None

@@ -95,6 +95,7 @@ def _context(inputs: ReportInputs, figures: list[dict]) -> dict:
     return {
         "patient": inputs.patient,
         "description": inputs.settings.description,
+        "faults": inputs.settings.faults,
         "statuses": {name: status_cell(metrics.get("status"))
                      for name, (_, metrics) in inputs.treatments.items()},
         "controllers": list(inputs.treatments),

@@ -26,7 +26,8 @@ positive). Values of physics and of devices carry their source in the file they 
 This page is made from `workflow/schemas/` by `hifuflow document`.
 """
 SECTIONS = (("study", "config.yaml"), ("patient", "patients/NAME.yaml"),
-            ("transducer", "transducers/NAME.yaml"), ("tissues", "tissues.yaml"))
+            ("transducer", "transducers/NAME.yaml"), ("tissues", "tissues.yaml"),
+            ("campaign", "campaign.yaml"))
 
 
 def configuration_page() -> str:

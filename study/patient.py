@@ -77,6 +77,12 @@ class Patient:
         return anatomy.get("labels", anatomy.get("image"))
 
     @property
+    def dead_elements(self) -> dict:
+        """`count` and `seed` of the array's dead elements, a simulated fault; {} where none are."""
+        return next(({key: fault[key] for key in ("count", "seed")}
+                     for fault in self.config["faults"] if fault["kind"] == "dead_elements"), {})
+
+    @property
     def controllers(self) -> list[str]:
         """Names of the controllers to run."""
         return self.config["controllers"]

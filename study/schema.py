@@ -83,7 +83,7 @@ _Validator = jsonschema.validators.extend(
 
 @cache
 def load_schema(name: str) -> dict:
-    """One of `patient`, `study`, `tissues`, `transducer`."""
+    """One of `patient`, `study`, `tissues`, `transducer`, `campaign`."""
     return read_yaml(SCHEMAS / f"{name}.schema.yaml")
 
 

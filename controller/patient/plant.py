@@ -18,6 +18,7 @@ import numpy as np
 from hifuflow.controller.dose import cem43_smooth
 from hifuflow.records.bioheat_model import BioheatModel
 
+from .coldest import Coldest
 from .krylov import StepResponse, StepResponseSolver
 from .voxel_history import VoxelHistory
 
@@ -33,15 +34,18 @@ class HeatedPatient:
     interval : length of a sample, during which the power is constant [s].
     substep : largest step for thermal dose and peak temperature within a sample [s]; an even
         number of them makes a sample.
+    highest : temperature that nothing exceeds [degC].
 
     Attributes
     ----------
     temperature : (p,) outputs now [degC].
     target_dose : (n_v,) thermal dose of the target voxels so far [CEM43 min].
     voxels : peak temperature and dose of the whole body, `VoxelHistory`.
+    coldest : lowest temperatures so far, `Coldest`.
     """
 
-    def __init__(self, model: BioheatModel, interval: float, substep: float):
+    def __init__(self, model: BioheatModel, interval: float, substep: float,
+                 highest: float = np.inf):
         self._model = model
         self._interval = interval
         self._substeps = 2 * max(1, math.ceil(interval / (2 * substep) - 1e-9))
@@ -49,7 +53,9 @@ class HeatedPatient:
         self._sample = SAMPLES_PER_BLOCK
         self.temperature = model.outputs.baseline.copy()
         self.target_dose = np.zeros(int(model.outputs.target.sum()))
-        self.voxels = VoxelHistory(model)
+        self._highest = highest
+        self.voxels = VoxelHistory(model, highest)
+        self.coldest = Coldest(model)
 
     @property
     def state(self) -> np.ndarray:
@@ -59,7 +65,7 @@ class HeatedPatient:
     @property
     def mean_temperature(self) -> np.ndarray:
         """(p,) like `temperature`, but in the target the mean over each voxel [degC]."""
-        return self._model.C_mean @ self._state + self._model.outputs.mean_baseline
+        return self._capped(self._model.C_mean @ self._state + self._model.outputs.mean_baseline)
 
     @property
     def node_temperature(self) -> np.ndarray:
@@ -69,7 +75,7 @@ class HeatedPatient:
     def advance(self, power: np.ndarray) -> None:
         """One sample with constant power per focus (n_foci,) [W]."""
         if self._sample == SAMPLES_PER_BLOCK:
-            self.voxels.refresh_peak(self._state)
+            self.coldest.watch(self.temperature, self.voxels.refresh_peak(self._state))
             self._begin_block()
             self._sample = 0
         step = self._interval / self._substeps
@@ -88,10 +94,16 @@ class HeatedPatient:
 
     def _observe(self, states: np.ndarray, step: float) -> None:
         outputs = self._model.outputs
-        temperature = self._model.C @ states + outputs.baseline[:, None]
+        rise = self._model.C @ states
+        temperature = self._capped(rise + outputs.baseline[:, None])
+        self.coldest.watch(temperature, rise, states)
         path = np.column_stack([self.temperature, temperature])[outputs.target].T
         self.target_dose = self.target_dose + cem43_smooth(path, step)
         self.temperature = temperature[:, -1]
+
+    def _capped(self, temperature: np.ndarray) -> np.ndarray:
+        """Between nodes, quadratic shape functions can exceed what no node does."""
+        return np.minimum(temperature, self._highest)
 
 
 class Plant(HeatedPatient):

@@ -57,7 +57,7 @@ class ResponsivePlant(HeatedPatient):
 
     def __init__(self, model: BioheatModel, interval: float, substep: float,
                  response: TissueResponse, tolerance: float = 0.1):
-        super().__init__(model, interval, substep)
+        super().__init__(model, interval, substep, response.boiling)
         cells = model.cells
         self._response, self._tolerance = response, tolerance
         self._baseline = np.concatenate([model.baseline, cells.held_baseline])
@@ -104,8 +104,8 @@ class ResponsivePlant(HeatedPatient):
         end = self._step(middle, self._rates(*middle, load), load, step)
         excess = [(fine - coarse) / 3 for fine, coarse in zip(
             end, self._step(start, rate, load, 2 * step), strict=True)]
-        return ((self._capped(middle[0] + 0.5 * excess[0]), middle[1] + 0.5 * excess[1]),
-                (self._capped(end[0] + excess[0]), np.maximum(end[1] + excess[1], start[1])),
+        return ((self._below_boiling(middle[0] + 0.5 * excess[0]), middle[1] + 0.5 * excess[1]),
+                (self._below_boiling(end[0] + excess[0]), np.maximum(end[1] + excess[1], start[1])),
                 np.abs(excess[0]).max())
 
     def _step(self, start, rate, load, step: float):
@@ -113,10 +113,10 @@ class ResponsivePlant(HeatedPatient):
         (state, dose), (flow, dose_rate) = start, rate
         solver = self._solver(step)
         first = solver.solve(flow)
-        ahead = self._capped(state + step * first), dose + step * dose_rate
+        ahead = self._below_boiling(state + step * first), dose + step * dose_rate
         flow, later_rate = self._rates(*ahead, load)
         second = solver.solve(flow - 2 * (self._model.E @ first))
-        return (self._capped(state + step * (1.5 * first + 0.5 * second)),
+        return (self._below_boiling(state + step * (1.5 * first + 0.5 * second)),
                 dose + 0.5 * step * (dose_rate + later_rate))
 
     def _rates(self, state, dose, load) -> tuple[np.ndarray, np.ndarray]:
@@ -144,7 +144,7 @@ class ResponsivePlant(HeatedPatient):
             change += part * ((factors - 1)[self._model.cells.nodes] @ NODE_SHARE)
         return change
 
-    def _capped(self, state):
+    def _below_boiling(self, state):
         return np.minimum(state, self._response.boiling - self._model.baseline)
 
     def _solver(self, step: float) -> ShiftedSolver:

@@ -17,6 +17,10 @@ class VoxelHistory:
     """History of the body's voxels: those that may collect dose are followed, the others stay below
     39 degC.
 
+    Parameters
+    ----------
+    highest : temperature that nothing exceeds [degC].
+
     Attributes
     ----------
     peak : (n_voxels,) highest temperature so far [degC]; exact for active voxels, for the others
@@ -24,7 +28,8 @@ class VoxelHistory:
     dose : (n_voxels,) [CEM43 min].
     """
 
-    def __init__(self, model: BioheatModel):
+    def __init__(self, model: BioheatModel, highest: float = np.inf):
+        self._highest = highest
         self._interpolation = sp.csr_array(model.voxels.interpolation)
         self._by_unknown = sp.csc_array(self._interpolation)
         self._baseline = model.voxels.baseline
@@ -49,7 +54,8 @@ class VoxelHistory:
         if not len(self._index):
             return
         # Time first: reducing over a short last axis is slow.
-        temperature = (self._rows @ states).T + self._baseline[self._index]
+        temperature = np.minimum((self._rows @ states).T + self._baseline[self._index],
+                                 self._highest)
         path = np.concatenate([self._last[None], temperature])
         hottest = path.max(axis=0)
         self.peak[self._index] = np.maximum(self.peak[self._index], hottest)
@@ -57,9 +63,11 @@ class VoxelHistory:
         self.dose[self._index[warm]] += cem43_smooth(path[:, warm], step)
         self._last = temperature[-1]
 
-    def refresh_peak(self, state: np.ndarray) -> None:
-        """Take the peak of all voxels, active or not, from one state (n,)."""
-        np.maximum(self.peak, self._interpolation @ state + self._baseline, out=self.peak)
+    def refresh_peak(self, state: np.ndarray) -> np.ndarray:
+        """Take the peak of all voxels, active or not, from one state (n,); their rises [K]."""
+        rise = self._interpolation @ state
+        np.maximum(self.peak, np.minimum(rise + self._baseline, self._highest), out=self.peak)
+        return rise
 
     def _grow(self, states, before) -> None:
         limit = THRESHOLD - ACTIVATION_MARGIN - self._node_baseline
@@ -72,7 +80,7 @@ class VoxelHistory:
             return
         self._active[touched] = True
         self._select()
-        self._last = self._rows @ before + self._baseline[self._index]
+        self._last = np.minimum(self._rows @ before + self._baseline[self._index], self._highest)
 
     def _select(self) -> None:
         self._index = np.flatnonzero(self._active)

@@ -9,7 +9,6 @@ the text of attributes, which HDF5 keeps in blocks of their own: the root carrie
 from __future__ import annotations
 
 import math
-import mmap
 import sys
 import zlib
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ SCHEMA_VERSION = 1
 LOCKING = "best-effort"
 FORMAT = ("v110", "v110")  # the first that has checksums of all its tables
 CHUNK_BYTES = 2**18  # small enough for a processor's cache, large enough to be read at full speed
+PIECE_BYTES = 2**24
 CHECKSUMS = "text_blocks_crc32"
 HEAP = b"GCOL\x01\x00\x00\x00"  # signature of a block of text; its length follows
 
@@ -109,14 +109,32 @@ def _is_of_hdf5(error: Exception) -> bool:
 def _heap_checksums(path) -> np.ndarray:
     """(n, 3) start, length and CRC-32 of each block of text in a file, by its signature."""
     rows = []
-    with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ) as content:
-        start = content.find(HEAP)
-        while start >= 0:
-            end = start + int.from_bytes(content[start + len(HEAP):start + len(HEAP) + 8], "little")
-            if end <= len(content):  # else it only looks like one
-                rows.append((start, end - start, zlib.crc32(content[start:end])))
-            start = content.find(HEAP, start + 1)
+    with open(path, "rb") as stream:
+        for start in _heap_starts(stream):
+            stream.seek(start + len(HEAP))
+            length = int.from_bytes(stream.read(8), "little")
+            stream.seek(start)
+            if len(block := stream.read(length)) == length:  # else it only looks like one
+                rows.append((start, length, zlib.crc32(block)))
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
+
+
+def _heap_starts(stream) -> list[int]:
+    """Where the signature of a block of text stands.
+
+    Read in pieces that overlap, not mapped: on a full disk the system kills a process that reads a
+    mapped page for which there is no room.
+    """
+    starts, piece, before = [], stream.read(PIECE_BYTES), 0
+    while len(piece) >= len(HEAP):
+        found = piece.find(HEAP)
+        while found >= 0:
+            starts.append(before + found)
+            found = piece.find(HEAP, found + 1)
+        before += len(piece) - len(HEAP) + 1
+        stream.seek(before)
+        piece = stream.read(PIECE_BYTES)
+    return starts
 
 
 def check_text(file: h5py.File) -> None:

@@ -4,7 +4,7 @@ import scipy.linalg as la
 import scipy.sparse as sp
 
 from hifuflow.controller.patient.krylov import StepResponseSolver
-from hifuflow.controller.patient.plant import SAMPLES_PER_BLOCK, Plant
+from hifuflow.controller.patient.plant import SAMPLES_PER_BLOCK, HeatedPatient, Plant
 from hifuflow.errors import NumericalError
 
 
@@ -122,3 +122,25 @@ def test_a_basis_that_fills_up_says_so():
     solver = StepResponseSolver(sp.eye_array(400), rates, 20.0, 1e-30)
     with pytest.raises(NumericalError, match=r"did not reach 1e-30 K with 80 Krylov vectors"):
         solver.response(np.ones(400))
+
+
+class Given(HeatedPatient):
+    """A patient whose states are given: a rise of 20 K everywhere."""
+
+    def _states_within(self, power, times):
+        return np.full((len(self._state), len(times)), 20.0)
+
+
+def test_no_output_voxel_or_image_is_above_the_cap(small_patient):
+    """Between nodes, where quadratic shape functions exceed what no node does."""
+    plant = Given(small_patient, 2.0, 0.5, highest=47.0)
+    plant.advance(np.zeros(5))
+    plant.advance(np.zeros(5))
+    for found in (plant.temperature, plant.mean_temperature, plant.voxels.peak):
+        assert (found == 47).all()
+    plant.voxels.refresh_peak(plant.state)
+    assert (plant.voxels.peak == 47).all()
+    target = small_patient.voxels.target
+    for dose in (plant.target_dose, plant.voxels.dose[target]):
+        # The second sample is at 47 degC throughout, the first rises to it.
+        assert (2 / 60 * 16 < dose).all() and (dose < 4 / 60 * 16).all()

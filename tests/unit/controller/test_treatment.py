@@ -19,7 +19,7 @@ CONTRACT_KEYS = {
     "treatment_time_s", "time_to_t90_s", "on_time_s", "energy_j", "coverage", "t90_cem43_min",
     "max_constraint_temperature_c", "max_overshoot_k", "overshoot_k_s", "max_target_temperature_c",
     "damaged_normal_volume_m3", "estimator_rmse_k", "step_time_p50_s", "step_time_p99_s", "n_foci",
-    "n_constraints", "rom_order", "status"}
+    "n_constraints", "rom_order", "status", "min_temperature_c", "max_baseline_undershoot_k"}
 FULL = Prescription(240.0, 0.9, 15.0, 600.0)
 
 

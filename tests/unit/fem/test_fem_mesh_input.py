@@ -8,9 +8,11 @@ from dolfinx import mesh as dmesh
 from hifuflow.errors import InputError
 from hifuflow.fem.mesh_input import read_mesh
 from hifuflow.meshes.build import mesh_anatomy
+from hifuflow.meshes.settings import MeshSettings
 from hifuflow.numerics.tetrahedra import signed_volumes
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.report.figures.models import read_tetrahedra
+from hifuflow.settings import Written
 
 
 def test_groups_are_read_by_name(mesh_path):
@@ -74,8 +76,8 @@ def test_a_region_may_be_called_like_a_surface(tmp_path):
         "skin": {"label": 1, "tissue": "skin", "volume_m3": volume[1]},
         "cut": {"label": 2, "tissue": "tumour", "volume_m3": volume[2]}}, ["cut"],
         (labels == 0) & (z < 0), np.array([0, 0, 1.0]), "")
-    record = mesh_anatomy(anatomy, None, {"cells": 900, "file": "p.yaml", "key": "cells",
-                                          "boundary_regions": []}, tmp_path / "ball.msh")
+    settings = MeshSettings(900, (), Written("p.yaml", "mesh.control", {"cells": 900}))
+    record = mesh_anatomy(anatomy, None, settings, tmp_path / "ball.msh")
     assert sorted(record["regions"]) == ["cut", "skin"]
     mesh = read_mesh(tmp_path / "ball.msh")
     assert sorted(mesh.regions) == ["cut", "skin"]

@@ -118,8 +118,7 @@ def test_response_changes_what_it_should(model):
 
 
 def test_nothing_gets_hotter_than_boiling(model):
-    plant = responsive(model)
-    assert 37 + pulse(plant, 80.0).max() == pytest.approx(100)
+    assert 37 + pulse(responsive(model), 80.0).max() == pytest.approx(100)
     assert 37 + pulse(Plant(model, 2.0, 0.25, 80.0), 80.0).max() > 130
 
 

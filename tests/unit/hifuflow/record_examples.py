@@ -124,7 +124,7 @@ class Values:
         return ReducedModel(A=self.floats(4, 4), B=self.floats(4, N_FOCI), C=self.floats(P, 4),
                             hsv=self.floats(6), error_bound=self.floats(6), method="by hand",
                             outputs=self.outputs(), foci=self.floats(N_FOCI, 3),
-                            C_mean=self.floats(P, 4))
+                            C_mean=self.floats(P, 4), D=self.floats(P, N_FOCI))
 
     def trajectory(self, n_t: int = 300) -> Trajectory:
         """With more than a thousand entries where there is one for each time and voxel."""

@@ -28,7 +28,7 @@ UNITS = {
         "cells/arterial": "degC"},
     "reduced_model": OUTPUTS | {
         "A": "1/s", "B": "1", "C": "1", "C_mean": "1", "hsv": "K/W", "error_bound": "K/W",
-        "foci": "m"},
+        "foci": "m", "D": "K/W"},
     "heating": {
         "q": "W/m3/W", "affine": "m", "foci": "m", "focal_pressure_pa": "Pa",
         "absorbed_fraction": "1", "balance/absorbed": "1", "balance/sideways": "1",

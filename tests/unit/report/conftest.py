@@ -30,6 +30,7 @@ METRICS = {
     "damaged_normal_volume_m3": 3.2e-8, "estimator_rmse_k": 0.213, "step_time_p50_s": 0.0041,
     "step_time_p99_s": 0.0123, "n_foci": 9, "n_constraints": 24, "rom_order": 87,
     "status": "timeout", "first_focus_hold_s": 12.0, "first_focus_limit_s": 36.4,
+    "min_temperature_c": 36.62, "max_baseline_undershoot_k": 0.31,
     "full_power_s": 40.0,
     "model_difference": {
         "constraint": {"rms_k": 0.0123, "max_k": 0.087, "rms_fraction": 0.0041,

@@ -151,7 +151,7 @@ def test_progress_counts_the_figures_that_are_drawn(changes, more, fewer, plain_
 
     monkeypatch.setattr("hifuflow.report.page.Progress", Counting)
     for name in DRAWING:  # how the figures look is of no interest here
-        monkeypatch.setattr(captions, name, lambda *_: Figure((1, 1)))
+        monkeypatch.setattr(captions, name, lambda *_, **__: Figure((1, 1)))
     changes = {name: value(plain_case, tmp_path) if callable(value) else value
                for name, value in changes.items()}
     shown = _draw_figures(make_inputs(plain_case, **changes), tmp_path / "figures", [])
@@ -334,6 +334,18 @@ def test_difference_of_the_models_is_stated_and_named(plain_case, written):
     assert what_differs(other).endswith("perfusion_factor, tissue, spread.")
     assert plain_case.settings.deviations == ()
     assert with_changes(plant={"regions": {"fat": {}}}).deviations == ("regions",)
+
+
+def test_simulated_faults_are_told_on_top_of_the_page(plain_case, written, tmp_path):
+    fault = {"kind": "drift", "from_s": 0, "until_s": 20, "k_per_min": 3}
+    settings = ReportSettings.read({**SECTION, "patient": {**SECTION["patient"],
+                                                           "faults": [fault]}})
+    assert settings.faults == ("kind: drift, until_s: 20, k_per_min: 3",)
+    assert settings.deviations == ("faults",)  # the model's error is not that of its mesh alone
+    assert plain_case.settings.faults == ()
+    page = write_report(make_inputs(plain_case, settings=settings), tmp_path).read_text()
+    assert "With simulated faults" in page and f"<li>{settings.faults[0]}</li>" in page
+    assert "With simulated faults" not in written[1]
 
 
 def test_run_table_is_short_and_complete(plain_case):
