@@ -100,12 +100,18 @@ class KalmanFilter:
         self._temperature = model.outputs.baseline.copy()
         self._dose = np.zeros(len(model.C))
         self._shown = np.zeros(len(rows))  # rise of the last image by the state, once taken in
+        self._ahead: np.ndarray | None = None  # rise that the next image is expected to show
         self.innovation: Innovation | None = None
 
     @property
     def expected(self) -> np.ndarray:
         """(n_m,) what the next image is expected to show [degC]."""
-        return self._measured_baseline + self.rows @ self.state.astype(np.float32)
+        return self._measured_baseline + self._expected_rise()
+
+    def _expected_rise(self) -> np.ndarray:
+        if self._ahead is None:
+            self._ahead = self.rows @ self.state.astype(np.float32)
+        return self._ahead
 
     @property
     def gains(self) -> np.ndarray:
@@ -119,7 +125,7 @@ class KalmanFilter:
 
     def update(self, time: float, measured: np.ndarray) -> Estimate:
         """Take in the image (n_m,) [degC] that arrives at this sampling time [s]."""
-        expected = self.rows @ self.state.astype(np.float32)
+        expected, self._ahead = self._expected_rise(), None
         innovation = measured - self._measured_baseline - expected
         seen = np.isfinite(innovation)
         valid = bool(2 * np.count_nonzero(seen) >= len(seen) and
@@ -142,6 +148,7 @@ class KalmanFilter:
             self._heating.lately = self._heating.later(self._heating.lately,
                                                        self._gains.value * self._last_power)
             self.state = self._led_on(self.state, self._last_power)
+            self._ahead = None
 
     def _keep(self, expected: np.ndarray, innovation: np.ndarray, valid: bool) -> None:
         """Keep what an image shows beside what was expected, before it is taken in."""

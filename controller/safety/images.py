@@ -25,6 +25,7 @@ import functools
 from collections import deque
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.stats import chi2
 
 from hifuflow.controller.imaging import Image, Imaging
@@ -54,6 +55,10 @@ class ImageCheck:
         self._age, self._late = imaging.delay * interval, interval / 2
         self._patches = [*patches(imaging.position), *halves(imaging.position),
                          np.arange(len(imaging.position))]
+        rows = np.repeat(np.arange(len(self._patches)), [len(one) for one in self._patches])
+        self._members = sp.csr_array(  # (n_patches, n_m), 1 where a measurement is in a patch
+            (np.ones(len(rows)), (rows, np.concatenate(self._patches))),
+            shape=(len(self._patches), len(imaging.position)))
         self._newest = -np.inf
         self._before: deque[tuple] = deque(maxlen=COMPARED)  # what was shown, and expected
         self._expected: np.ndarray | None = None  # when each voxel last changed
@@ -83,12 +88,11 @@ class ImageCheck:
 
     def _still(self, square: np.ndarray) -> np.ndarray:
         """(n_m,) bool: voxels of patches whose squared changes (n_m,) are too small for noise."""
-        still = np.zeros(len(square), dtype=bool)
-        for patch in self._patches:
-            seen = patch[np.isfinite(square[patch])]
-            if len(seen) and square[seen].sum() < least_change(len(seen)):
-                still[seen] = True
-        return still
+        seen = np.isfinite(square)
+        count = self._members @ seen.astype(float)
+        total = self._members @ np.where(seen, square, 0.0)
+        least = np.array([least_change(int(n)) for n in count])
+        return seen & (self._members.T @ ((total < least) & (count > 0)).astype(float) > 0)
 
     def _untimely(self, now: float, acquired: float) -> str:
         """What is wrong with a time stamp."""

@@ -11,10 +11,10 @@ to it, s what the spreading of earlier heat should, and R the variance of a voxe
   the power that heats there instead, 0 against `ELSEWHERE`. Foci whose heating is mostly along d
   are left out: what is heated there cannot be told from d.
 
-The variance of x is INFLATION R / d'd for noise and state, the largest of the gains g since, and `DOUBT` squared
-of each part of the prediction: of d itself, and of s along it. So where earlier heat changes an
-image by more than the new heat does, less is concluded. An image that follows one that was not
-taken in is left out: it shows the heat of several samples.
+The variance of x is INFLATION R / d'd for noise and state, the largest of the gains g since, and
+`DOUBT` squared of each part of the prediction: of d itself, and of s along it. So where earlier
+heat changes an image by more than the new heat does, less is concluded. An image that follows one
+that was not taken in is left out: it shows the heat of several samples.
 """
 
 from __future__ import annotations

@@ -148,8 +148,7 @@ def test_h14_dead_elements(small_rom, small_patient, section):
     """200 of 256 elements: a fifth of the power, with a fifth of the gain."""
     section["faults"] = [fault("dead_elements", 0, count=200, seed=1)]
     weak = FaultyLoad(0.05 * small_patient.B, small_patient.foci)
-    trajectory, metrics = run_treatment(small_rom, small_patient, settings_of(section, "paper"),
-                                        weak)
+    _, metrics = run_treatment(small_rom, small_patient, settings_of(section, "paper"), weak)
     assert metrics["status"] == "aborted" and metrics["on_time_s"] <= 60
     assert metrics["status_reason"].startswith("the images show no heat where 4 W were sent")
 
