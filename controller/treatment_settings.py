@@ -30,6 +30,7 @@ class TreatmentSettings:
     own_file : file of a controller that is not built in; None for one that is.
     prescription, thermometry, patient, estimator, safety : see `settings`.
     faults : of the simulated array and scanner, see `patient.faults`.
+    file : patient file, for messages.  name : of the controller there.
     """
 
     controller: type[Controller]
@@ -41,6 +42,8 @@ class TreatmentSettings:
     estimator: EstimatorSettings
     safety: SafetySettings
     faults: tuple[Fault, ...] = ()
+    file: str | None = None
+    name: str = ""
 
     @classmethod
     def read(cls, section: dict) -> TreatmentSettings:
@@ -58,7 +61,8 @@ class TreatmentSettings:
                    ThermometrySettings.read(section["thermometry"]),
                    PatientSettings.read(section["plant"]),
                    EstimatorSettings.read(section["estimator"]),
-                   SafetySettings.read(section["safety"]), read_faults(section["faults"]))
+                   SafetySettings.read(section["safety"]), read_faults(section["faults"]),
+                   section.get("file"), source["name"])
 
     def drawn(self, spread: Spread, seed: int) -> TreatmentSettings:
         """The same treatment of another patient: noise and deviations drawn with a seed."""

@@ -106,6 +106,15 @@ def _check_monitoring(config: dict, fault) -> None:
     for start, end in config["thermometry"]["lost_s"]:
         if start > end:
             fault("ends before it starts", "thermometry.lost_s", [start, end], "start <= end")
+    latency, longest = config["thermometry"]["latency_s"], config["safety"]["max_gap_s"]
+    if latency > longest:
+        fault("images are older than power may be given without one: there would be none",
+              "thermometry.latency_s", latency, f"at most {longest:g} (safety.max_gap_s)")
+    for name in ("gain_range", "heating_range", "absorption_range"):
+        lowest, highest = config["estimator"][name]
+        if not lowest < 1 < highest:
+            fault("does not hold 1, what the model says", f"estimator.{name}", [lowest, highest],
+                  "lowest < 1 < highest")
     for name in config["thermometry"]["no_signal_regions"]:
         if name not in config["regions"]:
             fault("no such region", "thermometry.no_signal_regions", name,

@@ -81,10 +81,10 @@ def test_without_faults_of_the_field_the_model_is_the_same(small_patient):
 
 
 def heated(rom, plant, section, *faults):
-    """Trajectory of a treatment without images that a controller would act on: open loop."""
+    """Trajectory of a treatment with the first image only: open loop."""
     section["faults"] = list(faults)
     section["prescription"]["max_time_s"] = 40
-    section["thermometry"]["lost_s"] = [[0, 600]]
+    section["thermometry"]["lost_s"] = [[1, 600]]
     section["safety"]["max_gap_s"] = 600
     return treat(rom, plant, "paper", section)[0]
 

@@ -7,7 +7,7 @@ from small_treatment import treat
 from hifuflow.controller.estimation.estimate import Estimate
 from hifuflow.controller.imaging import Image
 from hifuflow.controller.methods.paper import PaperController
-from hifuflow.controller.safety import Supervisor
+from hifuflow.controller.safety.supervisor import Supervisor
 from hifuflow.controller.settings import SafetySettings
 
 LIMIT = np.array([43.0, 43.0, np.nan])
