@@ -17,4 +17,5 @@ def check_beforehand(settings: TreatmentSettings) -> None:
     if thermometry.latency > longest:
         raise InputError("images are older than power may be given without one, so there would be "
                          "none", file=settings.file, key="thermometry.latency_s",
-                         value=thermometry.latency, allowed=f"at most {longest:g} (safety.max_gap_s)")
+                         value=thermometry.latency,
+                         allowed=f"at most {longest:g} (safety.max_gap_s)")
