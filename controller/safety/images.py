@@ -7,11 +7,13 @@ Repetitions: the noise of two images is independent, so that over the n voxels o
 
     sum (y(k) - y(j))^2 / (2 noise^2)  >=  chi-square with n degrees of freedom,
 
-whatever was heated in between. A patch below the quantile `FALSE_ALARM`, or below `LEAST` of the
-mean, repeats image j. Real scanners are not exact to the stated noise; a quarter of its variance
-says that they are half as noisy. What is repeated is withheld. Where the scanner is said to have no
-noise, a patch repeats the last image when not one of its voxels changed in the last digit while the
-model expects a change that it would show.
+whatever was heated in between, and so with the expected changes taken off. A patch below the
+quantile `FALSE_ALARM`, or below `LEAST` of the mean, repeats image j. Real scanners are not exact
+to the stated noise; a quarter of its variance says that they are half as noisy. Patches are groups
+of neighbours, halves of the image, and all of it; wherever they lie, voxels that are the same to
+the last digit are repeated if they are more than `SAME` of the image. What is repeated is withheld.
+Where the scanner is said to have no noise, a patch repeats the last image when not one of its
+voxels changed in the last digit while the model expects a change that it would show.
 
 With 100 patches, an image every 2 s and treatments of an hour, `FALSE_ALARM` makes one false alarm
 in some 2,000 treatments.
@@ -27,11 +29,12 @@ from scipy.stats import chi2
 
 from hifuflow.controller.imaging import Image, Imaging
 
-from .patches import patches
+from .patches import halves, patches
 
 FALSE_ALARM = 1e-9  # probability, of a patch and an image that it is compared with
 LEAST = 0.25  # of the stated variance
 COMPARED = 3  # earlier images
+SAME = 0.2  # share of voxels that are the same to the last digit
 WHOLE = 0.95  # share of an image from which on it counts as all of it
 SHOWN = 3.0  # least change of a voxel that an image without noise must show, in its other errors
 SAME_TIME = 1e-6  # s
@@ -49,12 +52,10 @@ class ImageCheck:
     def __init__(self, imaging: Imaging, interval: float, floor: float):
         self._noise, self._shown = imaging.noise, SHOWN * floor
         self._age, self._late = imaging.delay * interval, interval / 2
-        groups = patches(imaging.position)
-        if len(groups) > 1:
-            groups.append(np.arange(len(imaging.position)))
-        self._patches = groups
+        self._patches = [*patches(imaging.position), *halves(imaging.position),
+                         np.arange(len(imaging.position))]
         self._newest = -np.inf
-        self._before: deque[np.ndarray] = deque(maxlen=COMPARED)
+        self._before: deque[tuple] = deque(maxlen=COMPARED)  # what was shown, and expected
         self._expected: np.ndarray | None = None  # when each voxel last changed
 
     def believed(self, time: float, image: Image,
@@ -75,10 +76,19 @@ class ImageCheck:
         self._newest = image.acquired
         repeated = self._repeated(shown, expected)
         exact = bool(self._before) and 2 * np.count_nonzero(
-            (shown == self._before[-1])[repeated]) > np.count_nonzero(repeated)
-        self._before.append(shown)
+            (shown == self._before[-1][0])[repeated]) > np.count_nonzero(repeated)
+        self._before.append((shown, np.array(expected)))
         return np.where(repeated, np.nan, shown), "", _described(
             np.count_nonzero(repeated) / np.count_nonzero(np.isfinite(shown)), exact)
+
+    def _still(self, square: np.ndarray) -> np.ndarray:
+        """(n_m,) bool: voxels of patches whose squared changes (n_m,) are too small for noise."""
+        still = np.zeros(len(square), dtype=bool)
+        for patch in self._patches:
+            seen = patch[np.isfinite(square[patch])]
+            if len(seen) and square[seen].sum() < least_change(len(seen)):
+                still[seen] = True
+        return still
 
     def _untimely(self, now: float, acquired: float) -> str:
         """What is wrong with a time stamp."""
@@ -98,18 +108,19 @@ class ImageCheck:
         """(n_m,) bool: voxels of patches that show again what they showed before."""
         repeated = np.zeros(len(shown), dtype=bool)
         if self._noise > 0:
-            for before in self._before:
-                square = (shown - before) ** 2 / (2 * self._noise ** 2)
-                for patch in self._patches:
-                    seen = patch[np.isfinite(square[patch])]
-                    if len(seen) and square[seen].sum() < least_change(len(seen)):
-                        repeated[seen] = True
+            for before, then in self._before:
+                change = shown - before
+                same = change == 0
+                if np.count_nonzero(same) > max(SAME * np.count_nonzero(np.isfinite(change)), 3):
+                    repeated |= same
+                for one in (change, change - (expected - then)):
+                    repeated |= self._still(one ** 2 / (2 * self._noise ** 2))
             return repeated
         if self._expected is None:
             self._expected = np.array(expected, dtype=float)
         same = np.isfinite(shown)
         if self._before:
-            same &= shown == self._before[-1]
+            same &= shown == self._before[-1][0]
         self._expected[~same] = expected[~same]
         due = np.abs(expected - self._expected)
         for patch in self._patches:

@@ -26,3 +26,10 @@ def patches(position: np.ndarray, largest: int = LARGEST) -> list[np.ndarray]:
         order = group[np.argsort(here[:, axis], kind="stable")]
         todo += [order[len(order) // 2:], order[:len(order) // 2]]
     return found
+
+
+def halves(position: np.ndarray) -> list[np.ndarray]:
+    """Indices of the measurements on either side of the median along each axis."""
+    middle = np.median(position, axis=0)
+    return [np.flatnonzero(side) for axis in range(3)
+            for side in (position[:, axis] > middle[axis], position[:, axis] <= middle[axis])]
