@@ -46,12 +46,7 @@ def cem43_path(path: np.ndarray, step: float) -> np.ndarray:
 
     `step` is the time from one point to the next [s].
     """
-    rise = np.diff(path, axis=0)
-    flat = np.abs(rise) < 1e-4
-    rate = np.diff(_antiderivative(path), axis=0) / np.where(flat, 1.0, rise)
-    if flat.any():
-        rate[flat] = cem43_rate((0.5 * (path[1:] + path[:-1]))[flat])
-    return rate.sum(axis=0) * (step / SECONDS_PER_MINUTE)
+    return _dose_along(path, _antiderivative(path), step)
 
 
 def cem43_smooth(path: np.ndarray, step: float) -> np.ndarray:
@@ -60,15 +55,53 @@ def cem43_smooth(path: np.ndarray, step: float) -> np.ndarray:
     What straight lines miss is a quarter of what they miss between every second point, so
     D = D_h + (D_h - D_2h) / 3 (Richardson extrapolation). An even number of steps is needed.
     """
-    fine, coarse = cem43_path(path, step), cem43_path(path[::2], 2 * step)
-    return np.maximum(fine + (fine - coarse) / 3, 0.0)
+    fine, missed = _fine_and_missed(path, step)
+    return np.maximum(fine + missed, 0.0)
+
+
+def cem43_calm(path: np.ndarray, step: float, stride: int, tolerance: float = 1e-3) -> np.ndarray:
+    """As `cem43_smooth`, from every `stride`-th point only where that is enough.
+
+    It is where the extrapolation changes the dose by less than this share of it, and its own error
+    is smaller still; elsewhere, near the focus, all points count.
+
+    Parameters
+    ----------
+    path : (n_points, n) [degC], the number of steps an even multiple of `stride`.
+    """
+    fine, missed = _fine_and_missed(path[::stride], stride * step)
+    dose = np.maximum(fine + missed, 0.0)
+    restless = np.flatnonzero(np.abs(missed) > tolerance * fine)
+    dose[restless] = cem43_smooth(path[:, restless], step)
+    return dose
+
+
+def _fine_and_missed(path: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Dose by straight lines, and what they miss to the next order."""
+    integral = _antiderivative(path)
+    fine = _dose_along(path, integral, step)
+    return fine, (fine - _dose_along(path[::2], integral[::2], 2 * step)) / 3
+
+
+def _dose_along(path: np.ndarray, integral: np.ndarray, step: float) -> np.ndarray:
+    """Dose along a path, whose `_antiderivative` is known."""
+    rise = np.diff(path, axis=0)
+    flat = np.abs(rise) < 1e-4
+    some = flat.any()
+    rate = np.diff(integral, axis=0)
+    rate /= np.where(flat, 1.0, rise) if some else rise
+    if some:
+        rate[flat] = cem43_rate((0.5 * (path[1:] + path[:-1]))[flat])
+    return rate.sum(axis=0) * (step / SECONDS_PER_MINUTE)
 
 
 def _antiderivative(temperature: np.ndarray) -> np.ndarray:
     """Integral of the rate from 39 degC up to each temperature [K]."""
-    excess = temperature - BREAK
-    below = (np.exp2(2 * np.clip(excess, THRESHOLD - BREAK, 0.0)) - RATE_AT_THRESHOLD) / LN4
-    return below + np.expm1(LN2 * np.maximum(excess, 0.0)) / LN2
+    excess = np.maximum(temperature - BREAK, THRESHOLD - BREAK)
+    above = excess >= 0
+    power = np.exp2(np.where(above, excess, 2 * excess))
+    return np.where(above, (power - 1) / LN2 + (1 - RATE_AT_THRESHOLD) / LN4,
+                    (power - RATE_AT_THRESHOLD) / LN4)
 
 
 def covered(dose: np.ndarray, prescribed: float, volume: np.ndarray) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .faults import Fault, PowerFactor, PowerStuck, SwappedFoci
-from .faulty_loads import fields_of
+from .faulty_loads import field_at, fields_of
 
 
 class Array:
@@ -45,7 +45,7 @@ class Array:
             power = power[::-1]
         for fault in self._present(PowerFactor, time):
             power = power * fault.factor
-        here = next(i for i, field in enumerate(self._fields) if field.at(time))
+        here = self._fields.index(field_at(self._faults, time))
         radiated = self.off.copy()
         radiated[here * self._n_foci:(here + 1) * self._n_foci] = power
         return radiated

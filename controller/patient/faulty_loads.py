@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,36 +18,30 @@ from .faults import DeadElements, Fault, FocalShift
 
 @dataclass(frozen=True)
 class Field:
-    """A field of the array between two changes of it.
+    """A field of the array.
 
     Attributes
     ----------
-    start, end : when it is there [s].
     dead : whether elements are dead.  shift : (3,) of the foci [m].
     """
 
-    start: float
-    end: float
     dead: bool
     shift: tuple[float, float, float]
 
-    def at(self, time: float) -> bool:
-        """Whether it is the present one at a time [s]."""
-        return self.start <= time < self.end
+
+def field_at(faults: Iterable[Fault], time: float) -> Field:
+    """The field that is there at a time [s]."""
+    present = [fault for fault in faults if fault.at(time)]
+    shifts = [fault.shift for fault in present if isinstance(fault, FocalShift)]
+    return Field(any(isinstance(fault, DeadElements) for fault in present),
+                 tuple(np.sum([(0.0, 0.0, 0.0), *shifts], axis=0).tolist()))
 
 
 def fields_of(faults: Iterable[Fault]) -> list[Field]:
-    """The fields of a treatment, in the order of time; a single one without faults of the field."""
+    """The different fields of a treatment; a single one without faults of the field."""
     faults = [fault for fault in faults if isinstance(fault, FocalShift | DeadElements)]
-    times = sorted({0.0, math.inf, *(time for fault in faults
-                                     for time in (fault.start, fault.end))})
-    fields = []
-    for start, end in itertools.pairwise(times):
-        present = [fault for fault in faults if fault.at(start)]
-        shifts = [fault.shift for fault in present if isinstance(fault, FocalShift)]
-        fields.append(Field(start, end, any(isinstance(fault, DeadElements) for fault in present),
-                            tuple(np.sum(shifts, axis=0).tolist()) if shifts else (0.0, 0.0, 0.0)))
-    return fields
+    times = sorted({0.0, *(time for fault in faults for time in (fault.start, fault.end))})
+    return list(dict.fromkeys(field_at(faults, time) for time in times if math.isfinite(time)))
 
 
 def with_faulty_loads(model: BioheatModel, faults: Iterable[Fault],

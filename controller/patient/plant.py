@@ -1,12 +1,9 @@
 """Simulated patient: the full finite-element model under piecewise constant power.
 
-Time is cut into blocks of a few samples. Within a block that starts from x0, superposition gives
-
-    x(t) = x0 + r(t) + sum_k s(t - t_k) (u_k - u_{k-1}),
-
-with r the step response to the load -K x0 and s_j that of focus j at 1 W. Both come from
-`krylov.StepResponseSolver`: exact in time up to its tolerance, whatever the length of a sample.
-The s_j are computed once, when a focus is first used; r costs some eight solves per block.
+The patient with constant tissue properties is stepped in the modes of the space that its foci can
+reach (`reachable`): exactly in time, whatever the length of a sample. Outputs are computed at every
+sample; the temperatures of all unknowns, and of them those and the doses of all voxels, for many
+samples at once, when somebody asks for them or `AT_ONCE` samples are waiting.
 """
 
 from __future__ import annotations
@@ -16,13 +13,15 @@ import math
 import numpy as np
 
 from hifuflow.controller.dose import cem43_smooth
+from hifuflow.job import log
 from hifuflow.records.bioheat_model import BioheatModel
 
 from .coldest import Coldest
-from .krylov import StepResponse, StepResponseSolver
+from .reachable import reachable_space
 from .voxel_history import VoxelHistory
 
-SAMPLES_PER_BLOCK = 20
+AT_ONCE = 20  # samples
+LONGEST = 3600.0  # time scale beyond which bodies are taken as steady [s]
 
 
 class HeatedPatient:
@@ -40,7 +39,6 @@ class HeatedPatient:
     ----------
     temperature : (p,) outputs now [degC].
     target_dose : (n_v,) thermal dose of the target voxels so far [CEM43 min].
-    voxels : peak temperature and dose of the whole body, `VoxelHistory`.
     coldest : lowest temperatures so far, `Coldest`.
     """
 
@@ -49,57 +47,61 @@ class HeatedPatient:
         self._model = model
         self._interval = interval
         self._substeps = 2 * max(1, math.ceil(interval / (2 * substep) - 1e-9))
-        self._state = np.zeros(len(model.baseline))
-        self._sample = SAMPLES_PER_BLOCK
+        self._substep = interval / self._substeps
         self.temperature = model.outputs.baseline.copy()
         self.target_dose = np.zeros(int(model.outputs.target.sum()))
-        self._highest = highest
-        self.voxels = VoxelHistory(model, highest)
+        self._highest, self._samples = highest, 0
+        self._voxels = VoxelHistory(model, highest)
         self.coldest = Coldest(model)
 
     @property
     def state(self) -> np.ndarray:
         """(n,) temperature rise of the unknowns now [K]."""
-        return self._state
+        raise NotImplementedError
+
+    @property
+    def voxels(self) -> VoxelHistory:
+        """Peak temperature and dose of the whole body so far."""
+        return self._voxels
 
     @property
     def mean_temperature(self) -> np.ndarray:
         """(p,) like `temperature`, but in the target the mean over each voxel [degC]."""
-        return self._capped(self._model.C_mean @ self._state + self._model.outputs.mean_baseline)
+        return self._capped(self._model.C_mean @ self.state + self._model.outputs.mean_baseline)
 
     @property
     def node_temperature(self) -> np.ndarray:
         """(n,) temperature of the unknowns now [degC]."""
-        return self._state + self._model.baseline
+        return self.state + self._model.baseline
 
     def advance(self, power: np.ndarray) -> None:
-        """One sample with constant power per focus (n_foci,) [W]."""
-        if self._sample == SAMPLES_PER_BLOCK:
-            self.coldest.watch(self.temperature, self.voxels.refresh_peak(self._state))
-            self._begin_block()
-            self._sample = 0
-        step = self._interval / self._substeps
-        states = self._states_within(power, step * np.arange(1, self._substeps + 1))
-        self._observe(states, step)
-        self.voxels.update(self._state, states, step)
-        self._state = states[:, -1]
-        self._sample += 1
-
-    def _begin_block(self) -> None:
-        """Prepare for the next `SAMPLES_PER_BLOCK` samples."""
-
-    def _states_within(self, power: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """(n, n_times) states at times since the start of a sample, the last at its end [K]."""
+        """One sample with constant power per input of the model [W]."""
         raise NotImplementedError
 
-    def _observe(self, states: np.ndarray, step: float) -> None:
+    @property
+    def _times(self) -> np.ndarray:
+        """Ends of the substeps of a sample [s]."""
+        return self._substep * np.arange(1, self._substeps + 1)
+
+    def _observe(self, rise: np.ndarray) -> None:
+        """Take in the outputs' rises (p, n_substeps) of one sample [K]."""
         outputs = self._model.outputs
-        rise = self._model.C @ states
         temperature = self._capped(rise + outputs.baseline[:, None])
-        self.coldest.watch(temperature, rise, states)
+        self.coldest.watch(temperature, rise)
         path = np.column_stack([self.temperature, temperature])[outputs.target].T
-        self.target_dose = self.target_dose + cem43_smooth(path, step)
+        self.target_dose = self.target_dose + cem43_smooth(path, self._substep)
         self.temperature = temperature[:, -1]
+
+    def _follow(self, before: np.ndarray, states: np.ndarray) -> None:
+        """Take in all unknowns: at the start (n,), and (n, n_times) at the substeps since [K]."""
+        self.coldest.watch(self.temperature, states)
+        self._voxels.update(before, states, self._substep, self._substeps // 2)
+
+    def _count(self) -> None:
+        """One sample is over; now and then the voxels are all looked at."""
+        self._samples += 1
+        if self._samples % AT_ONCE == 0:
+            self.coldest.watch(self.temperature, self.voxels.refresh_peak(self.state))
 
     def _capped(self, temperature: np.ndarray) -> np.ndarray:
         """Between nodes, quadratic shape functions can exceed what no node does."""
@@ -113,47 +115,48 @@ class Plant(HeatedPatient):
     ----------
     model, interval, substep : see `HeatedPatient`.
     max_power : highest power, to which `tolerance` refers [W].
-    tolerance : largest temperature error of one step response [K].
+    tolerance : largest error of a temperature [K], see `reachable_space`.
     """
 
     def __init__(self, model: BioheatModel, interval: float, substep: float, max_power: float,
                  tolerance: float = 1e-3):
         super().__init__(model, interval, substep)
-        self._max_power = max_power
-        self._solver = StepResponseSolver(model.E, model.K, SAMPLES_PER_BLOCK * interval,
-                                          tolerance)
-        self._foci: dict[int, StepResponse] = {}
+        self._space = reachable_space(model.E, model.K, model.B, max_power,
+                                      (self._substep, LONGEST), tolerance)
+        log.info("patient of %d unknowns: heating reaches %d modes, %.1e K off at most",
+                 len(model.baseline), len(self._space.rate), self._space.error)
+        self._rows = model.C @ self._space.modes
+        self._mean_rows = model.C_mean @ self._space.modes
+        # Temperatures in single precision are right to 1e-5 K.
+        self._modes = self._space.modes.astype(np.float32)
+        self._now = self._start = np.zeros(len(self._space.rate))
+        self._waiting: list[np.ndarray] = []
 
-    def _begin_block(self) -> None:
-        self._start = self._state
-        self._relaxation = self._solver.response(-(self._model.K @ self._start))
-        self._power = np.zeros(self._model.B.shape[1])
-        self._switches: dict[int, list] = {}
+    @property
+    def state(self) -> np.ndarray:
+        return self._space.modes @ self._now
 
-    def _states_within(self, power, times) -> np.ndarray:
-        for focus in np.flatnonzero(power != self._power):
-            change = power[focus] - self._power[focus]
-            self._switches.setdefault(int(focus), []).append((self._sample, change))
-        self._power = np.array(power, dtype=float)
-        return self._states(self._sample * self._interval + times)
+    @property
+    def mean_temperature(self) -> np.ndarray:
+        return self._capped(self._mean_rows @ self._now + self._model.outputs.mean_baseline)
 
-    def _states(self, times: np.ndarray) -> np.ndarray:
-        """(n, n_times) states at times since the start of the block."""
-        bases, coefficients = [self._relaxation.basis], [self._relaxation.coefficients(times)]
-        for focus, switches in self._switches.items():
-            response = self._focus(focus)
-            bases.append(response.basis)
-            coefficients.append(sum(change / self._max_power
-                                    * response.coefficients(times - sample * self._interval)
-                                    for sample, change in switches))
-        states = np.repeat(self._start[:, None], len(times), axis=1)
-        for basis, values in zip(bases, coefficients, strict=True):
-            states += basis @ values
-        return states
+    @property
+    def voxels(self) -> VoxelHistory:
+        self._catch_up()
+        return self._voxels
 
-    def _focus(self, focus: int) -> StepResponse:
-        """Step response of a focus at full power."""
-        if focus not in self._foci:
-            self._foci[focus] = self._solver.response(self._max_power
-                                                      * self._model.B[:, focus])
-        return self._foci[focus]
+    def advance(self, power) -> None:
+        path = self._space.after(self._now, power, self._times)
+        self._observe(self._rows @ path)
+        self._now = path[:, -1]
+        self._waiting.append(path)
+        self._count()
+
+    def _catch_up(self) -> None:
+        """Follow all unknowns through the samples that wait for it."""
+        if not self._waiting:
+            return
+        path = np.hstack([self._start[:, None], *self._waiting]).astype(np.float32)
+        states = self._modes @ path
+        self._start, self._waiting = self._now, []
+        self._follow(states[:, 0], states[:, 1:])

@@ -69,10 +69,25 @@ class ResponsivePlant(HeatedPatient):
             self._conductivity @ (response.highest_conductivity - 1),
             np.zeros(len(cells.nodes)))[:len(model.baseline), :len(model.baseline)]
         self._parts = 1
+        self._state = np.zeros(len(model.baseline))
         self._solvers: dict[float, ShiftedSolver] = {}
 
+    @property
+    def state(self) -> np.ndarray:
+        return self._state
+
+    def advance(self, power) -> None:
+        states = self._states_within(power, self._times)
+        self._observe(self._model.C @ states)
+        self._follow(self._state, states)
+        self._state = states[:, -1]
+        self._count()
+
     def _states_within(self, power, times) -> np.ndarray:
-        """Pairs of steps as long as the tolerance allows; between them, parabolas."""
+        """(n, n_times) states at times since the start of a sample, the last at its end [K].
+
+        Pairs of steps as long as the tolerance allows; between them, parabolas.
+        """
         load = self._model.B @ power
         states, done = np.empty((len(self._state), len(times))), 0
         now = (self._state, self._dose)

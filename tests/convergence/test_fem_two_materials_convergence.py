@@ -18,7 +18,7 @@ from dolfinx import fem
 from dolfinx import mesh as dmesh
 from scipy.optimize import brentq
 
-from hifuflow.controller.patient.krylov import StepResponseSolver
+from hifuflow.controller.patient.reachable import reachable_space
 from hifuflow.fem.pennes import assemble_matrices
 from hifuflow.fem.properties import CellProperties
 from hifuflow.numerics.cholesky import ShiftedSolver
@@ -74,8 +74,9 @@ def errors(n: int) -> np.ndarray:
                                   axis=1))
     E, K = E[free][:, free], K[free][:, free]
     steady = ShiftedSolver(E, K).factor(1.0, 0.0).solve(load[free])
-    response = StepResponseSolver(E, K, 1 / RATE, 1e-7).response(load[free])
-    warming = response.basis @ response.coefficients([1 / RATE])[:, 0] / -np.expm1(-1)
+    reached = reachable_space(E, K, load[free][:, None], 1.0, (0.01 / RATE, 10 / RATE), 1e-6)
+    warmed = reached.after(np.zeros(len(reached.rate)), np.ones(1), np.array([1 / RATE]))
+    warming = reached.modes @ warmed[:, 0] / -np.expm1(-1)
     return np.array([_relative(space, free, values, exact, dx) for values in (steady, warming)])
 
 

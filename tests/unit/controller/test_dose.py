@@ -6,6 +6,7 @@ from scipy.integrate import quad
 
 from hifuflow.controller.dose import (
     cem43,
+    cem43_calm,
     cem43_path,
     cem43_rate,
     cem43_smooth,
@@ -94,3 +95,17 @@ def test_dose_of_temperatures_in_single_precision_is_in_double_precision():
 def test_covered_is_the_fraction_of_the_volume_that_has_at_least_the_dose():
     dose, volume = np.array([239.9, 240.0, 300.0, 0.0]), np.array([1.0, 2.0, 4.0, 3.0])
     assert covered(dose, 240.0, volume) == pytest.approx(0.6)
+
+
+def test_calm_paths_need_fewer_points_and_restless_ones_all():
+    """A slow and a fast rise, against sixteen times as many points."""
+    t = np.linspace(0, 20, 81)  # 0.25 s apart, as 8 to a sample of 2 s
+
+    def path(t):
+        return np.column_stack([41 + 3 * np.sin(t / 15), 40 + 18 * (1 - np.exp(-t / 0.6))])
+
+    exact = cem43_smooth(path(np.linspace(0, 20, 16 * 80 + 1)), 0.25 / 16)
+    found = cem43_calm(path(t), 0.25, 4)
+    np.testing.assert_allclose(found, exact, rtol=1e-3)
+    coarse = cem43_smooth(path(t)[::4], 1.0)
+    assert found[0] == coarse[0] and found[1] == cem43_smooth(path(t), 0.25)[1] != coarse[1]

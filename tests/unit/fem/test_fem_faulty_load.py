@@ -43,9 +43,8 @@ def test_the_load_of_the_same_heating_is_that_of_the_model(mesh_path, model, tmp
 def test_a_shift_moves_the_heat_and_keeps_its_power(model):
     moved = with_faulty_loads(model, read_faults([shifted(10, 20)])).B
     n = model.B.shape[1]
-    np.testing.assert_array_equal(moved[:, :n], model.B)  # before
-    np.testing.assert_array_equal(moved[:, 2 * n:], model.B)  # and after
-    during = moved[:, n:2 * n]
+    np.testing.assert_array_equal(moved[:, :n], model.B)  # before and after
+    during = moved[:, n:]
     np.testing.assert_allclose(during.sum(axis=0), model.B.sum(axis=0), rtol=1e-3)
     centre = [load.T @ model.dof_coordinates / load.sum(axis=0)[:, None]
               for load in (model.B, during)]
