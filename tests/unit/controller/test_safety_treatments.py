@@ -1,4 +1,4 @@
-"""Treatments with one fault of sensor, array or tissue: what exactly is said, and what is not found.
+"""Treatments with one fault of sensor, array or tissue: what is said, and what is not found.
 
 That each hazard of docs/safety.md is noticed with each controller is in test_hazards.py.
 """
