@@ -95,6 +95,7 @@ class FociSettings:
 
     @classmethod
     def read(cls, written: Written) -> FociSettings:
+        """Settings from the section `foci`."""
         section = written.values
         return cls(metres(unless_auto(section["spacing_mm"])),
                    metres(unless_auto(section["plane_offsets_mm"])),
@@ -154,6 +155,7 @@ class AcousticTissue:
 
     @classmethod
     def read(cls, section: dict) -> AcousticTissue:
+        """Properties from an entry of the tissue table."""
         return cls(section["density_kg_m3"], section["speed_of_sound_m_s"],
                    section["attenuation_np_m_mhz"], section["absorption_np_m_mhz"],
                    section["attenuation_exponent"])

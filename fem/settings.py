@@ -25,6 +25,7 @@ class ThermalTissue:
 
     @classmethod
     def read(cls, section: dict) -> ThermalTissue:
+        """Properties from an entry of the tissue table."""
         return cls(section["density_kg_m3"], section["specific_heat_j_kg_k"],
                    section["conductivity_w_m_k"], section["perfusion_kg_m3_s"])
 
@@ -44,6 +45,7 @@ class Surface:
 
     @classmethod
     def read(cls, section: dict) -> Surface:
+        """Condition from an entry of the section `boundary`."""
         return cls(section["temperature_c"], section.get("coefficient_w_m2_k"))
 
 
@@ -63,6 +65,7 @@ class BoundarySettings:
 
     @classmethod
     def read(cls, written: Written) -> BoundarySettings:
+        """Settings from the section `boundary`."""
         section = written.values
         surfaces = {name: Surface.read(section[name]) for name in ("skin", "cut")
                     if section[name] != "insulated"}
@@ -79,6 +82,7 @@ class Factors:
 
     @classmethod
     def read(cls, section: dict) -> Factors:
+        """Factors from a section of deviations; 1 where it has none."""
         return cls(section.get("perfusion_factor", 1), section.get("conductivity_factor", 1),
                    section.get("absorption_factor", 1))
 
@@ -104,6 +108,7 @@ class Deviations:
 
     @classmethod
     def read(cls, section: dict) -> Deviations:
+        """Deviations from the section of one of the models."""
         return cls(Factors.read(section),
                    {name: Factors.read(values) for name, values in section["regions"].items()},
                    metres(section["focal_shift_mm"]))

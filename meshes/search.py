@@ -133,6 +133,7 @@ class Attempt:
 
     @classmethod
     def of(cls, mesh, wanted, volumes):
+        """An attempt by its mesh, the wanted number of cells and the wanted volumes [m3]."""
         body, target, *organs = mesh.volumes(len(volumes)) / volumes
         angle = smallest_dihedral(mesh.points, mesh.cells)
         return cls(mesh, np.array([angle.min(), np.percentile(angle, 1)]),

@@ -50,6 +50,7 @@ class Treatment:
 
     @classmethod
     def load(cls, folder: Path, patient: str, controller: str) -> Treatment:
+        """Read one treatment from the results folder."""
         control = folder / patient / "control" / controller
         with open_artifact(control / "trajectory.h5", "trajectory") as file:
             return cls(patient, controller, read_json(control / "metrics.json"), file["t"][:],

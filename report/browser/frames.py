@@ -33,6 +33,7 @@ class VoxelTemperatures:
 
     @classmethod
     def load(cls, path) -> VoxelTemperatures:
+        """Read `fem/plant.h5`."""
         with open_artifact(path, "bioheat_model") as file:
             return cls(get_csr(file, "voxels/interpolation"), file["voxels/baseline"][:],
                        file["baseline"][:])
