@@ -77,11 +77,11 @@ def label_rows(image, maps) -> list[dict]:
                          allowed=f"a label map of at most {MOST_LABELS} labels; a scan goes into "
                                  "anatomy.image, with thresholds")
     rows = []
-    for index, (layer, held) in enumerate(zip(maps, counts, strict=True)):
+    for index, (layer, label_counts) in enumerate(zip(maps, counts, strict=True)):
         lowest = layer.min()  # may be negative
         boxes = ndimage.find_objects(layer - lowest + 1)
         rows += [_row(image, layer, int(label), int(voxels), index, boxes[label - lowest])
-                 for label, voxels in zip(*held, strict=True)]
+                 for label, voxels in zip(*label_counts, strict=True)]
     return rows
 
 

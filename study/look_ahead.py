@@ -57,11 +57,11 @@ def check_thoroughly(patient: Patient) -> tuple[str, list[str]]:
 
 
 def check_surfaces(anatomy: Anatomy, patient: Patient) -> None:
-    """The conditions at skin and cut, held against the surfaces that the body has.
+    """Check the conditions at skin and cut against the surfaces that the body has.
 
     Raises
     ------
-    InputError : a cut that is held where there is none; nothing that fixes the temperature.
+    InputError : the cut has a condition but the body has no cut, or nothing fixes the temperature.
     """
     body, free = np.pad(anatomy.body_mask, 1), np.pad(anatomy.coupling | anatomy.air, 1)
     border = ndimage.binary_dilation(body) & ~body

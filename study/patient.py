@@ -230,7 +230,7 @@ def load_patient(path) -> Patient:
 
     Raises
     ------
-    InvalidConfig : every fault found, each with file, key, value and what is allowed.
+    InvalidConfig : with every fault, each with file, key, value and what is allowed.
     """
     path = Path(path)
     content = read_yaml(path)
@@ -251,9 +251,9 @@ def load_patient(path) -> Patient:
 
 
 def _source_files(anatomy: dict) -> list:
-    """(section, key in it, dotted key) of each file that the anatomy is made from."""
-    found = [(anatomy, key, f"anatomy.{key}") for key in ("labels", "image") if key in anatomy]
-    return found + ([(anatomy["mesh"], "file", "anatomy.mesh.file")] if "mesh" in anatomy else [])
+    """(section, key in it, dotted key) of each file from which the anatomy is made."""
+    entries = [(anatomy, key, f"anatomy.{key}") for key in ("labels", "image") if key in anatomy]
+    return entries + ([(anatomy["mesh"], "file", "anatomy.mesh.file")] if "mesh" in anatomy else [])
 
 
 def _find_sources(config: dict, patient_file) -> None:
@@ -262,21 +262,22 @@ def _find_sources(config: dict, patient_file) -> None:
     if config["reduction"]["model"] is not None:
         files.append((config["reduction"], "model", "reduction.model"))
     for section, key, dotted in files:
-        given = section[key]
-        found = user_path(given, patient_file.parent)
-        folder = found is not None and found.is_dir()
-        if found is not None and (found.is_file() or (key == "image" and folder)):
-            section[key] = str(found.resolve())
+        entered = section[key]
+        path = user_path(entered, patient_file.parent)
+        folder = path is not None and path.is_dir()
+        if path is not None and (path.is_file() or (key == "image" and folder)):
+            section[key] = str(path.resolve())
         else:
             faults.append(InputError(
                 "is a folder" if folder else "no such file", file=patient_file, key=dotted,
-                value=given, allowed="a file" if folder else "a path relative to the patient file"))
+                value=entered,
+                allowed="a file" if folder else "a path relative to the patient file"))
     if faults:
         raise InvalidConfig(faults)
 
 
 def _load_tissues(overrides: dict, patient_file) -> tuple[dict, list]:
-    """The tissue table with a patient's own values laid over it, checked as a whole."""
+    """The tissue table overridden by a patient's own values, checked as a whole."""
     content = read_yaml(TISSUES)
     table, faults = check(content, "tissues", TISSUES)
     if faults:

@@ -141,7 +141,7 @@ def _with_comment(text: str, comment: str) -> str:
 
 def _remark(region: Region) -> str:
     """What a person should know of a region's line; its name in the header where it has changed."""
-    name = json.dumps(region.given, ensure_ascii=False) if region.given else "no name"
+    name = json.dumps(region.header_name, ensure_ascii=False) if region.header_name else "no name"
     if region.tissue == FILL_IN:
         return f"FILL IN the tissue ({name}, {region.ml:.3g} ml)"
     return "" if region.certain else f"tissue: {GUESS}, {name}"
