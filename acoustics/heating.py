@@ -70,7 +70,7 @@ def compute_heating(anatomy: Anatomy, plan: Plan, settings: HeatingSettings, thr
     log.info("beam grid %d x %d x %d cells of %.3g mm, first plane %.1f mm from the apex",
              *grid.shape[1:], grid.shape[0], grid.spacing * 1e3, grid.z[0] * 1e3)
     if not medium.absorption.any():
-        raise InputError("nothing on the beam's way absorbs, so no heat is deposited",
+        raise InputError("nothing in the beam's path absorbs, so no heat is deposited",
                          file=settings.written.file, key="tissues.*.absorption_np_m_mhz", value=0,
                          allowed="> 0 in the body")
     # One BLAS thread each: parallel foci gain more, and idle BLAS threads slow them down.

@@ -86,7 +86,7 @@ def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, boundary: Bou
     arterial, prescribed, cooled = boundary.arterial, {}, {}
     for name, surface in boundary.surfaces.items():
         if not len(mesh.facets[name]):
-            raise boundary.written.error(f"the mesh has no surface '{name}' to hold", name,
+            raise boundary.written.error(f"the mesh has no surface '{name}'", name,
                                          allowed="insulated")
         (prescribed if surface.coefficient is None else cooled)[name] = surface
     if not prescribed and not cooled and not np.any(properties.perfusion > 0):

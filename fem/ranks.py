@@ -92,7 +92,7 @@ def _start(command: list[str], call: bytes) -> tuple[int, str]:
                     log.info("%s", last)
     except FileNotFoundError as error:
         raise InputError("no such command", key="mpi", value=command[0],
-                         allowed="what starts MPI ranks: mpirun, srun, ...") from error
+                         allowed="a launcher of MPI ranks: mpirun, srun, ...") from error
     return process.returncode, last
 
 
@@ -109,8 +109,8 @@ def _main(private: Path, ranks: int, launcher: str) -> None:
                 + " ".join(MPI.Get_library_version().partition("\n")[0].split()))
         call = comm.bcast(sys.stdin.read() if comm.rank == 0 else None)
         if not call:
-            raise InputError("hands no standard input on to rank 0", key="mpi", value=launcher,
-                             allowed="a launcher that does, as mpirun and srun")
+            raise InputError("does not pass standard input on to rank 0", key="mpi", value=launcher,
+                             allowed="a launcher that does, such as mpirun or srun")
         function, arguments = pickle.loads(base64.b64decode(call))
         function(comm, *arguments)
     except Exception as error:

@@ -52,7 +52,7 @@ def open_folder(path) -> int:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise InputError("is a link or a file where the run keeps its locks", file=path,
-                             allowed="a folder; delete it, and it is made") from error
+                             allowed="a folder: delete it, and the run makes one") from error
         raise
 
 
@@ -74,5 +74,5 @@ def take(handle, *, shared: bool = False, wait: bool = False) -> bool:
 
 
 def _no_lock(path) -> InputError:
-    return InputError("is a link or no ordinary file where the run keeps a lock", file=path,
+    return InputError("is a link or not a regular file, where the run keeps a lock", file=path,
                       allowed="nothing of this name; delete it")

@@ -51,7 +51,7 @@ def fill_surfaces(surfaces, parents, groups, sizes, size):
     for cells, volume in zip(parts, expected, strict=True):
         got = signed_volumes(points[cells])
         if len(cells) == 0 or got.min() <= 0 or abs(got.sum() / volume - 1) > LOST:
-            raise NumericalError(f"Gmsh made {got.sum() * 1e6:.3f} ml of {volume * 1e6:.3f} ml")
+            raise NumericalError(f"Gmsh filled {got.sum() * 1e6:.3f} of {volume * 1e6:.3f} ml")
     cells, group = np.concatenate(parts), np.repeat(groups, [len(part) for part in parts])
     return points, cells, group
 

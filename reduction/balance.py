@@ -85,7 +85,7 @@ def observability(a, outputs) -> np.ndarray:
         outputs = la.qr(outputs, mode="r")[0][: len(a)]
     unit = np.abs(outputs).max()
     if not unit > 0:
-        raise InputError("no output sees any state", key="C")
+        raise InputError("no output depends on any state", key="C")
     if too_stiff(a):  # the same with time reversed: the transpose, its states in reverse order
         return unit * stiff_factor(a.T[::-1, ::-1], outputs[:, ::-1].T / unit)[::-1, ::-1].T
     return unit * run_isolated(observability_factor, a, outputs / unit)

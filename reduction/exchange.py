@@ -108,7 +108,7 @@ def _from_mat(path: Path) -> dict:
                if isinstance(item, NotNumbers) and "object" in item.kind]
     if objects:
         raise InputError(f"holds {', '.join(objects)}, which only MATLAB can read", file=path,
-                         allowed="matrices: [A, B, C, D, E] = dssdata(sys), and these saved")
+                         allowed="matrices: save those of [A, B, C, D, E] = dssdata(sys)")
     return {name: content[name] for name in NEEDED if name in content}
 
 
@@ -123,7 +123,7 @@ def _letters(fields: dict) -> dict:
 def _matrices(fields: dict, letters: dict, path: Path) -> dict:
     mass = getattr(fields.get("M"), "shape", None)
     if "E" not in letters and mass == getattr(fields[letters["A"]], "shape", ()):
-        raise InputError("a matrix M of the size of A, but no E", file=path, key="M",
+        raise InputError("has a matrix M of the size of A, but no E", file=path, key="M",
                          allowed="E, for E x' = A x + B u, or no M")
     return {name: fields[key] for name, key in letters.items()}
 
@@ -131,8 +131,8 @@ def _matrices(fields: dict, letters: dict, path: Path) -> dict:
 def _check_continuous(fields: dict, place: str, path: Path) -> None:
     for key, value in fields.items():
         if key.lower() in NOT_CONTINUOUS[place] and isinstance(value, np.ndarray) and value.any():
-            raise InputError("a model in discrete time, or with delays", file=path, key=key,
-                             value=value.ravel()[0].item(),
+            raise InputError("belongs to a model in discrete time, or with delays", file=path,
+                             key=key, value=value.ravel()[0].item(),
                              allowed="x' = A x + B u, in continuous time and without delays")
 
 

@@ -80,7 +80,7 @@ def check_output(path: Path, output: Path, certificate: Path) -> None:
         sources = [path] if path.suffix.lower() in WRITERS else matrix_files(path).values()
         for written in (output, certificate):
             if any(written.exists() and os.path.samefile(file, written) for file in sources):
-                raise InputError("is the model that is read, which is never overwritten",
+                raise InputError("is the model to be read, which is never overwritten",
                                  key="--output", value=str(output), allowed="another name")
     if certificate.exists() and not is_certificate(certificate):
         raise InputError(f"the certificate would overwrite {certificate}, which is something else",

@@ -85,11 +85,11 @@ def read_given(path) -> GivenModel:
         a = _numbers(file, "A", 2)
         r, m, p = len(a), _numbers(file, "B", 2).shape[1], len(_numbers(file, "C", 2))
         if "D" in file and _numbers(file, "D", 2, (p, m)).any():
-            raise InputError("power that changes a temperature at once", file=path, key="D",
-                             allowed="D = 0, or none")
+            raise InputError("is not zero: power would change a temperature at once", file=path,
+                             key="D", allowed="D = 0, or none")
         kind = file["outputs/kind"]
         if not h5py.check_string_dtype(kind.dtype):
-            raise InputError("is no text", file=path, key="outputs/kind",
+            raise InputError("is not text", file=path, key="outputs/kind",
                              allowed="constraint or target for each row of C")
         model = GivenModel(
             _numbers(file, "A", 2, (r, r)), _numbers(file, "B", 2, (r, m)),
@@ -268,13 +268,13 @@ def _numbers(file, name: str, dimensions: int, shape=None) -> np.ndarray:
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "fiu" or (
             dataset.ndim != dimensions):
-        raise InputError("is no matrix of real numbers", file=file.filename, key=name)
+        raise InputError("is not a matrix of real numbers", file=file.filename, key=name)
     if shape is not None and dataset.shape != shape:
         raise InputError("has the wrong shape", file=file.filename, key=name, value=dataset.shape,
                          allowed=shape)
     unit = dataset.attrs.get("units", UNITS.get(name))
     if name in UNITS and unit != UNITS[name]:
-        raise InputError("is in another unit", file=file.filename, key=name, value=str(unit),
+        raise InputError("has another unit", file=file.filename, key=name, value=str(unit),
                          allowed=UNITS[name])
     values = np.asarray(dataset[:], dtype=float)
     if not np.isfinite(values).all():

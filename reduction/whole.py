@@ -138,7 +138,7 @@ def whole_certificate(model: BioheatModel, whole: Balanced, kept: Balanced, meas
 def check_size(n: int, order, file) -> None:
     """Refuse a model too large to balance as a whole, or an order above its number of states."""
     if n > MOST_STATES:
-        raise InputError(f"{n} unknowns of a model that is not symmetric and definite", file=file,
+        raise InputError(f"has {n} unknowns and is not symmetric and definite", file=file,
                          allowed=f"at most {MOST_STATES}, or symmetric positive definite E and -A")
     if order != "auto" and order > n:
         raise InputError("more states than the full model has", file=file, key="reduction.order",
@@ -233,7 +233,7 @@ def measure(model: BioheatModel, scales, whole: Balanced, kept: Balanced, sample
     rounding = max(rounding, noise, len(model.B) * EPS * gain)
     if not rounding <= ACCURACY * gain:
         raise NumericalError(f"the balanced model is off by {rounding / gain:.1e} of the gain: "
-                             "what the inputs do to the outputs cannot be told from rounding")
+                             "the effect of the inputs on the outputs cannot be told from rounding")
     return Measured(float(gain), float(rounding), float(error), len(sampled))
 
 

@@ -104,7 +104,8 @@ def check_controllers(config: dict, named: dict, file: Path) -> list[InputError]
     if ensemble["draws"] and "controllers" not in ensemble and not treating:
         faults.append(InputError(
             "draws patients, but no controller treats them", file=file, key="controllers",
-            value=list(named), allowed="another one, or these in ensemble.controllers too"))
+            value=list(named),
+            allowed="a controller that treats, or these in ensemble.controllers too"))
     faults += [InputError("does not treat the patient", file=file, key="ensemble.controllers",
                           value=name, allowed=", ".join(named))
                for name in ensemble.get("controllers", []) if name not in named]

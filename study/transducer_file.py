@@ -177,7 +177,7 @@ def _weigh(device: dict, choice: dict, file, patient_file) -> list[InputError]:
                 weights[number - 1] = 0.0
     if not faults and not any(weights):
         faults.append(InputError("no element is left", file=patient_file, key="transducer",
-                                 allowed="failed_elements and apodisation that leave one"))
+                                 allowed="failed_elements and apodisation that leave at least one"))
     if not faults:
         areas = _areas(device)
         whole = sum(areas)
@@ -248,8 +248,8 @@ def _element(line: list[str], number: int, path, radius_of_curvature: float) -> 
                     f"lengths up to {LARGEST:g} m")
     length = math.hypot(*normal)
     if radius < SMALLEST:
-        raise fault("has a radius that is not positive, or of no element", f"radius_m from "
-                    f"{SMALLEST:g}")
+        raise fault("has a radius that is not positive, or too small for an element",
+                    f"radius_m from {SMALLEST:g}")
     if length < 1e-6:
         raise fault("has a normal without a direction", "nx, ny, nz not all 0")
     normal = [value / length for value in normal]

@@ -133,7 +133,7 @@ def beam_over_anatomy(heating: Heating, anatomy, view: View):
     step = anatomy.spacing.min() / 3
     peak = heating.q[0].max()
     if not peak > 0:
-        raise InputError("a focus that heats nothing", key="q")
+        raise InputError("the focus deposits no heat", key="q")
     with style():
         wide = min(0.06, max(np.abs((body - focus) @ axis).max() for axis in first) + 0.004)
         figure = new_figure(0.8 + 3.1 * along / wide)

@@ -143,7 +143,7 @@ def _check(arguments, settings: dict) -> None:
                          allowed="patients before them, files to be made after --: " + USAGE)
     for key in settings.keys() & entries.keys():
         raise InputError("is given twice", key=f"--config {key}", value=entries[key],
-                         allowed=f"one of it and of what stands for it: {USAGE}")
+                         allowed=f"only one of it and its equivalent: {USAGE}")
 
 
 def environment() -> dict:

@@ -202,9 +202,9 @@ def shifted(name, change):
     (shifted("A", lambda a: np.where(np.eye(len(a)), np.nan, a)), "A", "not finite"),
     (shifted("A", lambda a: -a), "A", "is not stable"),
     (lambda file: file.create_dataset("D", data=np.ones((32, 5))), "D", "changes a temperature at"),
-    (lambda file: file["A"].attrs.update(units="1/ms"), "A", "'1/ms': is in another unit"),
-    (lambda file: file["foci"].attrs.update(units="mm"), "foci", "'mm': is in another unit"),
-    (shifted("outputs/kind", lambda kind: np.zeros(len(kind))), "outputs/kind", "is no text"),
+    (lambda file: file["A"].attrs.update(units="1/ms"), "A", "'1/ms': has another unit"),
+    (lambda file: file["foci"].attrs.update(units="mm"), "foci", "'mm': has another unit"),
+    (shifted("outputs/kind", lambda kind: np.zeros(len(kind))), "outputs/kind", "is not text"),
     (shifted("outputs/position", lambda x: x[:-1]), "outputs/position", "allowed: (32, 3)"),
 ])
 def test_a_file_that_cannot_be_read_is_one_error(fine_cube, written, edit, key, words):
