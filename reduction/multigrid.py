@@ -39,7 +39,7 @@ class _Level:
 
     @classmethod
     def of(cls, level) -> _Level:
-        """From a level of PyAMG's hierarchy."""
+        """A level by that of PyAMG's hierarchy."""
         inverse = 1 / level.A.diagonal()
         scaled = sp.csr_array(sp.diags_array(inverse) @ level.A)
         largest = 1.1 * approximate_spectral_radius(sp.csr_matrix(scaled))

@@ -1,4 +1,4 @@
-"""From the finite-element model to a certified reduced model."""
+"""Reduction of the finite-element model to a certified reduced model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From configuration files to what each workflow rule gets.
+"""Patients: configuration files, checked and divided into the sections of the workflow's rules.
 
 A patient file, its transducer and the tissue table become one plain dict, checked, with every
 default filled in. A rule then gets only the sections it uses (`Patient.section`), so editing one
@@ -38,7 +38,7 @@ ACOUSTIC = ("density_kg_m3", "speed_of_sound_m_s", "attenuation_np_m_mhz", "abso
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient file, valid and complete.
+    """A patient file, checked and complete.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Patient:
 
     @property
     def sources(self) -> list[str]:
-        """Paths of all that the anatomy is made from; empty for the built-in phantom."""
+        """Paths of all files from which the anatomy is made; empty for the built-in phantom."""
         return [file for section, key, _ in _source_files(self.config["anatomy"])
                 for file in with_side_files(section[key])]
 
@@ -82,10 +82,10 @@ class Patient:
         return self.config["controllers"]
 
     def section(self, rule: str, part: str | None = None) -> dict:
-        """What a rule depends on, and nothing else; `part`: which model or which controller.
+        """The settings that a rule depends on, and no others; `part`: its model or controller.
 
-        Plain values, as Snakemake compares them to see what must run again; the `settings.py` of
-        the rule's stage reads them.
+        They are plain values, because Snakemake compares them to decide what must run again. The
+        `settings.py` of the rule's stage reads them.
         """
         content = getattr(self, f"_{rule}")
         return content[part] if part else content
@@ -167,14 +167,14 @@ class Patient:
 
     @property
     def treating(self) -> list[str]:
-        """Names of the controllers that are no yardstick."""
+        """Names of the controllers that treat: all but the yardsticks."""
         return [name for name, one in self.named_controllers.items() if not one.yardstick]
 
     @property
     def ensemble_controllers(self) -> list[str]:
         """Names of the controllers whose treatments are repeated with other draws.
 
-        The yardstick only where it is named: it would search for the same plan in every draw.
+        A yardstick is only included if it is named: it would find the same plan in every draw.
         """
         ensemble = self.config["ensemble"]
         return ensemble.get("controllers", self.treating) if ensemble["draws"] else []
@@ -212,11 +212,11 @@ class Patient:
 
 
 def check_name(file) -> None:
-    """Refuse a file whose name cannot be that of a patient, whose results are kept under it.
+    """Refuse a file whose name cannot be that of a patient, under which results are kept.
 
     Raises
     ------
-    InputError : it has other than the letters and the ending that are allowed.
+    InputError : the name has characters or an ending that are not allowed.
     """
     file = Path(file)
     if not NAME.fullmatch(file.stem) or file.suffix not in SUFFIXES:

@@ -44,7 +44,7 @@ def held(metrics: dict) -> str:
 
 
 def ending(folder) -> str:
-    """How the latest run of a patient ended: its table, or which steps failed and why.
+    """Outcome of a patient's latest run as text: its table, or the failed steps with their errors.
 
     Controllers that the patient no longer names, and results made with other settings, are left
     out.
