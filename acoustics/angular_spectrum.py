@@ -2,28 +2,27 @@
 
 After U. Vyas and D. Christensen, "Ultrasound beam simulations in inhomogeneous tissue geometries
 using the hybrid angular spectrum method", IEEE Trans. Ultrason. Ferroelectr. Freq. Control 59(6),
-2012, with a field that is normalised to its power: the spectrum F of p/sqrt(2 Z) times the square
-root of each plane wave's cosine, so that the sum of |F|^2 is the power through the plane and no
-step gains or loses any but where it should. One step of length d from plane to plane, time
+2012, with a field that is normalised to its power: F is the spectrum of p/sqrt(2 Z) times the
+square root of each plane wave's cosine. So the sum of |F|^2 is the power through the plane, and a
+step changes it only by physical losses. One step of length d from plane to plane, with the time
 dependence exp(-i w t), k = w/c, a = attenuation [Np/m], Z = rho c:
 
 1. For half the step every plane wave travels through the layer's mean medium,
    F *= exp(i kz d/2), kz = sqrt((k0 + i a0)^2 - kx^2 - ky^2): refraction, obliquity and mean
-   attenuation are exact, and what the tissue has turned beyond 90 degrees fades.
-2. In space each voxel adds what it differs from the mean,
-   exp(i d (sqrt((k + i a)^2 - q^2) - sqrt((k0 + i a0)^2 - q^2))), for waves of the beam's own
-   obliquity there, q its transverse wavenumber: voxels at the rim of a converging beam are crossed
-   at a steeper angle, and take more of it, than those in its middle.
-3. Into the next voxel passes what the interface transmits, 2 sqrt(N1 N2)/(N1 + N2) with
-   N = Z/cos(angle) on either side. The angle is each plane wave's own between the layers' mean
-   media, and the beam's mean one for what a voxel differs from them.
-4. Half the step again as in 1.
+   attenuation are exact, and waves that the tissue has turned beyond 90 degrees fade.
+2. In space each voxel adds its difference from the mean,
+   exp(i d (sqrt((k + i a)^2 - q^2) - sqrt((k0 + i a0)^2 - q^2))), for the beam's local obliquity,
+   q being its transverse wavenumber: voxels at the rim of a converging beam are crossed at a
+   steeper angle, and attenuate more, than those in its middle.
+3. The interface to the next voxel transmits 2 sqrt(N1 N2)/(N1 + N2) with N = Z/cos(angle) on
+   either side. Between the layers' mean media the angle is that of each plane wave; for the
+   voxels' differences from these it is the beam's mean angle.
+4. The second half of the step is as in 1.
 
 Density scatters through k^2 = (w/c)^2 - sqrt(rho) laplacian(1/sqrt(rho)), the wavenumber that
-p/sqrt(rho) feels in a fluid of varying density. For layers normal to the beam all this is the exact
-solution but for multiple reflections. k0, a0 and q are those of one
-reference beam and then stay fixed, so that the fields of different foci and elements superpose
-exactly.
+p/sqrt(rho) has in a fluid of varying density. For layers normal to the beam this is the exact
+solution except for multiple reflections. k0, a0 and q are those of one reference beam and then stay
+fixed, so that the fields of different foci and elements superpose exactly.
 """
 
 from __future__ import annotations
@@ -37,16 +36,16 @@ from scipy import fft, ndimage
 
 from .medium import Balance, Medium
 
-EDGE = 0.08  # part of the plane's width, on each side, over which outgoing waves are absorbed
-LEAST_COSINE = 0.2  # plane waves flatter than this count as if they had it
-AROUND = 2  # wavelengths over which the beam's local obliquity is a mean
-DIM = 0.01  # of the plane's mean intensity: where there is less, the beam's mean obliquity counts
+EDGE = 0.08  # fraction of the plane's width, on each side, over which outgoing waves are absorbed
+LEAST_COSINE = 0.2  # plane waves with a smaller cosine are treated as if they had this one
+AROUND = 2  # wavelengths over which the beam's local obliquity is averaged
+DIM = 0.01  # of the plane's mean intensity: where there is less, the beam's mean obliquity is used
 STEEPEST = 2.0  # highest local 1/cos of a beam
 SLOWEST = 0.5  # least effective over true wavenumber, where density jumps within a cell
 
 
 class HybridAngularSpectrum:
-    """Propagation through one medium, prepared once for all foci.
+    """Propagator through one medium, prepared once for all foci.
 
     Parameters
     ----------
@@ -64,9 +63,9 @@ class HybridAngularSpectrum:
         self._edge = (edge_taper(shape[0])[:, None] * edge_taper(shape[1])).astype(np.float32)
         self._edge_loss = 1 - self._edge**2
         steps = len(medium.wavenumber) - 1
-        # Half a step in the mean medium; 1/sqrt(cos) of every plane wave on every plane; what
-        # voxels differ from the mean; what they reflect of the power that comes to them; where the
-        # plane waves are that are turned beyond 90 degrees, and what part of their power fades.
+        # Half a step in the mean medium; 1/sqrt(cos) of every plane wave on every plane; the
+        # voxels' differences from the mean; the fraction of the arriving power that they reflect;
+        # the plane waves turned beyond 90 degrees, and the fraction of their power that fades.
         self._half = np.empty((steps, *shape), dtype=np.complex64)
         self._stretch = np.empty((steps + 1, *shape), dtype=np.float32)
         self._screen = np.empty((steps, *shape), dtype=np.complex64)
@@ -74,7 +73,7 @@ class HybridAngularSpectrum:
         self._turned: list = [None] * steps
         self._stretch[0] = self._root_secant(float(medium.wavenumber[0].mean()))
         spectrum = self._enter(reference)
-        # A step waits for the beam on its plane. What does not, a second thread does meanwhile.
+        # A step waits for the beam on its plane. A second thread meanwhile does what need not wait.
         with ThreadPoolExecutor(1) as worker:
             ahead, done = self._wavenumber(0), []
             coming = worker.submit(self._wavenumber, 1)
@@ -94,10 +93,10 @@ class HybridAngularSpectrum:
         return 1 / np.sqrt(cosine)
 
     def _prepare(self, j: int, spectrum: np.ndarray, k: np.ndarray):
-        """The step from plane j to j + 1, for a beam with this spectrum on plane j.
+        """Prepare the step from plane j to j + 1 for a beam with this spectrum on plane j.
 
-        `k` : (nx, ny) wavenumber in between [1/m]. Returns what `_account` needs of it: root of
-        the power that voxels transmit, and the mean wavenumber.
+        `k` : (nx, ny) wavenumber in between [1/m]. Returns the input of `_account`: root of the
+        power fraction that voxels transmit, and the mean wavenumber.
         """
         medium, d = self.medium, self.spacing[2]
         a = 0.5 * (medium.attenuation[j] + medium.attenuation[j + 1])
@@ -117,7 +116,7 @@ class HybridAngularSpectrum:
         return voxels, k0
 
     def _account(self, j: int, voxels: np.ndarray, k0: float) -> None:
-        """What a step takes from the beam, for the balance."""
+        """Store the losses of a step for the power balance."""
         turned = np.flatnonzero(self._transverse > k0**2)
         # In the second half of this step and the first of the next.
         self._turned[j] = turned, 1 - np.abs(self._half[j].ravel()[turned]) ** 4
@@ -127,8 +126,8 @@ class HybridAngularSpectrum:
         """Squared transverse wavenumber q^2 [1/m2] of a beam on a plane: its mean, and (nx, ny).
 
         1/cos = |IFFT(F/sqrt(cos))|^2/|IFFT(F)|^2, the intensity over the power through the plane.
-        A voxel absorbs 2 a times the first, and its screen takes 2 a/cos times the second: only
-        with the local ratio is what is absorbed also what the beam loses.
+        A voxel absorbs 2 a times the former, and its screen takes 2 a/cos times the latter. Only
+        with the local ratio does the absorbed power equal the beam's loss.
         """
         taken = _squared(fft.ifft2(spectrum * self._root_secant(k)))
         straight = _squared(fft.ifft2(spectrum))
@@ -140,7 +139,7 @@ class HybridAngularSpectrum:
         return k**2 * (1 - mean**-2), k**2 * (1 - secant**-2)
 
     def _wavenumber(self, plane: int) -> np.ndarray:
-        """(nx, ny) wavenumber that p/sqrt(rho) feels, from central differences of ln rho."""
+        """(nx, ny) wavenumber of p/sqrt(rho) [1/m], from central differences of ln rho."""
         near = np.clip([plane - 1, plane, plane + 1], 0, len(self.medium.wavenumber) - 1)
         log_density = np.log(self.medium.impedance[near] * self.medium.wavenumber[near])
         k, second, first = self.medium.wavenumber[plane], 0.0, 0.0
@@ -168,12 +167,12 @@ class HybridAngularSpectrum:
         return fft.fft2(field, overwrite_x=True)
 
     def planes(self, source: np.ndarray):
-        """Complex pressure (nx, ny) on one plane after another, for a pressure on the first."""
+        """Yield the complex pressure (nx, ny) [Pa] plane by plane, for a pressure on the first."""
         for j, spectrum in enumerate(self._spectra(source)):
             yield self._pressure(j, spectrum)
 
     def pressure_in(self, source: np.ndarray, box) -> np.ndarray:
-        """Complex pressure in a box of the grid, three slices (planes, x, y); complex64."""
+        """Complex pressure [Pa] in a box of the grid: three slices (planes, x, y); complex64."""
         along, *across = box
         planes = islice(enumerate(self._spectra(source)), along.start, along.stop)
         return np.array([self._pressure(j, spectrum)[tuple(across)] for j, spectrum in planes])
@@ -189,17 +188,20 @@ class HybridAngularSpectrum:
         return fft.ifft2(spectrum * self._stretch[j]) * np.sqrt(2 * self.medium.impedance[j])
 
     def intensity(self, source: np.ndarray) -> tuple[np.ndarray, Balance]:
-        """|p|^2/(2 Z) [W/m2], (nz, nx, ny) float32, for a pressure on the first plane; balance."""
+        """Intensity |p|^2/(2 Z) [W/m2], (nz, nx, ny) float32, for a pressure on the first plane.
+
+        The power balance is the second result.
+        """
         out = np.empty(self.medium.wavenumber.shape, dtype=np.float32)
         (balance,) = self._march(source[None], lambda fields: fields,
                                  lambda plane, intensity: out.__setitem__(plane, intensity[0]))
         return out, balance
 
     def intensities(self, sources: np.ndarray, drives: np.ndarray, receive) -> list[Balance]:
-        """Intensities of many phasings from the fields of the elements, all marched together.
+        """Intensities of many phasings, from the fields of the elements propagated together.
 
-        On every plane the field of phasing i is sum_e drives[i, e] f_e: a matrix product of which
-        only one plane is ever held, so that no field is stored.
+        On every plane the field of phasing i is sum_e drives[i, e] f_e, a matrix product. Only one
+        plane is in memory at a time, so that no field is stored.
 
         Parameters
         ----------
@@ -209,25 +211,25 @@ class HybridAngularSpectrum:
 
         Returns
         -------
-        n balances.
+        The n power balances.
         """
         drives = drives.astype(np.complex64)
         return self._march(sources, lambda fields: np.tensordot(drives, fields, 1), receive)
 
     def _march(self, sources, phased, receive) -> list[Balance]:
-        """Carry all sources from plane to plane; `phased` makes the wanted fields of them."""
+        """Propagate all sources from plane to plane; `phased` turns them into the wanted fields."""
         medium, last = self.medium, len(self._screen)
         spectra, area = self._enter(sources), self.spacing[0] * self.spacing[1]
         scale = area / self._edge.size  # Parseval
         entered = scale * _sums(_squared(phased(spectra)))
-        absorbed, lost, sideways, reflected = np.zeros((4, len(entered)))
+        absorbed, attenuated, sideways, reflected = np.zeros((4, len(entered)))
         for j in range(last + 1):
             field = fft.ifft2(spectra * self._stretch[j], overwrite_x=True)
             intensity = _squared(phased(field))
             receive(j, intensity)
             share = 2 * area * self.spacing[2] * (0.5 if j in (0, last) else 1)
             absorbed += share * _sums(intensity, medium.absorption[j])
-            lost += share * _sums(intensity, medium.attenuation[j])
+            attenuated += share * _sums(intensity, medium.attenuation[j])
             if j == last:
                 break
             field = self._to_screen(j, spectra)
@@ -239,15 +241,16 @@ class HybridAngularSpectrum:
             reflected += scale * _sums(
                 _squared(phased(spectra.reshape(len(spectra), -1)[:, turned])), fading)
             spectra *= self._half[j]
-        left = scale * _sums(_squared(phased(spectra)))
+        transmitted = scale * _sums(_squared(phased(spectra)))
         return [Balance(*map(float, parts)) for parts in
-                zip(entered, absorbed, lost - absorbed, reflected, sideways, left, strict=True)]
+                zip(entered, absorbed, attenuated - absorbed, reflected, sideways, transmitted,
+                    strict=True)]
 
     def sensitivity(self, index) -> np.ndarray:
         """(nx, ny) complex64 g: the pressure at a point is sum(g * source) for any source.
 
-        The steps backwards from the point, each transposed: what each element brings to a focus,
-        for the price of part of a beam.
+        The steps are taken backwards from the point, each transposed. This gives the contribution
+        of each element to a focus, for the cost of part of a beam.
 
         Parameters
         ----------

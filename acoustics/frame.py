@@ -1,10 +1,10 @@
-"""The beam's own axes in the patient frame."""
+"""The beam's axes in the patient frame."""
 
 from __future__ import annotations
 
 import numpy as np
 
-PARALLEL = 0.9  # cosine beyond which the patient's x axis is too close to the beam to span with it
+PARALLEL = 0.9  # cosine above which the patient's x axis is too close to the beam to define x
 
 
 def unit_axis(axis) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Heat that every focus deposits per watt of acoustic power."""
+"""Absorbed power of every focus per watt of acoustic power."""
 
 from __future__ import annotations
 
@@ -20,37 +20,38 @@ from .grid import check_grid, sample_medium
 from .medium import Balance
 from .settings import HeatingSettings
 from .steering import steering_map
-from .storage import HELD, choose_box, rounded
+from .storage import STORED_FRACTION, choose_box, rounded
 from .transducer import Transducer
 
-# Part of the power that may stay unaccounted for: above the first it is said, above the second
-# refused. A breast of skin, gland, fat and muscle leaves 0.1 %.
+# Fraction of the power that may be unaccounted for: more than the first is logged, more than the
+# second refused. A breast of skin, gland, fat and muscle leaves 0.1 %.
 BALANCE_TOLERANCE, BALANCE_LIMIT = 0.01, 0.05
-# Time of the products of a drive with the elements' fields (pressure, and the power that leaves)
-# over that of carrying one field on, as measured: fixed part, and part for each element.
+# Measured time of the products of a drive with the elements' fields (pressure, and the power that
+# leaves), over that of propagating one field: a fixed part, and a part for each element.
 PRODUCT_COST = (0.2, 0.007)
-BLOCK = 13  # cells about a focus from which its pressure is interpolated
-PLANES_AT_ONCE = 8  # written together where all foci are computed plane by plane
+BLOCK_CELLS = 13  # edge of the block around a focus from which its pressure is interpolated
+PLANES_AT_ONCE = 8  # written together when all foci are computed plane by plane
 
 
 def compute_heating(anatomy: Anatomy, plan: Plan, settings: HeatingSettings, threads: int = 1,
                     allocate=None, power: float = 1.0) -> Heating:
     """Absorbed power density q = 2 alpha_abs I, I = |p|^2/(2 rho c), of every focus at 1 W.
 
-    The elements' pressure on a plane in the water (`element_planes`) is carried through the body
-    by the hybrid angular spectrum method. Cells on a boundary absorb in proportion to the part of
-    them that lies in the body.
+    The elements' pressure on a plane in the water (`element_planes`) is propagated through the body
+    by the hybrid angular spectrum method. Cells on a boundary absorb in proportion to their part in
+    the body.
 
     Parameters
     ----------
-    anatomy : the body.  plan : where the transducer stands and focuses.
-    settings : the transducer, the tissues, and how the field is computed.
+    anatomy : the body.  plan : pose of the transducer, and the foci.
+    settings : of the transducer, the tissues, and the computation of the field.
 
     Other Parameters
     ----------------
-    threads : foci computed at the same time; while the medium is made ready, a further thread does
-        what need not wait.
-    allocate : makes the array of a given shape that takes q, focus by focus; in memory if None.
+    threads : number of foci computed at the same time. While the medium is prepared, one more
+        thread is used.
+    allocate : function that makes the array of a given shape for q, which is filled focus by
+        focus; None: an array in memory.
     power : what the transducer radiates where 1 W is commanded [W]; all is over the latter.
 
     Returns
@@ -60,8 +61,8 @@ def compute_heating(anatomy: Anatomy, plan: Plan, settings: HeatingSettings, thr
 
     Raises
     ------
-    InputError : a spacing that does not suit the wave or needs too many cells, a body that does
-        not absorb.
+    InputError : the spacing does not suit the wave or needs too many cells, or the body does not
+        absorb.
     NumericalError : the power of some focus does not add up.
     """
     device, water = Transducer.of(settings.transducer), settings.water
@@ -70,10 +71,10 @@ def compute_heating(anatomy: Anatomy, plan: Plan, settings: HeatingSettings, thr
     log.info("beam grid %d x %d x %d cells of %.3g mm, first plane %.1f mm from the apex",
              *grid.shape[1:], grid.shape[0], grid.spacing * 1e3, grid.z[0] * 1e3)
     if not medium.absorption.any():
-        raise InputError("nothing on the beam's way absorbs, so no heat is deposited",
+        raise InputError("nothing in the beam's path absorbs, so no heat is deposited",
                          file=settings.written.file, key="tissues.*.absorption_np_m_mhz", value=0,
                          allowed="> 0 in the body")
-    # One BLAS thread each: foci side by side gain more, and its idle threads take time from them.
+    # One BLAS thread each: parallel foci gain more, and idle BLAS threads slow them down.
     with threadpool_limits(limits=1), ThreadPoolExecutor(1) as worker:
         steering = worker.submit(steering_map, plan, device, water.speed)
         beams, march = prepare_beams(plan, device, grid, medium, water, settings.phases, threads,
@@ -84,7 +85,10 @@ def compute_heating(anatomy: Anatomy, plan: Plan, settings: HeatingSettings, thr
 
 
 class _Foci:
-    """The heating of all foci, and what is known of each; `choice` : see `superpose`."""
+    """The computation of all foci's heating, with the balance and pressure of each.
+
+    `choice` : see `superpose`.
+    """
 
     def __init__(self, plan, device, grid, march, beams, choice: str, threads):
         self.plan, self.device, self.grid, self.march = plan, device, grid, march
@@ -103,8 +107,8 @@ class _Foci:
             for beam in self.beams:
                 store = self._by_element if self._together(beam) else self._by_focus
                 store(beam, box, q, progress)
-        held = self.fraction / [balance.absorbed for balance in self.balances]
-        self._report(q.shape, held.min())
+        stored = self.fraction / [balance.absorbed for balance in self.balances]
+        self._report(q.shape, stored.min())
         affine = self.grid.affine
         affine[:3, 3] += affine[:3, :3] @ [box[1].start, box[2].start, box[0].start]
         return Heating(q, affine, self.plan.foci.copy(), self.pressure, self.fraction,
@@ -116,7 +120,7 @@ class _Foci:
         return superpose(len(beam.foci), len(beam.planes), self.choice)
 
     def _box(self):
-        """Box that holds the heat of the outermost foci."""
+        """Slices of the box that contains the heat of the outermost foci."""
         ends = set(np.concatenate([self.foci.argmin(axis=0), self.foci.argmax(axis=0)]).tolist())
         chosen = [(beam, i) for beam in self.beams for i, focus in enumerate(beam.foci)
                   if focus in ends]
@@ -133,7 +137,7 @@ class _Foci:
             return choose_box(list(pool.map(profiles, chosen)))
 
     def _by_focus(self, beam: Beam, box, q, progress) -> None:
-        """Each focus's field carried through the body by itself."""
+        """Propagate each focus's field by itself, and store its heating."""
         twice = 2 * self.march.medium.absorption[box]
 
         def work(i):
@@ -143,25 +147,25 @@ class _Foci:
             self._note(focus, balance, self._pressure(intensity, focus))
             heat = rounded((intensity[box] * twice).transpose(1, 2, 0))
             self.fraction[focus] = heat.sum(dtype=float) * self.grid.spacing**3
-            q[focus] = heat  # packed and written while another thread carries on the next field
+            q[focus] = heat  # packed and written while another thread propagates the next field
 
         with ThreadPoolExecutor(self.threads) as pool:
             for _ in pool.map(work, range(len(beam.foci))):
                 progress.advance()
 
     def _by_element(self, beam: Beam, box, q, progress) -> None:
-        """All elements' fields carried together, and superposed for every focus on each plane."""
+        """Propagate all elements' fields together, superposed for every focus on each plane."""
         march, (along, *across) = self.march, box
         index = self.grid.index(self.foci[beam.foci])
-        blocks = np.zeros((len(beam.foci), BLOCK, BLOCK, BLOCK), np.float32)
+        blocks = np.zeros((len(beam.foci), BLOCK_CELLS, BLOCK_CELLS, BLOCK_CELLS), np.float32)
         low = _block_start(index, march.medium.impedance.shape)
         slab: list[np.ndarray] = []
         self.fraction[beam.foci] = 0
 
         def receive(plane, intensity):
-            for i in np.flatnonzero((plane >= low[:, 0]) & (plane < low[:, 0] + BLOCK)):
+            for i in np.flatnonzero((plane >= low[:, 0]) & (plane < low[:, 0] + BLOCK_CELLS)):
                 blocks[i, plane - low[i, 0]] = intensity[
-                    i, low[i, 1]:low[i, 1] + BLOCK, low[i, 2]:low[i, 2] + BLOCK]
+                    i, low[i, 1]:low[i, 1] + BLOCK_CELLS, low[i, 2]:low[i, 2] + BLOCK_CELLS]
             if not along.start <= plane < along.stop:
                 return
             slab.append(rounded(2 * march.medium.absorption[plane][tuple(across)]
@@ -184,43 +188,43 @@ class _Foci:
     def _pressure(self, intensity, focus: int) -> float:
         index = self.grid.index(self.foci[focus])
         low = _block_start(index[None], intensity.shape)[0]
-        block = intensity[tuple(slice(start, start + BLOCK) for start in low)]
+        block = intensity[tuple(slice(start, start + BLOCK_CELLS) for start in low)]
         return _interpolated(block, self.march.medium.impedance, low, index)
 
     def _note(self, focus: int, balance: Balance, pressure: float) -> None:
         self.balances[focus], self.pressure[focus] = balance, pressure
         check_balance(int(focus), balance)
 
-    def _report(self, shape, held: float) -> None:
+    def _report(self, shape, stored: float) -> None:
         parts = {part.name: [getattr(balance, part.name) for balance in self.balances]
                  for part in fields(Balance)}
         log.info("of the power %s; unaccounted for at most %.2f %%", ", ".join(
             f"{min(values):.1%} to {max(values):.1%} {name}" for name, values in parts.items()),
             100 * max(abs(balance.missing) for balance in self.balances))
         log.info("the stored %d x %d x %d cells hold at least %.2f %% of the heat", *shape[1:],
-                 held * 100)
-        if held < 2 * HELD - 1:
-            raise NumericalError(f"the stored box holds only {held:.2%} of the absorbed power")
+                 stored * 100)
+        if stored < 2 * STORED_FRACTION - 1:
+            raise NumericalError(f"the stored box holds only {stored:.2%} of the absorbed power")
 
 
 def _block_start(index: np.ndarray, shape) -> np.ndarray:
-    """(n, 3) first cell of the block about each fractional index (n, 3)."""
-    return np.clip(np.rint(index).astype(int) - BLOCK // 2, 0,
-                   np.maximum(np.array(shape) - BLOCK, 0))
+    """(n, 3) first cell of the block around each fractional index (n, 3)."""
+    return np.clip(np.rint(index).astype(int) - BLOCK_CELLS // 2, 0,
+                   np.maximum(np.array(shape) - BLOCK_CELLS, 0))
 
 
 def _interpolated(block: np.ndarray, impedance: np.ndarray, low, index) -> float:
     """|p| at a point by cubic splines over the cells around it [Pa]."""
-    z = impedance[tuple(slice(start, start + BLOCK) for start in low)]
+    z = impedance[tuple(slice(start, start + BLOCK_CELLS) for start in low)]
     pressure = np.sqrt(2 * z * block[tuple(map(slice, z.shape))])
     return float(ndimage.map_coordinates(pressure, (index - low)[:, None], order=3,
                                          mode="nearest")[0])
 
 
 def superpose(n_foci: int, n_elements: int, choice: str) -> bool:
-    """Whether to carry all elements and superpose them, rather than carry each focus's field.
+    """Whether to propagate all elements and superpose them, rather than each focus's field.
 
-    `auto` takes what costs less: n_elements marches and n_foci products, or n_foci marches.
+    "auto" chooses the cheaper: n_elements propagations and n_foci products, or n_foci propagations.
     """
     if choice != "auto":
         return choice == "by_element"
@@ -229,13 +233,14 @@ def superpose(n_foci: int, n_elements: int, choice: str) -> bool:
 
 
 def check_balance(focus: int, balance: Balance) -> None:
-    """Absorbed + scattered + reflected + sideways + transmitted = entered <= radiated (1 W).
+    """Check absorbed + scattered + reflected + sideways + transmitted = entered <= radiated (1 W).
 
-    A part of up to 5 % that is missing is only reported, if it is above 1 %.
+    A missing part of 1 to 5 % is only logged.
 
     Raises
     ------
-    NumericalError : more is missing, or more than 1 % more enters than is radiated.
+    NumericalError : more than 5 % is missing, or the power that enters exceeds the radiated power
+        by more than 1 %.
     """
     parts = ", ".join(f"{part.name} {getattr(balance, part.name):.4f}" for part in fields(Balance))
     if BALANCE_TOLERANCE < abs(balance.missing) <= BALANCE_LIMIT:

@@ -1,4 +1,4 @@
-"""Where a transducer's discs sit: arrays of discs on a bowl, and tiled bowls and rings."""
+"""Positions of a transducer's discs: arrays of discs on a bowl, and tiled bowls and rings."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hifuflow.numerics.sphere import GOLDEN_ANGLE
 from .settings import TransducerSettings
 
 CANDIDATES = 200_000  # positions drawn at a time; the gaps left near jamming are small
-DRAWINGS = 12  # of candidates, in all attempts
+DRAWINGS = 12  # of candidates, over all attempts
 TILE = 0.5  # width of a tile of a bowl or ring, in wavelengths in water
 MOST_TILES = 500_000
-WATER_SPEED = 1500.0  # only to choose the number of tiles [m/s]
+WATER_SPEED = 1500.0  # [m/s], only to choose the number of tiles
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Discs of a transducer in its own frame; see `Transducer` for the attributes."""
+    """Discs of a transducer in its frame; see `Transducer` for the attributes."""
 
     positions: np.ndarray
     normals: np.ndarray
@@ -54,7 +54,7 @@ def lay_out(settings: TransducerSettings) -> Layout:
 
 
 def _listed(discs) -> Layout:
-    """Discs (n, 7) one by one: centre, unit normal and radius."""
+    """Layout of listed discs (n, 7): centre, unit normal and radius of each."""
     rows = np.array(discs)
     positions, normals, radii = rows[:, :3], rows[:, 3:6], rows[:, 6]
     rim = positions[:, 2] + radii * np.sqrt(np.maximum(1 - normals[:, 2] ** 2, 0))
@@ -62,11 +62,11 @@ def _listed(discs) -> Layout:
 
 
 def _tiled(settings: TransducerSettings) -> Layout:
-    """A bowl, or one element for each ring of it.
+    """Layout of a tiled bowl, with one element, or one for each ring.
 
     Raises
     ------
-    InputError : too many tiles.
+    InputError : there would be too many tiles.
     """
     radius = settings.radius_of_curvature
     rings = settings.rings if settings.kind == "annular" else [
@@ -113,14 +113,15 @@ def random_cap(radius: float, aperture: float, hole: float, n_elements: int,
                element_radius: float, seed: int, file: str) -> np.ndarray:
     """Centres of discs spread at random over a spherical cap, none touching another [m].
 
-    Random sequential addition: positions uniform on the cap are kept when they lie at least a
-    disc's diameter from all kept before, and when the disc lies between the hole and the rim. An
-    attempt that jams before all discs are placed is thrown away and begun anew.
+    Random sequential addition: uniform positions on the cap are accepted if they lie at least a
+    disc's diameter from all accepted ones, and if the disc lies between the hole and the rim. An
+    attempt that jams before all discs are placed is discarded and started again.
 
     Parameters
     ----------
-    radius, aperture, hole : of the bowl; the last two are the diameters of its rim and of a hole
-        around its axis [m].
+    radius, aperture, hole : of the bowl: radius of curvature, diameter of the rim, and diameter of
+        a hole around the axis [m].
+    n_elements, element_radius : number and radius [m] of the discs.  seed : of the random numbers.
 
     Returns
     -------
@@ -170,17 +171,17 @@ def spiral_cap(radius: float, aperture: float, hole: float, n_elements: int,
 
 
 def _room(radius: float, aperture: float, hole: float, element_radius: float):
-    """Angles from the axis between which the centres of discs may lie [rad].
+    """Smallest and largest angle from the axis at which the centre of a disc may lie [rad].
 
     A disc touches the bowl at its centre only; its edge lies a little outside the sphere.
     """
-    sphere, own = hypot(radius, element_radius), atan(element_radius / radius)
-    inner = asin(min(1.0, hole / 2 / sphere)) + own if hole else 0.0
-    return inner, asin(aperture / 2 / sphere) - own
+    sphere, disc_angle = hypot(radius, element_radius), atan(element_radius / radius)
+    inner = asin(min(1.0, hole / 2 / sphere)) + disc_angle if hole else 0.0
+    return inner, asin(aperture / 2 / sphere) - disc_angle
 
 
 def _add_until_jammed(generator, radius, room, n_elements, distance, drawings):
-    """Centres (n, 3) of at most `n_elements` discs, and how many of the drawings are left."""
+    """Centres (n, 3) of at most `n_elements` discs, and the number of drawings left."""
     centres, count, before = np.empty((n_elements, 3)), 0, -1
     while drawings and count > before:
         drawings, before = drawings - 1, count

@@ -1,4 +1,4 @@
-"""What the sound finds in each cell, and where its power goes."""
+"""Acoustic properties of the cells, and the power balance of a beam."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy as np
 class Medium:
     """Acoustic properties on the beam's grid, each (nz, nx, ny) float32, planes along the beam.
 
+    Attributes
+    ----------
     wavenumber : w/c [1/m].  impedance : rho c [Pa s/m].
-    attenuation : loss of amplitude by all causes [Np/m].
-    absorption : loss of amplitude that turns into heat in the body [Np/m].
+    attenuation : of the amplitude, by all causes [Np/m].
+    absorption : part of the attenuation that heats the body [Np/m].
     """
 
     wavenumber: np.ndarray
@@ -24,8 +26,10 @@ class Medium:
 
 @dataclass(frozen=True)
 class Balance:
-    """Where the power of a beam goes [W]: what enters the grid is the sum of the others.
+    """Power balance of a beam [W]: the power that enters the grid is the sum of the others.
 
+    Attributes
+    ----------
     entered : through the first plane.  absorbed : as heat in the body.
     scattered : taken by attenuation but not by absorption, or outside the body.
     reflected : at interfaces, or turned beyond 90 degrees.  sideways : into the absorbing edge.
@@ -41,7 +45,7 @@ class Balance:
 
     @property
     def missing(self) -> float:
-        """Part of the entered power that none of the others accounts for."""
-        found = (self.absorbed + self.scattered + self.reflected + self.sideways
-                 + self.transmitted)
-        return 1 - found / self.entered
+        """Fraction of the entered power that none of the others accounts for."""
+        accounted_for = (self.absorbed + self.scattered + self.reflected + self.sideways
+                         + self.transmitted)
+        return 1 - accounted_for / self.entered

@@ -1,4 +1,4 @@
-"""How the elements are driven so that their waves meet at a focus."""
+"""Drives of the elements that focus their waves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .transducer import Transducer
 
 
 def geometric(device: Transducer, focus, power: float, density: float, speed: float) -> np.ndarray:
-    """(..., n_elements) complex surface pressure [Pa]: phases by the distance through water.
+    """(..., n_elements) complex surface pressure [Pa], with phases by the distance in water.
 
     Parameters
     ----------
@@ -22,10 +22,11 @@ def geometric(device: Transducer, focus, power: float, density: float, speed: fl
 
 def conjugated(drive: np.ndarray, beam: HybridAngularSpectrum, planes: np.ndarray,
                index) -> np.ndarray:
-    """(n_elements,) `drive` with the phases that bring all waves to a point of the tissue in phase.
+    """(n_elements,) `drive` [Pa] with the phases for which all waves reach a point in phase.
 
-    Phase conjugation: the opposite of the phase with which each element's wave arrives. By
-    reciprocity all of these come from one march backwards from the point. Amplitudes stay.
+    Phase conjugation: each element gets the opposite of the phase with which its wave arrives. By
+    reciprocity all these phases follow from one propagation backwards from the point. Amplitudes
+    are kept.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Direct Rayleigh sum over the array's faces in one homogeneous, lossless fluid: the reference."""
+"""Reference field: direct Rayleigh sum over the elements in a homogeneous, lossless fluid."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .transducer import Transducer
 
-BLOCK = 4_000_000  # source-point pairs at a time
+PAIRS_AT_ONCE = 4_000_000  # of a source and a point
 
 
 def rayleigh_pressure(transducer: Transducer, focus, points, power: float, density: float,
@@ -22,7 +22,7 @@ def rayleigh_pressure(transducer: Transducer, focus, points, power: float, densi
     ----------
     focus : (3,) where the geometric phases focus, transducer's frame [m].
     points : (n, 3) transducer's frame [m].
-    power : radiated acoustic power [W].
+    power : radiated acoustic power [W].  density, speed : of the fluid [kg/m3], [m/s].
 
     Returns
     -------
@@ -34,7 +34,7 @@ def rayleigh_pressure(transducer: Transducer, focus, points, power: float, densi
     scale = -1j * k / (2 * pi) * transducer.surface_pressure(power, density, speed)
     points = np.asarray(points, dtype=float)
     pressure = np.empty(len(points), dtype=complex)
-    step = max(1, BLOCK // len(sources))
+    step = max(1, PAIRS_AT_ONCE // len(sources))
     for start in range(0, len(points), step):
         part = points[start:start + step]
         distance = np.linalg.norm(part[:, None] - sources, axis=2)
@@ -46,7 +46,7 @@ def disc_points(transducer: Transducer, count: int) -> tuple[np.ndarray, np.ndar
     """Quadrature on every disc: points (n_discs * n, 3) and their areas (n_discs * n,).
 
     n is about `count`: rings at Gauss-Legendre nodes of the squared radius, with equally spaced
-    points on each, which converges exponentially; one point is the disc's centre.
+    points on each ring, which converges exponentially. A single point is the disc's centre.
     """
     rings = max(1, round(sqrt(count) / 2))
     on_ring = max(1, count // rings)

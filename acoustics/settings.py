@@ -1,4 +1,4 @@
-"""What the configuration says of the transducer, the plan and the field, in SI units."""
+"""Settings of the transducer, the plan and the field, in SI units."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hifuflow.settings import BeamTissue, Written, metres, unless_auto
 
 @dataclass(frozen=True)
 class Travel:
-    """How far the transducer can be moved from its pose, across and along its axis [m]."""
+    """Range of the transducer's motion from its pose, across and along its axis [m]."""
 
     lateral: float
     axial: float
@@ -18,23 +18,23 @@ class Travel:
 
 @dataclass(frozen=True)
 class TransducerSettings:
-    """A transducer file, see `transducer.Transducer` for what is made from it.
+    """Settings of a transducer file, from which a `transducer.Transducer` is made.
 
     Attributes
     ----------
     name : what the transducer is called in the files made with it.
-    kind : how its elements are laid out, see `layouts.lay_out`.
+    kind : of the layout of its elements, see `layouts.lay_out`.
     frequency : [Hz].  radius_of_curvature, aperture : [m].
     hole : diameter of a hole around the axis [m]; 0: none.
-    n_elements : those that are driven apart from each other.
+    n_elements : number of independently driven elements.
     element_radius : of disc-shaped elements on a bowl [m]; None for other kinds.
     seed : of random positions; None for other kinds.
     rings : (n_elements, 2) inner and outer distance of annular elements from the axis [m].
     discs : (n_elements, 7) centre [m], unit normal and radius [m] of listed elements.
     weights : (n_elements,) amplitude of each element over that at full drive.
-    max_lateral, max_axial : how far the focus may be steered from the geometric focus [m].
-    travel : how far the transducer can be moved.
-    switch_time, move_time : to steer to another focus, and to move there [s].
+    max_lateral, max_axial : largest steering from the geometric focus [m].
+    travel : range of the transducer's motion.
+    switch_time, move_time : time to steer to another focus, and to move there [s].
     """
 
     name: str
@@ -58,7 +58,7 @@ class TransducerSettings:
 
     @classmethod
     def read(cls, device: dict) -> TransducerSettings:
-        """From what `study.transducer_file.load_device` returns."""
+        """Settings from the dictionary that `study.transducer_file.load_device` returns."""
         steering, travel = device["max_steering_m"], device["max_travel_m"]
         return cls(device["name"], device["kind"], device["frequency_hz"],
                    device["radius_of_curvature_m"], device["aperture_m"],
@@ -73,16 +73,16 @@ class TransducerSettings:
 
 @dataclass(frozen=True)
 class FociSettings:
-    """Where foci are wanted.
+    """Settings of the placement of foci.
 
     Attributes
     ----------
-    spacing : of neighbouring foci in a plane [m]; None: by the size of the focus.
+    spacing : of neighbouring foci in a plane [m]; None: from the size of the focus.
     plane_offsets : of planes from the target's centre along the axis [m]; None: as many as needed.
-    plane_spacing : largest one of planes that are placed automatically [m]; None: by the focus.
+    plane_spacing : largest spacing of automatic planes [m]; None: from the size of the focus.
     explicit : (n, 3) foci instead of a lattice [m], or None.
-    skin_distance : foci of a lattice nearer to the skin are left out [m].
-    max_left_out : part of a lattice's foci that may be left out.
+    skin_distance : foci of a lattice nearer to the skin than this are left out [m].
+    max_left_out : largest fraction of a lattice's foci that may be left out.
     """
 
     spacing: float | None
@@ -95,6 +95,7 @@ class FociSettings:
 
     @classmethod
     def read(cls, written: Written) -> FociSettings:
+        """Settings from the section `foci`."""
         section = written.values
         return cls(metres(unless_auto(section["spacing_mm"])),
                    metres(unless_auto(section["plane_offsets_mm"])),
@@ -104,15 +105,15 @@ class FociSettings:
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """All that `plan.plan_treatment` depends on.
+    """All settings of `plan.plan_treatment`.
 
     Attributes
     ----------
     standoff : distance from the apex to the skin along the axis [m]; None: the geometric focus
         falls on the target.
-    max_blocked : part of a focus's beam that may be blocked.
-    tissues : by their names, those of the regions.  water_speed : speed of sound in water [m/s].
-    pose : the section that says where the transducer stands.
+    max_blocked : largest fraction of a focus's beam that may be blocked.
+    tissues : by name.  water_speed : speed of sound in water [m/s].
+    pose : the section with the pose of the transducer, as written.
     """
 
     transducer: TransducerSettings
@@ -125,7 +126,7 @@ class PlanSettings:
 
     @classmethod
     def read(cls, section: dict) -> PlanSettings:
-        """From the section of the rule `plan`."""
+        """Settings from the section of the rule `plan`."""
         written = Written(section["file"], "", section)
         pose = written.part("transducer")
         return cls(TransducerSettings.read(section["device"]),
@@ -137,7 +138,7 @@ class PlanSettings:
 
 @dataclass(frozen=True)
 class AcousticTissue:
-    """A tissue, or water, as sound finds it.
+    """Acoustic properties of a tissue or of water.
 
     Attributes
     ----------
@@ -154,6 +155,7 @@ class AcousticTissue:
 
     @classmethod
     def read(cls, section: dict) -> AcousticTissue:
+        """Properties from an entry of the tissue table."""
         return cls(section["density_kg_m3"], section["speed_of_sound_m_s"],
                    section["attenuation_np_m_mhz"], section["absorption_np_m_mhz"],
                    section["attenuation_exponent"])
@@ -172,15 +174,15 @@ class AcousticTissue:
 
 @dataclass(frozen=True)
 class HeatingSettings:
-    """All that `heating.compute_heating` depends on.
+    """All settings of `heating.compute_heating`.
 
     Attributes
     ----------
-    tissues : by their names, those of the regions, and "water".
+    tissues : by name, and "water".
     spacing : of the beam's grid [m]; None: half a wavelength in water.
     phases : of the elements, "geometric" or "conjugated", see `phasing`.
     fields : "by_focus", "by_element" or "auto", see `heating.superpose`.
-    written : the section `acoustics`.
+    written : the section `acoustics` as written, for messages.
     """
 
     transducer: TransducerSettings
@@ -192,7 +194,7 @@ class HeatingSettings:
 
     @classmethod
     def read(cls, section: dict) -> HeatingSettings:
-        """From the section of the rule `heating`."""
+        """Settings from the section of the rule `heating`."""
         acoustics = section["acoustics"]
         return cls(TransducerSettings.read(section["device"]),
                    {name: AcousticTissue.read(values)
@@ -202,4 +204,5 @@ class HeatingSettings:
 
     @property
     def water(self) -> AcousticTissue:
+        """Acoustic properties of the water."""
         return self.tissues["water"]

@@ -1,4 +1,4 @@
-"""Pressure of the transducer on a plane in the water before the body."""
+"""Pressure of the transducer on a plane in the water in front of the body."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from .transducer import Transducer
 
-TABLE_ERROR = 2e-5  # of linear interpolation in the table of a disc's field, over its peak
-REVOLVED_DISCS = 1000  # an element of more discs than this is taken for a bowl or ring
-RADIAL_POINTS, SPLINE_ORDER = 6, 7  # on the radius of such an element, points a wavelength
-QUADRATURE_POINTS = 48  # for a disc that is small against the wavelength; more for larger ones
+TABLE_ERROR = 2e-5  # of linear interpolation in the table of a disc's field, relative to its peak
+REVOLVED_DISCS = 1000  # an element of more discs than this is a tiled bowl or ring
+# Of such an element's field along a radius: points per wavelength, and order of the spline.
+RADIAL_POINTS, SPLINE_ORDER = 6, 7
+QUADRATURE_POINTS = 48  # for a disc much smaller than the wavelength; more for larger ones
 
 
 def source_plane(transducer: Transducer, foci, x, y, depth: float, power: float, density: float,
@@ -39,12 +40,13 @@ def element_planes(transducer: Transducer, x, y, depth: float, speed: float,
                    attenuation: float = 0.0, threads: int = 1) -> np.ndarray:
     """(n_elements, len(x), len(y)) complex64: pressure on z = depth of each element at p0 = 1 Pa.
 
-    The sum of the fields of its discs (time dependence exp(-i w t)); any phasing of the
-    transducer is a linear combination of these planes. See `DiscField`. An element of very many
-    discs is a bowl or a ring around the axis: it is summed on a radius, and turned.
+    It is the sum of the fields of its discs (time dependence exp(-i w t), see `DiscField`). Any
+    phasing of the transducer is a linear combination of these planes. An element of very many
+    discs is a bowl or a ring around the axis: its field is computed on a radius and revolved.
 
     Parameters
     ----------
+    x, y : axes of the plane [m].  depth : its distance from the apex [m].
     speed, attenuation : of sound in the water [m/s], [Np/m].  threads : used at the same time.
     """
     def sum_elements(elements):
@@ -70,12 +72,12 @@ def _summed(transducer, discs, x, y, depth, tables, attenuation) -> np.ndarray:
 
 
 def _revolved(transducer, element: int, x, y, depth, speed, attenuation) -> np.ndarray:
-    """The plane of a ring of the bowl, turned from a radius: the Rayleigh integral
+    """Field of a ring of the bowl on a plane, revolved from a radius, by the Rayleigh integral
 
     p = -i p0 k/(2 pi) int int exp((i k - alpha) D)/D R dphi dh over its heights h and azimuths,
-    by Gauss-Legendre and equidistant nodes; the discs' heights tell between which h it lies.
+    by Gauss-Legendre and equidistant nodes. The range of h follows from the discs' heights.
     """
-    from scipy.interpolate import make_interp_spline  # here only: arrays are spared its loading
+    from scipy.interpolate import make_interp_spline  # here, because arrays do not need it
 
     height = transducer.positions[transducer.element == element, 2]
     rim = height.max() + np.ptp(height) / (len(height) - 1) / 2 * np.array([-1, 1])
@@ -117,7 +119,7 @@ def _range(centres, axis) -> np.ndarray:
 
 @dataclass(frozen=True)
 class DiscField:
-    """Field of a baffled disc of radius a, tabulated once and read off anywhere.
+    """Field of a baffled disc of radius a, tabulated once for any position.
 
     p = -i p0 k a^2/(2 r) G exp(i k r), r the distance from the centre. G = 1 far away on the
     axis and varies slowly with u = 1/r and t = sin^2 of the angle off the normal, so a table with
@@ -125,7 +127,7 @@ class DiscField:
 
     Attributes
     ----------
-    k, radius : [1/m], [m].  start, step : of the table along u [1/m] and t.
+    k, radius : wavenumber [1/m], radius a [m].  start, step : of the table along u [1/m] and t.
     table : (n_u, n_t) complex64 values of G.
     """
 
@@ -167,7 +169,7 @@ class DiscField:
     def on_plane(self, x, y, z: float, normal, attenuation: float) -> np.ndarray:
         """(len(x), len(y)) complex64 pressure at p0 = 1 Pa; offsets from the disc's centre [m].
 
-        The Rayleigh integral is even about the disc's own plane, so `normal` may point anywhere.
+        The Rayleigh integral is symmetric about the disc's plane, so `normal` may have either sign.
         """
         r = np.sqrt((x**2)[:, None] + (y**2)[None, :] + z**2)
         inverse = (1 / r).astype(np.float32)
@@ -193,7 +195,7 @@ class DiscField:
         return low * (1 - u) + high * u
 
     def _cell(self, value, axis: int) -> tuple[np.ndarray, np.ndarray]:
-        """Index of the table's cell that holds each value, and the fraction of the way across."""
+        """Index of the table's cell for each value, and the fraction of the way across it."""
         scaled = (value - np.float32(self.start[axis])) * np.float32(1 / self.step[axis])
         index = np.clip(scaled.astype(np.int32), 0, self.table.shape[axis] - 2)
         return index, scaled - index.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What steering costs an array: the intensity of steered foci in water."""
+"""Loss of intensity by steering: intensity of steered foci in water."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .frame import beam_frame
 from .rayleigh import disc_points
 from .transducer import Transducer
 
-POINTS = 19  # along and across the beam
-MARGIN = 1.25  # how far the map reaches, in limits of steering
+POINTS = 19  # of the map, along and across the beam
+MARGIN = 1.25  # extent of the map over the limits of steering
 POINTS_PER_DISC = 12
-BLOCK = 1_000_000  # source-point pairs at a time
+PAIRS_AT_ONCE = 1_000_000  # of a source and a point
 
 
 def steering_map(plan: Plan, device: Transducer, speed: float) -> dict[str, np.ndarray]:
-    """Focal gain on two planes through the axis, over what the array may steer.
+    """Map of the focal gain on two planes through the axis, over the steering range of the array.
 
     Returns
     -------
-    What `records.heating.Heating.steering` holds; empty for a transducer that does not steer
+    The arrays of `records.heating.Heating.steering`; empty for a transducer that does not steer
     both across and along its axis.
     """
     if not (device.max_lateral and device.max_axial):
@@ -41,7 +41,7 @@ def steering_map(plan: Plan, device: Transducer, speed: float) -> dict[str, np.n
 
 
 def steered_gain(device: Transducer, foci, speed: float) -> np.ndarray:
-    """Intensity at each focus, steered there, over that at the geometric focus, at equal power.
+    """Intensity of each steered focus over that of the geometric focus, at equal power.
 
     |sum_j d_j dS_j exp(i k r_j)/r_j|^2 in water, the Rayleigh sum over points j on the discs with
     the geometric drive d of that focus.
@@ -59,7 +59,7 @@ def steered_gain(device: Transducer, foci, speed: float) -> np.ndarray:
     centre = [[0, 0, device.radius_of_curvature]]
     points = np.vstack([np.reshape(foci, (-1, 3)), centre])
     pressure = []
-    for part in np.array_split(points, 1 + len(points) * len(sources) // BLOCK):
+    for part in np.array_split(points, 1 + len(points) * len(sources) // PAIRS_AT_ONCE):
         distance = np.linalg.norm(part[:, None] - sources, axis=2)
         waves = areas * np.exp(1j * k * distance) / distance
         discs = waves.reshape(len(part), len(device.radii), -1).sum(axis=2)

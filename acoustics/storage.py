@@ -1,32 +1,32 @@
-"""How much of the beam's grid is kept in the heating file, and how exactly."""
+"""Size and precision of the heating that is stored."""
 
 from __future__ import annotations
 
 import numpy as np
 
-HELD = 0.999  # part of the absorbed power inside the stored box
-KEPT_BITS = 9  # of the 23 bits behind the point of a single-precision number: to one in a thousand
+STORED_FRACTION = 0.999  # of the absorbed power that the stored box contains
+KEPT_BITS = 9  # of the 23 bits of a single-precision mantissa: an accuracy of one in a thousand
 
 
-def choose_box(profiles, held: float = HELD) -> tuple[slice, slice, slice]:
-    """Smallest box, found layer by layer, that holds the fraction `held` of every field.
+def choose_box(profiles, fraction: float = STORED_FRACTION) -> tuple[slice, slice, slice]:
+    """Small box, found layer by layer, that contains at least a `fraction` of every field.
 
     Parameters
     ----------
-    profiles : per field three 1D sums of it, one along each axis (over the other two).
+    profiles : for each field its three 1D profiles, one along each axis, summed over the others.
 
     Returns
     -------
-    slices along the three axes. The loss is bounded from above by the sum of the layers cut
-    off, so the box holds at least `held`.
+    Slices along the three axes. The sum of the layers cut off is an upper bound on the loss, so the
+    box contains at least `fraction`.
     """
     fields = [[p / p.sum() for p in field] for field in profiles]
     layers = [np.max([field[axis] for field in fields], axis=0) for axis in range(3)]
     low, high = [0, 0, 0], [len(layer) for layer in layers]
-    budget = 1 - held
+    budget = 1 - fraction
     while True:
         size = np.subtract(high, low)
-        # Losing the least power for the most cells: a layer holds 1/size of the box.
+        # Least power for the most cells: a layer has 1/size of the box's cells.
         cost, axis, side = min(
             (layers[axis][low[axis] if side == 0 else high[axis] - 1] * size[axis], axis, side)
             for axis in range(3) for side in (0, 1))
@@ -41,10 +41,10 @@ def choose_box(profiles, held: float = HELD) -> tuple[slice, slice, slice]:
 
 
 def rounded(field: np.ndarray) -> np.ndarray:
-    """float32 values rounded to `KEPT_BITS` binary digits, so that they pack to a third.
+    """Values as float32, rounded to `KEPT_BITS` binary digits so that they compress to a third.
 
-    The error is at most 1 in 2^(KEPT_BITS + 1) of each value and averages out in sums: the file
-    keeps every cell at full resolution instead of averages over cells.
+    The relative error is at most 1 in 2^(KEPT_BITS + 1) and averages out in sums. The file can so
+    keep every cell instead of averages over cells.
     """
     dropped = 23 - KEPT_BITS
     bits = np.array(field, dtype=np.float32, order="C").view(np.uint32)

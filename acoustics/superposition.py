@@ -1,4 +1,4 @@
-"""The fields of all elements on a box about the target: any phasing of them is a matrix product."""
+"""Fields of all elements in a box around the target; any phasing of them is a matrix product."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from .grid import check_grid, sample_medium
 from .settings import HeatingSettings
 from .transducer import Transducer
 
-DRIVES_AT_ONCE = 50  # superposed together; bounds the memory for their complex fields
+DRIVES_AT_ONCE = 50  # superposed together, which bounds the memory for their complex fields
 
 
 @dataclass(frozen=True)
 class ElementFields:
-    """What each element alone brings to every cell of a box.
+    """Field of each element alone in the cells of a box.
 
+    Attributes
+    ----------
     pressure : (n_elements, nx, ny, nz) complex64 at p0 = 1 Pa on the element's face [Pa].
-    impedance, absorption : (nx, ny, nz) rho c [Pa s/m]; loss of amplitude as heat [Np/m].
+    impedance, absorption : (nx, ny, nz) rho c [Pa s/m]; absorption of the amplitude [Np/m].
     affine : (4, 4) cell index to patient position [m].
     """
 
@@ -34,7 +36,7 @@ class ElementFields:
     affine: np.ndarray
 
     def heating(self, drives: np.ndarray) -> np.ndarray:
-        """q = alpha_abs |sum_e d_e p_e|^2/(rho c) of many phasings [W/m3].
+        """Absorbed power q = alpha_abs |sum_e d_e p_e|^2/(rho c) of many phasings [W/m3].
 
         Parameters
         ----------
@@ -60,16 +62,16 @@ class ElementFields:
 
 def element_fields(anatomy: Anatomy, plan: Plan, settings: HeatingSettings, margin: float,
                    threads: int = 1) -> ElementFields:
-    """Carry the field of every element through the body, and keep it in a box about the target.
+    """Fields of all elements, propagated through the body, in a box around the target.
 
     Parameters
     ----------
-    settings, threads : as of `heating.compute_heating`.
-    margin : of the box about the target on each side, in the beam's frame [m].
+    settings, threads : as for `heating.compute_heating`.
+    margin : of the box around the target on each side, in the beam's frame [m].
 
     Raises
     ------
-    InputError : as `check_grid`; a plan that moves the transducer from focus to focus.
+    InputError : as `check_grid`, or the plan moves the transducer from focus to focus.
     """
     if np.ptp(plan.apex_shift, axis=0).any():
         raise InputError("the transducer is moved between the foci, so that one set of fields "

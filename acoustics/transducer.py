@@ -1,4 +1,4 @@
-"""Focused transducers: discs that radiate, the elements that drive them, and their focusing."""
+"""Focused transducers: radiating discs, the elements that drive them, and their focusing."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .settings import TransducerSettings
 
 @dataclass(frozen=True)
 class Transducer:
-    """Flat discs that radiate, grouped into elements that are driven one by one.
+    """A focused transducer: flat radiating discs, grouped into independently driven elements.
 
-    An array has one disc an element. Elements of another shape, a whole bowl or a ring of it, are
-    tiled with many discs that are small against the wavelength and have the element's area in all.
-    In the transducer's own frame the apex is at the origin, the sound travels along +z and the
+    An array has one disc per element. Elements of another shape, a whole bowl or a ring of it, are
+    tiled with many discs that are smaller than the wavelength and together have the element's area.
+    In the transducer's frame the apex is at the origin, the sound travels along +z and the
     geometric focus is at (0, 0, radius_of_curvature).
 
     Attributes
@@ -28,10 +28,10 @@ class Transducer:
     radius_of_curvature : distance from the apex to the geometric focus [m].
     aperture, hole : diameters of the rim and of a hole around the axis (0: none) [m].
     rim_depth : distance along the axis from the apex to the plane of the rim [m].
-    positions, normals, radii : (n, 3), (n, 3), (n,) of the discs, own frame [m].
+    positions, normals, radii : (n, 3), (n, 3), (n,) of the discs, transducer's frame [m].
     element : (n,) index of the element that each disc belongs to, ascending from 0.
-    weights : (n_elements,) amplitude of each element over that of one at full drive; 0: failed.
-    max_lateral, max_axial : how far from the geometric focus a focus may be steered [m].
+    weights : (n_elements,) amplitude of each element over that at full drive; 0: failed.
+    max_lateral, max_axial : largest steering of a focus from the geometric focus [m].
     """
 
     name: str
@@ -64,7 +64,7 @@ class Transducer:
 
     @property
     def n_elements(self) -> int:
-        """Number of elements that are driven apart from each other."""
+        """Number of independently driven elements."""
         return len(self.weights)
 
     @property
@@ -79,9 +79,9 @@ class Transducer:
 
     @property
     def first_depth(self) -> float:
-        """Nearest plane to the apex on which the discs' fields are computed [m].
+        """Depth of the nearest plane to the apex on which the discs' fields are computed [m].
 
-        A diameter of the largest disc beyond the rim, so that no point lies on a disc's edge.
+        It lies a diameter of the largest disc beyond the rim, so that no point is on a disc's edge.
         """
         return self.rim_depth + 2 * self.radii.max()
 
@@ -90,14 +90,14 @@ class Transducer:
         return 2 * pi * self.frequency / speed
 
     def surface_pressure(self, power: float, density: float, speed: float) -> float:
-        """p0 = rho c v0 of an element of weight 1 when all radiate `power` [W] together [Pa].
+        """p0 = rho c v0 [Pa] of an element of weight 1 when all together radiate `power` [W].
 
         An element of weight w and area A, baffled, radiates
 
             w^2 A p0^2/(2 rho c) (1 - J1(2ka)/(ka)),  pi a^2 = A,
 
-        with the radiation resistance of a piston, which tends to 1 for elements that are large
-        against the wavelength; the elements' action on one another is left out.
+        with the radiation resistance of a piston, which tends to 1 for elements much larger than
+        the wavelength. Mutual radiation impedance is neglected.
         """
         ka = self.wavenumber(speed) * np.sqrt(self.areas / pi)
         resistance = 1 - j1(2 * ka) / ka
@@ -105,14 +105,14 @@ class Transducer:
         return float(np.sqrt(2 * density * speed * power / area))
 
     def phases(self, focus, speed: float) -> np.ndarray:
-        """Geometric focusing: phases that bring all elements to the focus in phase [rad].
+        """Phases [rad] of geometric focusing: all elements' waves reach the focus in phase.
 
         -arg(sum_j A_j exp(i k d_j)) over the discs of each element, d_j their distance from the
-        focus; for one disc an element this is -k d, up to whole turns.
+        focus. With one disc per element this is -k d, up to whole turns.
 
         Parameters
         ----------
-        focus : (..., 3), own frame [m].  speed : speed of sound in water [m/s].
+        focus : (..., 3), transducer's frame [m].  speed : speed of sound in water [m/s].
 
         Returns
         -------

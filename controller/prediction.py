@@ -46,8 +46,17 @@ class DiscreteModel:
             object.__setattr__(self, "C_mean", self.C)
 
     @classmethod
-    def sampled(cls, rom: ReducedModel, interval: float) -> DiscreteModel:
+    def sampled(cls, rom: ReducedModel, interval: float, error: float = 0.0) -> DiscreteModel:
         """Zero-order-hold discretisation by one matrix exponential of [[A, B], [0, 0]].
+
+        The states of a balanced model are in falling order of importance: of those that together
+        change no output by more than `error` none is kept.
+
+        Parameters
+        ----------
+        rom : the reduced model, balanced.
+        interval : h [s].
+        error : by which leaving out states may change an output at most [K/W]; 0 keeps all.
 
         Raises
         ------
@@ -56,13 +65,15 @@ class DiscreteModel:
         if rom.D.any():
             raise InputError("power that changes a temperature at once", key="D",
                              allowed="a reduced model of heat, with D = 0")
-        r, inputs = rom.B.shape
+        r, inputs = rom.order, rom.B.shape[1]
+        if error:
+            r = leading_states(rom.truncation_bound, error, r)
         block = np.zeros((r + inputs, r + inputs))
-        block[:r, :r], block[:r, r:] = rom.A * interval, rom.B * interval
+        block[:r, :r], block[:r, r:] = rom.A[:r, :r] * interval, rom.B[:r] * interval
         exponential = la.expm(block)
         return cls(np.ascontiguousarray(exponential[:r, :r]),
-                   np.ascontiguousarray(exponential[:r, r:]), rom.C, interval, rom.outputs,
-                   rom.foci, rom.truncation_bound, rom.C_mean)
+                   np.ascontiguousarray(exponential[:r, r:]), rom.C[:, :r], interval,
+                   rom.outputs, rom.foci, rom.truncation_bound, rom.C_mean[:, :r])
 
     @property
     def constraint_rows(self) -> np.ndarray:
@@ -73,6 +84,11 @@ class DiscreteModel:
     def target_rows(self) -> np.ndarray:
         """(n_v, r) rows of C at the target voxels."""
         return self.C[self.outputs.target]
+
+
+def leading_states(bound: np.ndarray, error: float, order: int) -> int:
+    """Number of states, of `order`, whose truncation changes nothing by more than `error` [K/W]."""
+    return min(int(np.count_nonzero(bound > error)) + 1, order)
 
 
 class BlockModel:
@@ -100,7 +116,7 @@ class BlockModel:
     """
 
     def __init__(self, model: DiscreteModel, error: float, samples: int = 1):
-        self.order = min(int(np.count_nonzero(model.truncation_bound > error)) + 1, len(model.A))
+        self.order = leading_states(model.truncation_bound, error, len(model.A))
         bound = model.truncation_bound
         self.error = float((bound[self.order - 1] - bound[self.order]) / 2
                            if self.order < len(bound) else bound[self.order - 1])

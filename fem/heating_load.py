@@ -1,10 +1,10 @@
 """The load vector of each focus, from the absorbed power on voxels.
 
-B_i = int q phi_i. Each voxel's power q V is handed to the nodes of the cell that holds it, in the
-shares phi_i; the shares add up to one, so no power is lost or invented: the sum of B over all
+B_i = int q phi_i. Each voxel's power q V is distributed to the nodes of the cell that contains it,
+in proportion to phi_i. These add up to one, so no power is lost or created: the sum of B over all
 nodes is the power of the voxels that were deposited. One sample per voxel suffices where cells
-are large. Where a cell is not much larger than a voxel, the voxel is cut into m^3 parts, between
-which q varies linearly with the central differences of its neighbours; this keeps the voxel's
+are large. Where a cell is not much larger than a voxel, the voxel is cut into m^3 parts, over
+which q varies linearly with the central differences of its neighbours. This keeps the voxel's
 power exactly.
 """
 
@@ -23,13 +23,14 @@ from hifuflow.records.heating import Heating
 from . import MPI
 from .point_evaluation import PointEvaluator
 
-LEAST_CAPTURED = 0.97
+LEAST_CAPTURED = 0.97  # least fraction of a focus's power that must lie in the mesh
 # A voxel is cut until its parts are at most this fraction of the cube root of the volume of the
 # cell; a regular tetrahedron of edge a has a cube root of 0.49 a.
 PART_TO_CELL = 0.5
-MAX_PARTS = 4
+MAX_PARTS = 4  # of a voxel's edge
 VOXELS_AT_ONCE = 50_000
-# The heating of all foci may not fit into memory: planes are read in slabs of this size [bytes].
+# The heating of all foci may not fit into memory: it is read in slabs of this size [bytes], and of
+# at least so many planes.
 READ_AT_ONCE, LEAST_PLANES = 1.5e9, 16
 
 
@@ -37,13 +38,14 @@ def heating_load(evaluator: PointEvaluator, heating: Heating, comm=MPI.COMM_SELF
     """(n_nodes, n_foci) load of every node, before elimination [W per W acoustic].
 
     Voxels just outside the mesh (between the voxels' stairs and the smooth surface) are deposited
-    at the closest point of the mesh if that is no farther than a voxel's edge, else dropped. The
-    ranks of `comm`, which all have the whole mesh, share the voxels; all get the whole load.
+    at the closest point of the mesh if it is no farther away than a voxel's edge; others are
+    dropped. The ranks of `comm` all have the whole mesh. They share the voxels, and all get the
+    whole load.
 
     Raises
     ------
-    InputError : heating that is not finite or negative.
-    NumericalError : less than 97 % of some focus's power ends up in the mesh.
+    InputError : the heating is negative, not finite, or zero for some focus.
+    NumericalError : less than 97 % of some focus's power lies in the mesh.
     """
     n_foci, *across, planes = heating.q.shape
     total = np.zeros(n_foci)
@@ -78,7 +80,7 @@ def heating_load(evaluator: PointEvaluator, heating: Heating, comm=MPI.COMM_SELF
 
 
 def _slab(heating: Heating, start: int, stop: int) -> tuple[Heating, slice]:
-    """Planes start to stop of the heating with a neighbour on either side, and where they are."""
+    """Planes `start` to `stop` of the heating with a neighbour on each side, and their slice."""
     low, high = max(start - 1, 0), min(stop + 1, heating.q.shape[3])
     affine = heating.affine.copy()
     affine[:3, 3] += low * affine[:3, 2]
@@ -87,7 +89,7 @@ def _slab(heating: Heating, start: int, stop: int) -> tuple[Heating, slice]:
 
 
 def _checked_sum(q: np.ndarray) -> np.ndarray:
-    """(n_foci,) sum of q, which must be finite and not negative."""
+    """(n_foci,) sum of q [W/m3], which must be finite and not negative."""
     total = q.sum(axis=(1, 2, 3), dtype=float)
     if not np.all(np.isfinite(total)) or q.min() < 0:
         raise InputError("absorbed power must be finite and not negative", key="heating.q")
@@ -95,7 +97,7 @@ def _checked_sum(q: np.ndarray) -> np.ndarray:
 
 
 def parts_per_edge(evaluator: PointEvaluator, edge: float) -> np.ndarray:
-    """(n_cells,) into how many parts the edge [m] of a voxel in each cell is cut."""
+    """(n_cells,) number of parts into which the edge [m] of a voxel in each cell is cut."""
     size = np.cbrt(np.abs(signed_volumes(evaluator.vertices)))
     return np.clip(np.ceil(edge / (PART_TO_CELL * size)), 1, MAX_PARTS).astype(int)
 

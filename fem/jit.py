@@ -1,9 +1,9 @@
-"""Compiled forms: one cache per host and Python, safe against concurrent and killed jobs.
+"""Cache of compiled forms per host and Python, safe against concurrent and killed jobs.
 
-FFCx marks a compilation by creating `NAME.c` and its end by `NAME.c.cached`; a job killed in
-between leaves the first without the second, and every later job waits for it in vain. Here all
-compilations hold one lock, which the kernel releases when its holder dies: whoever has the lock
-knows that an unfinished `NAME.c` is dead, and removes it.
+FFCx creates `NAME.c` when a compilation begins and `NAME.c.cached` when it ends. A job killed in
+between leaves the first without the second, and every later job waits for it in vain. Here every
+compilation takes one lock, which the kernel releases when the process dies. So whoever has the lock
+knows that an unfinished `NAME.c` is stale, and removes it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 from dolfinx import fem
 from ufl.domain import extract_unique_domain
 
-TIMEOUT_SECONDS = 300  # FFCx's own wait; the lock makes it unnecessary but 10 s is its default
+TIMEOUT_SECONDS = 300  # of FFCx's own wait, which the lock makes unnecessary; its default is 10 s
 
 
 def cache_folder() -> Path:
-    """Folder for this host's and this Python's compiled forms, below the user's cache."""
+    """Folder of the compiled forms for this host and Python, below the user's cache."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "hifuflow" / f"ffcx-{platform.node()}-{sys.implementation.cache_tag}"
 
@@ -40,8 +40,12 @@ def compile_form(form, folder: Path | None = None):
 
     Parameters
     ----------
-    form : ufl.Form; keep numbers out of it (Constant or DG0 functions), or each compiles anew.
+    form : ufl.Form. Numbers belong in Constant or DG0 functions, or every value compiles anew.
     folder : the cache, by default `cache_folder()`.
+
+    Returns
+    -------
+    dolfinx.fem.Form
     """
     folder = folder or cache_folder()
     options = {"cache_dir": str(folder), "timeout": TIMEOUT_SECONDS}

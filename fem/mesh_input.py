@@ -1,4 +1,4 @@
-"""Read a tetrahedral mesh with its named groups."""
+"""Reading of a tetrahedral mesh with its named groups."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def read_mesh(path) -> TissueMesh:
 
     Raises
     ------
-    InputError : no such file, not a mesh, no tetrahedra, no `skin`, or surfaces that do not
-        cover the boundary (what is neither skin nor cut would silently be insulated).
+    InputError : the file does not exist or is no mesh; it has no tetrahedra or no `skin`; or its
+        surfaces do not cover the boundary (facets in neither would silently be insulated).
     """
     path = Path(path)
     if not path.is_file():

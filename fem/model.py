@@ -28,20 +28,20 @@ from .properties import RegionProperties, region_properties
 from .settings import ModelSettings
 from .voxel_means import voxel_means
 
-MAX_TARGET_OUTPUTS = 4000
+MAX_TARGET_OUTPUTS = 4000  # more voxels than this are joined in blocks
 
 
 def write_model(comm, path, patient: str, mesh, anatomy, heating, constraints,
                 settings: ModelSettings, config_sha256: str) -> None:
-    """Build a model from the files of the stages before, on all ranks of `comm`, and save it.
+    """Build a model from the files of the earlier stages, on all ranks of `comm`, and save it.
 
-    The ranks share what takes the memory and the time, factors and loads. All have the mesh and
-    the matrices, so that numbering and result do not depend on how many ranks there are.
+    The ranks share the factors and loads, which take the memory and the time. All have the mesh
+    and the matrices, so that numbering and result do not depend on the number of ranks.
 
     Parameters
     ----------
-    path : of the model's file.  mesh, heating, constraints : paths; anatomy : of its folder.
-    settings : see `build_model`.  config_sha256 : hash of what they were read from, stored.
+    path : file to write.  mesh, heating, constraints : files to read.  anatomy : folder to read.
+    settings : see `build_model`.  config_sha256 : hash of their configuration, which is stored.
     """
     with Heating.opened(heating) as opened:
         model = build_model(check_mesh(mesh), Anatomy.load(Path(anatomy)), opened,
@@ -52,16 +52,16 @@ def write_model(comm, path, patient: str, mesh, anatomy, heating, constraints,
 
 def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict,
                 settings: ModelSettings, comm=MPI.COMM_SELF) -> BioheatModel:
-    """E x' = -K x + B u, y = C x with x = T - baseline, for one mesh.
+    """The bioheat model on one mesh: E x' = -K x + B u, y = C x with x = T - baseline.
 
     Parameters
     ----------
     mesh_path : MSH 4.1 file with the groups that `read_mesh` asks for.
-    anatomy : the body that the mesh was made of.
+    anatomy : the body that the mesh was made from.
     heating : of each focus at 1 W, `q` (n_foci, nx, ny, nz) [W/m3].
-    constraints : `position_m` (n_c, 3) and `limit_c` (n_c,), where and how hot it may get, and
-        what else `anatomy.constraints` says of each point.
-    settings : tissues, conditions at the surfaces, and how this model deviates from them.
+    constraints : content of constraints.json: `position_m` (n_c, 3), `limit_c` (n_c,) and the
+        other lists of `anatomy.constraints`, one entry per point.
+    settings : tissues, conditions at the surfaces, and the deviations of this model.
 
     Other Parameters
     ----------------
@@ -73,8 +73,9 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
 
     Raises
     ------
-    InputError : a mesh of another anatomy; a boundary condition or constraint that does not fit.
-    NumericalError : a matrix that is not positive definite; power lost outside the mesh.
+    InputError : the mesh belongs to another anatomy, or a boundary condition or constraint does not
+        fit.
+    NumericalError : a matrix is not positive definite, or power is lost outside the mesh.
     """
     mesh, properties, bioheat = _assembled(mesh_path, anatomy, settings, comm)
     evaluator = PointEvaluator(bioheat.space)
@@ -107,12 +108,12 @@ def _assembled(mesh_path, anatomy: Anatomy, settings: ModelSettings,
     mesh = read_mesh(mesh_path)
     unknown = sorted(set(mesh.regions) - set(anatomy.regions))
     if unknown:
-        raise InputError("the mesh has regions that the anatomy has not", file=mesh_path,
+        raise InputError("the mesh has regions that the anatomy does not have", file=mesh_path,
                          key="physical groups", value=unknown, allowed=sorted(anatomy.regions))
     properties = region_properties(mesh.cell_vertices, anatomy, settings)
     bioheat = assemble_bioheat(mesh, properties.cells, settings.boundary, comm)
-    log.info("%d cells, %d unknowns, %d held nodes", len(mesh.cell_vertices), len(bioheat.free),
-             bioheat.E.shape[0] - len(bioheat.free))
+    log.info("%d cells, %d unknowns, %d nodes of prescribed temperature", len(mesh.cell_vertices),
+             len(bioheat.free), bioheat.E.shape[0] - len(bioheat.free))
     return mesh, properties, bioheat
 
 
@@ -127,27 +128,29 @@ def _load(evaluator: PointEvaluator, bioheat: Bioheat, absorption: np.ndarray, h
 
 
 def _shifted(heating: Heating, shift) -> Heating:
-    """The heating somewhere else by (R, A, S) [m]."""
+    """The heating moved by `shift` (R, A, S) [m]."""
     affine = heating.affine.copy()
     affine[:3, 3] += shift
     return replace(heating, affine=affine)
 
 
 def _cells(mesh: TissueMesh, bioheat: Bioheat, properties: RegionProperties) -> Cells:
-    """The model cell by cell, in the numbering of its unknowns."""
+    """Cells of the model, by the numbers of its unknowns; prescribed nodes come last."""
     n, free = bioheat.E.shape[0], bioheat.free
-    held = np.setdiff1d(np.arange(n), free)
+    fixed = np.setdiff1d(np.arange(n), free)
     number = np.empty(n, dtype=np.int32)
-    number[np.concatenate([free, held])] = np.arange(n)
+    number[np.concatenate([free, fixed])] = np.arange(n)
     return Cells(number[bioheat.space.dofmap.list], mesh.cell_vertices, properties.names,
                  properties.share, properties.conductivity, properties.perfusion,
-                 bioheat.baseline()[held], bioheat.arterial)
+                 bioheat.baseline()[fixed], bioheat.arterial)
 
 
 def _outputs(evaluator: PointEvaluator, bioheat: Bioheat, anatomy: Anatomy, constraints: dict,
              file):
-    """Interpolation and means over voxels (p, n_nodes), and meaning of the outputs: constraints,
-    then the target."""
+    """C and C_mean (p, n_nodes), by interpolation and by means over voxels, and the `Outputs`.
+
+    Constraint points come first, then the target.
+    """
     points = np.asarray(constraints["position_m"], dtype=float).reshape(-1, 3)
     limit = np.asarray(constraints["limit_c"], dtype=float).reshape(-1)
     if len(limit) != len(points):
@@ -177,8 +180,10 @@ def _outputs(evaluator: PointEvaluator, bioheat: Bioheat, anatomy: Anatomy, cons
 
 def _means(evaluator: PointEvaluator, anatomy: Anatomy, block: np.ndarray,
            C: sp.csr_array) -> sp.csr_array:
-    """(p, n_nodes): for the target's outputs, the last rows, means over their voxels (`block`, see
-    `target_blocks`). What has no voxels, or only such outside the mesh, keeps its row of C."""
+    """C_mean (p, n_nodes): means over the voxels of the target's outputs, which are the last rows.
+
+    `block` is that of `target_blocks`. Outputs without voxels in the mesh keep their row of C.
+    """
     means = voxel_means(evaluator, anatomy.affine, block)
     first = C.shape[0] - means.shape[0]
     means = sp.csr_array(sp.vstack([sp.csr_array((first, C.shape[1])), means]))
@@ -187,7 +192,7 @@ def _means(evaluator: PointEvaluator, anatomy: Anatomy, block: np.ndarray,
 
 
 def _regions(anatomy: Anatomy, points: np.ndarray) -> np.ndarray:
-    """(p,) name of the region that each point lies in, "" outside of the body."""
+    """(p,) name of the region in which each point lies, "" outside the body."""
     index = np.rint(anatomy.index(points)).astype(int)
     label = anatomy.labels[tuple(np.clip(index, 0, np.array(anatomy.labels.shape) - 1).T)]
     names = {region["label"]: name for name, region in anatomy.regions.items()}
@@ -195,8 +200,11 @@ def _regions(anatomy: Anatomy, points: np.ndarray) -> np.ndarray:
 
 
 def _check_inside(points: np.ndarray, distance: np.ndarray, anatomy: Anatomy, file) -> None:
-    """The mesh rounds off the voxels' stairs: up to half a voxel outside still counts as inside,
-    and the temperature is taken at the closest point of the mesh."""
+    """Refuse constraint points outside the mesh.
+
+    The mesh rounds off the voxels' stairs: up to half a voxel outside still counts as inside, and
+    the temperature is taken at the closest point of the mesh.
+    """
     outside = np.flatnonzero(distance > 0.5 * anatomy.spacing.max())
     if len(outside):
         worst = outside[distance[outside].argmax()]
@@ -217,11 +225,15 @@ def _check_limits(points: np.ndarray, limit: np.ndarray, baseline: np.ndarray, f
 
 
 def target_blocks(anatomy: Anatomy, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centres (n, 3) [m] and volumes (n,) [m3] of the target's voxels, and the number of each voxel
-    of the label map in them, -1 outside of the target (nx, ny, nz).
+    """Voxels of the target as outputs, joined in blocks if there are more than `most`.
 
-    If there are more than `most`, voxels are joined in blocks of 2 x 2 x 2, 3 x 3 x 3, ...:
-    a block's centre is the centroid of its target voxels, its volume the sum of theirs.
+    Blocks are of 2 x 2 x 2, 3 x 3 x 3, ... voxels. The centre of a block is the centroid of its
+    target voxels, its volume the sum of theirs.
+
+    Returns
+    -------
+    centres (n, 3) [m], volumes (n,) [m3], and (nx, ny, nz) number of the block of each voxel of the
+    label map, -1 outside the target.
     """
     index = np.argwhere(anatomy.target_mask)
     edge = 1
@@ -239,7 +251,7 @@ def target_blocks(anatomy: Anatomy, most: int) -> tuple[np.ndarray, np.ndarray, 
 
 
 def _voxels(evaluator: PointEvaluator, bioheat: Bioheat, anatomy: Anatomy) -> Voxels:
-    """Every voxel of the body; those just outside the mesh take its closest point."""
+    """All voxels of the body; those just outside the mesh take its closest point."""
     index = np.argwhere(anatomy.body_mask)
     interpolation = evaluator.interpolation(evaluator.locate(anatomy.position(index)))
     return Voxels(interpolation[:, bioheat.free], index.astype(np.int32),

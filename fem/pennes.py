@@ -5,8 +5,8 @@
 E_ij = int rho c phi_i phi_j,
 K_ij = int k grad phi_i . grad phi_j + W c_b phi_i phi_j + surface int h phi_i phi_j.
 
-A surface is held at a temperature (its unknowns are eliminated), gives off heat to water or air,
--k dT/dn = h (T - T_e) (convective), or is insulated (h = 0).
+A surface has a prescribed temperature (its unknowns are eliminated), gives off heat to water or
+air, -k dT/dn = h (T - T_e) (convective), or is insulated (h = 0).
 Source: H. H. Pennes, J. Appl. Physiol. 1, 93 (1948).
 """
 
@@ -30,20 +30,20 @@ from .mesh_input import TissueMesh
 from .properties import CellProperties
 from .settings import BoundarySettings
 
-DEGREE = 2
+DEGREE = 2  # of the Lagrange elements
 
 
 @dataclass
 class Bioheat:
-    """Matrices on all nodes, and which nodes are free.
+    """The assembled bioheat equation: matrices on all nodes, free nodes and baseline.
 
     Attributes
     ----------
     space : quadratic Lagrange space.
-    E, K : (n, n) CSR, symmetric, before elimination.
+    E, K : (n, n) CSR [J/K], [W/K], symmetric, before elimination.
     free : (n_free,) nodes that are unknowns.
     arterial : temperature of the arterial blood [degC].
-    above_arterial : (n,) steady temperature without ultrasound, less the arterial [K].
+    above_arterial : (n,) steady temperature without ultrasound, relative to the arterial [K].
     """
 
     space: fem.FunctionSpace
@@ -54,38 +54,42 @@ class Bioheat:
     above_arterial: np.ndarray
 
     def baseline(self, interpolation=None) -> np.ndarray:
-        """Steady temperature without ultrasound [degC] at all nodes, or where a matrix
-        (p, n) interpolates; exactly arterial where nothing differs from it."""
+        """Steady temperature without ultrasound [degC].
+
+        At all nodes (n,), or (p,) where a matrix (p, n) interpolates. It is exactly the arterial
+        temperature where nothing differs from that.
+        """
         above = self.above_arterial
         return self.arterial + (above if interpolation is None else interpolation @ above)
 
 
 def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, boundary: BoundarySettings,
                      comm=MPI.COMM_SELF) -> Bioheat:
-    """Assemble E and K, eliminate held surfaces and find the baseline.
+    """Assemble E and K, eliminate prescribed temperatures and solve for the baseline.
 
     Parameters
     ----------
     mesh : the tetrahedra and their surfaces.  properties : (n_cells,) coefficients.
-    boundary : conditions at the surfaces, and T_a.
+    boundary : conditions at the surfaces, and the arterial temperature T_a.
 
     Other Parameters
     ----------------
-    comm : ranks that share the factorisations; all have the whole mesh, and get the whole result.
+    comm : ranks that share the factorisations. All have the whole mesh and get the whole result.
 
     Raises
     ------
-    InputError : a condition on a surface that the mesh has not; nothing that fixes the temperature.
-    NumericalError : E or K not positive definite.
+    InputError : a condition on a surface that the mesh lacks, or no condition or perfusion that
+        fixes the temperature.
+    NumericalError : E or K is not positive definite.
     """
     space = fem.functionspace(mesh.domain, ("Lagrange", DEGREE))
-    arterial, held, cooled = boundary.arterial, {}, {}
+    arterial, prescribed, cooled = boundary.arterial, {}, {}
     for name, surface in boundary.surfaces.items():
         if not len(mesh.facets[name]):
-            raise boundary.written.error(f"the mesh has no surface '{name}' to hold", name,
+            raise boundary.written.error(f"the mesh has no surface '{name}'", name,
                                          allowed="insulated")
-        (held if surface.coefficient is None else cooled)[name] = surface
-    if not held and not cooled and not np.any(properties.perfusion > 0):
+        (prescribed if surface.coefficient is None else cooled)[name] = surface
+    if not prescribed and not cooled and not np.any(properties.perfusion > 0):
         raise boundary.written.error(
             "nothing fixes the temperature: every surface is insulated and there is no perfusion",
             allowed="a surface with temperature_c")
@@ -95,37 +99,37 @@ def assemble_bioheat(mesh: TissueMesh, properties: CellProperties, boundary: Bou
         loss = surface.coefficient * surface_matrix(space, mesh.facets[name])
         K = _symmetric(K + loss)
         source += loss.sum(axis=1) * (surface.temperature - arterial)
-    fixed, temperature = _fixed_nodes(space, mesh, held)
+    fixed, temperature = _fixed_nodes(space, mesh, prescribed)
     free = np.setdiff1d(np.arange(E.shape[0]), fixed)
     check_positive_definite("E", E[free][:, free], comm=comm)
     # K 1 is the perfusion source per degree, so T - T_a obeys the equation without that source.
-    above = np.zeros(E.shape[0])
-    above[fixed] = temperature - arterial
-    source -= K @ above
+    above_arterial = np.zeros(E.shape[0])
+    above_arterial[fixed] = temperature - arterial
+    source -= K @ above_arterial
     solution = check_positive_definite("K", K[free][:, free], source[free], comm)
     if np.any(source):
-        above[free] = solution
-    return Bioheat(space, E, K, free, arterial, above)
+        above_arterial[free] = solution
+    return Bioheat(space, E, K, free, arterial, above_arterial)
 
 
 def assemble_matrices(space, properties: CellProperties) -> tuple[sp.csr_array, sp.csr_array]:
-    """E [J/K] and K [W/K] on all nodes, exactly symmetric, before surfaces; on one process.
+    """E [J/K] and K [W/K] on all nodes, exactly symmetric, without surfaces; on one process.
 
-    Both have one pattern, which is found once.
+    Both have the same sparsity pattern, which is computed once.
     """
     forms = [compile_form(form) for form in bioheat_forms(space, properties)]
     pattern = fem.create_sparsity_pattern(forms[0])
     pattern.finalize()
     matrices = [fem.assemble_matrix(la.matrix_csr(pattern), form) for form in forms]
     columns, starts = matrices[0].indices, matrices[0].indptr
-    # Where each entry's mirror image stands: the means of both are without round-off.
+    # Place of each entry's mirror image: the mean of both is exactly symmetric.
     mirror = sp.csr_array((np.arange(len(columns)), columns, starts)).tocsc().data
     return tuple(sp.csr_array(((matrix.data + matrix.data[mirror]) / 2, columns, starts))
                  for matrix in matrices)
 
 
 def bioheat_forms(space, properties: CellProperties) -> tuple:
-    """The bilinear forms of E and K, without surfaces, in UFL."""
+    """The bilinear forms of E and K in UFL, without surfaces."""
     constants = fem.functionspace(space.mesh, ("Discontinuous Lagrange", 0))
 
     def per_cell(values):
@@ -137,13 +141,13 @@ def bioheat_forms(space, properties: CellProperties) -> tuple:
     capacity, conductivity, perfusion = (per_cell(values) for values in (
         properties.heat_capacity, properties.conductivity, properties.perfusion))
     storage = capacity * u * v * ufl.dx
-    # Apart, each has its own quadrature: of degree 2, and of degree 4.
+    # As separate terms, each has its own quadrature: of degree 2, and of degree 4.
     conduction = conductivity * ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx
     return storage, conduction + perfusion * u * v * ufl.dx
 
 
 def surface_matrix(space, facets: np.ndarray) -> sp.csr_array:
-    """int phi_i phi_j over boundary facets [m2]."""
+    """(n, n) matrix of int phi_i phi_j over boundary facets [m2]."""
     tags = dmesh.meshtags(space.mesh, 2, np.sort(facets), np.ones(len(facets), dtype=np.int32))
     u, v = ufl.TrialFunction(space), ufl.TestFunction(space)
     form = compile_form(u * v * ufl.Measure("ds", space.mesh, subdomain_data=tags)(1))
@@ -151,19 +155,22 @@ def surface_matrix(space, facets: np.ndarray) -> sp.csr_array:
 
 
 def _symmetric(matrix) -> sp.csr_array:
-    """Without the round-off that the order of assembly leaves."""
+    """The symmetric part of a matrix, free of the round-off that the order of assembly leaves."""
     result = sp.csr_array((matrix + matrix.T) * 0.5)
     result.sort_indices()
     return result
 
 
-def _fixed_nodes(space, mesh: TissueMesh, held: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Eliminated nodes, ascending, and their temperatures; where surfaces meet, skin rules."""
+def _fixed_nodes(space, mesh: TissueMesh, prescribed: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Eliminated nodes, ascending, and their temperatures [degC].
+
+    Nodes on both surfaces take the skin's temperature.
+    """
     temperature = np.full(space.dofmap.index_map.size_local, np.nan)
     for name in reversed(SURFACES):
-        if name in held:
+        if name in prescribed:
             nodes = fem.locate_dofs_topological(space, 2, mesh.facets[name])
-            temperature[nodes] = held[name].temperature
+            temperature[nodes] = prescribed[name].temperature
     fixed = np.flatnonzero(~np.isnan(temperature))
     return fixed, temperature[fixed]
 
@@ -172,12 +179,16 @@ def check_positive_definite(name: str, matrix: sp.csr_array, rhs=None,
                             comm=MPI.COMM_SELF) -> np.ndarray | None:
     """Factorise a symmetric matrix (MUMPS, L D L^T), check its inertia and solve for `rhs`.
 
-    All ranks of `comm` have the whole matrix and get the whole solution; the factor, which takes
-    most of the memory and the time, is shared out.
+    All ranks of `comm` have the whole matrix and get the whole solution. They share the factor,
+    which takes most of the memory and the time.
+
+    Returns
+    -------
+    (n,) solution; None without `rhs` (n,).
 
     Raises
     ------
-    NumericalError : a pivot that is negative or zero.
+    NumericalError : a pivot is negative or zero.
     """
     matrix = sp.csr_array(matrix)
     n = matrix.shape[0]
@@ -194,7 +205,7 @@ def check_positive_definite(name: str, matrix: sp.csr_array, rhs=None,
     factorisation.setFactorSolverType("mumps")
     factorisation.setFactorSetUpSolverType()
     factorisation.getFactorMatrix().setMumpsIcntl(24, 1)  # count null pivots
-    factorisation.getFactorMatrix().setMumpsIcntl(13, 1)  # none by ScaLAPACK, which counts nothing
+    factorisation.getFactorMatrix().setMumpsIcntl(13, 1)  # no ScaLAPACK, which does not count them
     try:
         solver.setUp()
         negative, zero, _ = factorisation.getFactorMatrix().getInertia()

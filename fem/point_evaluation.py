@@ -12,16 +12,16 @@ from dolfinx import mesh as dmesh
 from hifuflow.numerics.quadratic import quadratic_shape_functions
 
 POINTS_AT_ONCE = 200_000
-ROUND_OFF = 1e-10
+ROUND_OFF = 1e-10  # barycentric distance outside a cell that still counts as inside
 
 
 @dataclass
 class Located:
-    """Where points lie in a mesh.
+    """Points located in a mesh.
 
     Attributes
     ----------
-    cell : (n,) cell that holds the point, or the closest one.
+    cell : (n,) cell that contains the point, or the closest one.
     barycentric : (n, 4) coordinates of the point, or of the closest point of the mesh.
     distance : (n,) distance to the mesh [m], 0 inside.
     """
@@ -37,7 +37,12 @@ class Located:
 
 
 class PointEvaluator:
-    """Locates points in the mesh of a quadratic Lagrange space and interpolates there."""
+    """Evaluator of a quadratic Lagrange space at arbitrary points.
+
+    Parameters
+    ----------
+    space : quadratic Lagrange space on a tetrahedral mesh, on one process.
+    """
 
     def __init__(self, space):
         self.space = space
@@ -59,7 +64,7 @@ class PointEvaluator:
         return self.space.dofmap.index_map.size_local
 
     def locate(self, points: np.ndarray) -> Located:
-        """Find the cells of points (n, 3) [m]; outside the mesh, the closest point of it."""
+        """Locate points (n, 3) [m]; for those outside the mesh, its closest point."""
         points = np.asarray(points, dtype=float).reshape(-1, 3)
         parts = [self._inside(points[start:start + POINTS_AT_ONCE])
                  for start in range(0, len(points), POINTS_AT_ONCE)]
@@ -68,12 +73,12 @@ class PointEvaluator:
         distance = np.zeros(len(points))
         outside = np.flatnonzero(cell < 0)
         if len(outside):
-            found = self._closest(points[outside])
-            cell[outside], barycentric[outside], distance[outside] = found
+            closest = self._closest(points[outside])
+            cell[outside], barycentric[outside], distance[outside] = closest
         return Located(cell, barycentric, distance)
 
     def interpolation(self, located: Located) -> sp.csr_array:
-        """(n, n_nodes) CSR; values at the located points = matrix @ nodal values."""
+        """(n, n_nodes) CSR matrix: values at the located points = matrix @ nodal values."""
         n = len(located.cell)
         columns = self.space.dofmap.list[located.cell]
         values = quadratic_shape_functions(located.barycentric)
@@ -83,7 +88,7 @@ class PointEvaluator:
         return matrix
 
     def barycentric(self, cells: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """(n, 4) barycentric coordinates of points (n, 3) in given cells (n,)."""
+        """(n, 4) barycentric coordinates of points (n, 3) [m], each in its cell of `cells` (n,)."""
         offset = points - self._origin[cells]
         result = np.empty((4, len(points)))  # coordinate by coordinate: several times faster
         for row in range(3):
@@ -92,8 +97,10 @@ class PointEvaluator:
         return result.T
 
     def _inside(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cell (-1 outside) and barycentric coordinates: of the cells whose box holds the
-        point, the one in which it lies deepest."""
+        """Cell (-1 outside) and barycentric coordinates of each point.
+
+        Among the cells whose box contains the point, the one in which it lies deepest.
+        """
         candidates = geometry.compute_collisions_points(self._tree, points)
         cells, count = candidates.array, np.diff(candidates.offsets)
         boxed = np.flatnonzero(count)
@@ -109,7 +116,7 @@ class PointEvaluator:
         return cell, best
 
     def _closest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Cell, barycentric coordinates and distance of the closest points of the surface."""
+        """Cell, barycentric coordinates and distance [m] of the closest points of the surface."""
         domain = self.space.mesh
         facets = geometry.compute_closest_entity(self._surface_tree, self._surface_midpoints,
                                                  domain, points)

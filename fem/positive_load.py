@@ -1,16 +1,16 @@
-"""Heating without cold spots: loads whose heating rates are nowhere negative.
+"""Heating loads whose heating rates are nowhere negative.
 
 A focus is often narrower than a cell. The heating rates r of E r = b, the projection of the
-absorbed power onto quadratic elements, then swing around it, by 10 % of the peak below zero beside
-the focus: tissue would cool there while it is heated. They are replaced by
+absorbed power onto quadratic elements, then oscillate: beside the focus they fall below zero by
+10 % of the peak, and tissue would cool there while it is heated. They are replaced by
 
     r+ = max(r, 0) (s + g . (x - c) / sqrt(a^2 + |x - c|^2)),   b+ = E r+,
 
-with the number s and the vector g such that b+ has the power and the centroid c of b, and a the
-median distance of the absorbed power from c. The truth is
-not negative either, so what is cut off was wrong everywhere; it makes up some 1 % of the power,
-and r+ is that much smaller than r elsewhere. Where so few cells hold a focus that no such g leaves
-it positive, g = 0: the power is kept, and the centroid moves by a part of a cell.
+where the number s and the vector g keep the power and the centroid c of b, and a is the median
+distance of the absorbed power from c. True heating rates are not negative either, so the part that
+is cut off was an error. It makes up about 1 % of the power, and elsewhere r+ is smaller than r by
+as much. Where a focus has so few cells that no such g keeps the rates positive, g = 0: the power is
+kept, and the centroid moves by a fraction of a cell.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hifuflow.job import log
 from hifuflow.numerics.cholesky import ShiftedSolver
 
 AT_ONCE = 16  # foci
-SMALLEST_FACTOR = 0.5  # of r+ over max(r, 0)
+SMALLEST_FACTOR = 0.5  # least r+ over max(r, 0); below it g = 0
 
 
 def positive_load(E: sp.csr_array, load: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ def positive_load(E: sp.csr_array, load: np.ndarray, position: np.ndarray) -> np
 
 
 def _factor(E, rate, load, position) -> np.ndarray:
-    """(n,) by which one focus's rates max(r, 0) [K/s per W] are multiplied."""
+    """(n,) factor of one focus's rates max(r, 0) [K/s per W]: s + g . (x - c) / sqrt(...)."""
     offset = position - load @ position / load.sum()
     distance = np.linalg.norm(offset, axis=1)
     order = np.argsort(distance)

@@ -1,4 +1,4 @@
-"""Thermal properties of every cell: averages over the voxels that it stands for."""
+"""Thermal properties of every cell: averages over the voxels that it represents."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class CellProperties:
 
 @dataclass
 class RegionProperties:
-    """The same coefficients region by region, and how much of each region is in each cell.
+    """Coefficients of the bioheat equation by region, and the regions' fractions in each cell.
 
     Attributes
     ----------
-    names : of the regions.  share : (n_cells, n_regions), rows add up to 1.
-    heat_capacity, conductivity, perfusion : (n_regions,).
+    names : of the regions.  share : (n_cells, n_regions) volume fractions; rows add up to 1.
+    heat_capacity, conductivity, perfusion : (n_regions,), see `CellProperties`.
     absorption : (n_regions,) factor of the absorbed power.
     """
 
@@ -55,14 +55,14 @@ class RegionProperties:
 
 def region_properties(vertices: np.ndarray, anatomy: Anatomy,
                       settings: ModelSettings) -> RegionProperties:
-    """rho c, k and W c_blood of the label map's regions, to be averaged over each cell.
+    """rho c, k and W c_blood of the label map's regions, and their fractions in each cell.
 
-    Which voxels a cell stands for: see `label_shares`.
+    The voxels that a cell represents: see `label_shares`.
 
     Parameters
     ----------
     vertices : (n_cells, 4, 3) of the mesh's tetrahedra [m].  anatomy : the label map.
-    settings : the tissues, and by which factors the regions deviate from them.
+    settings : the tissues, and the factors by which regions deviate from them.
     """
     names, rows = list(anatomy.regions), []
     for name in names:

@@ -1,9 +1,9 @@
 """Run a function on several MPI ranks.
 
-`LAUNCHER -n RANKS python -m hifuflow.fem.ranks FOLDER` is what is started, with `mpirun`, `srun`,
-... for a launcher. One that belongs to another MPI than mpi4py's starts as many processes of one
-rank each, without a word: every process therefore holds the size of its communicator against what
-was asked.
+The command is `LAUNCHER -n RANKS python -m hifuflow.fem.ranks FOLDER RANKS LAUNCHER`, with
+`mpirun`, `srun`, ... as the launcher. A launcher of another MPI than mpi4py's silently starts that
+many processes of one rank each. Every process therefore compares the size of its communicator with
+the number that was asked for.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ def run_on_ranks(launcher: str, ranks: int, place, function, *arguments) -> None
     """Call `function(comm, *arguments)` on all ranks; on one, in this process.
 
     The call goes to rank 0 by its standard input, and an error comes back as JSON in a folder that
-    nobody else may enter: who can write to the results makes nobody run anything.
+    nobody else may enter: write access to the results is not enough to run code.
 
     Parameters
     ----------
     launcher : command that starts ranks, e.g. "mpirun" or "srun --mpi=pmi2".
-    place : path where all ranks' machines see it; the folder is made there, with a longer name,
-        for the time of the call.
+    place : path that all ranks' machines can see; the folder is created there, with a longer name,
+        for the duration of the call.
     function : of a module; it and its arguments must be picklable. It returns nothing.
 
     Raises
     ------
-    InputError : no such launcher, or one that does not make a communicator of so many ranks.
-    HifuflowError : what the function raised on some rank.
+    InputError : the launcher does not exist, or does not make a communicator of so many ranks.
+    HifuflowError : raised by the function on some rank.
     NumericalError : a rank died.
     """
     if ranks == 1:
         return function(MPI.COMM_SELF, *arguments)
-    call = base64.b64encode(pickle.dumps((function, arguments)))  # launchers hand on text
+    call = base64.b64encode(pickle.dumps((function, arguments)))  # launchers pass on text
     place = Path(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     for stale in place.parent.glob(f"{place.name}-*"):  # of a job that was killed
@@ -74,13 +74,13 @@ def run_on_ranks(launcher: str, ranks: int, place, function, *arguments) -> None
 
 
 def _start(command: list[str], call: bytes) -> tuple[int, str]:
-    """Run a command and log its standard error; its exit status, and the last line of that."""
+    """Run a command and log its standard error; return its exit status and its last line."""
     path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # mpirun of mpi4py
     environment = {**os.environ, **dict.fromkeys(THREADS, "1"), "PYTHONPATH": path, "PATH": beside}
     last = "no message"
     try:
-        # A file without a name, no pipe: PETSc ends a process that writes into a closed one.
+        # An unnamed file instead of a pipe: PETSc ends a process that writes into a closed pipe.
         with tempfile.TemporaryFile() as stdin:
             stdin.write(call)
             stdin.seek(0)
@@ -92,7 +92,7 @@ def _start(command: list[str], call: bytes) -> tuple[int, str]:
                     log.info("%s", last)
     except FileNotFoundError as error:
         raise InputError("no such command", key="mpi", value=command[0],
-                         allowed="what starts MPI ranks: mpirun, srun, ...") from error
+                         allowed="a launcher of MPI ranks: mpirun, srun, ...") from error
     return process.returncode, last
 
 
@@ -109,8 +109,8 @@ def _main(private: Path, ranks: int, launcher: str) -> None:
                 + " ".join(MPI.Get_library_version().partition("\n")[0].split()))
         call = comm.bcast(sys.stdin.read() if comm.rank == 0 else None)
         if not call:
-            raise InputError("hands no standard input on to rank 0", key="mpi", value=launcher,
-                             allowed="a launcher that does, as mpirun and srun")
+            raise InputError("does not pass standard input on to rank 0", key="mpi", value=launcher,
+                             allowed="a launcher that does, such as mpirun or srun")
         function, arguments = pickle.loads(base64.b64decode(call))
         function(comm, *arguments)
     except Exception as error:
@@ -122,7 +122,7 @@ def _main(private: Path, ranks: int, launcher: str) -> None:
 
 
 def _leave(private: Path, error: HifuflowError) -> None:
-    """Write an error into the folder, if it still is the one that was made for that."""
+    """Write an error into the folder, if it still is the private one that was made for it."""
     family = next(name for name, kind in FAMILIES.items() if isinstance(error, kind))
     folder = os.open(private, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     made = os.fstat(folder)

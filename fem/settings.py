@@ -1,4 +1,4 @@
-"""What the configuration says of the finite-element models, in SI units and degC."""
+"""Settings of the finite-element models, in SI units and degC."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hifuflow.settings import Written, metres
 
 @dataclass(frozen=True)
 class ThermalTissue:
-    """A tissue as heat finds it.
+    """Thermal properties of a tissue.
 
     Attributes
     ----------
     density : [kg/m3].  specific_heat : [J/kg/K].  conductivity : [W/m/K].
-    perfusion : mass of blood that flows through it [kg/m3/s].
+    perfusion : mass flow of blood per volume [kg/m3/s].
     """
 
     density: float
@@ -25,6 +25,7 @@ class ThermalTissue:
 
     @classmethod
     def read(cls, section: dict) -> ThermalTissue:
+        """Properties from an entry of the tissue table."""
         return cls(section["density_kg_m3"], section["specific_heat_j_kg_k"],
                    section["conductivity_w_m_k"], section["perfusion_kg_m3_s"])
 
@@ -36,7 +37,7 @@ class Surface:
     Attributes
     ----------
     temperature : of the surface, or of the water or air in front of it [degC].
-    coefficient : of heat transfer to that [W/m2/K]; None: the surface is held at the temperature.
+    coefficient : of heat transfer to that [W/m2/K]; None: the surface itself has the temperature.
     """
 
     temperature: float
@@ -44,6 +45,7 @@ class Surface:
 
     @classmethod
     def read(cls, section: dict) -> Surface:
+        """Condition from an entry of the section `boundary`."""
         return cls(section["temperature_c"], section.get("coefficient_w_m2_k"))
 
 
@@ -53,7 +55,7 @@ class BoundarySettings:
 
     Attributes
     ----------
-    surfaces : name ("skin", "cut") -> condition; those that are not there are insulated.
+    surfaces : name ("skin", "cut") -> condition; surfaces without one are insulated.
     arterial : temperature of the arterial blood [degC].
     """
 
@@ -63,6 +65,7 @@ class BoundarySettings:
 
     @classmethod
     def read(cls, written: Written) -> BoundarySettings:
+        """Settings from the section `boundary`."""
         section = written.values
         surfaces = {name: Surface.read(section[name]) for name in ("skin", "cut")
                     if section[name] != "insulated"}
@@ -79,23 +82,24 @@ class Factors:
 
     @classmethod
     def read(cls, section: dict) -> Factors:
+        """Factors from a section of deviations; 1 where it has none."""
         return cls(section.get("perfusion_factor", 1), section.get("conductivity_factor", 1),
                    section.get("absorption_factor", 1))
 
     def times(self, other: Factors) -> Factors:
-        """Both together."""
+        """The products of these factors and others."""
         return Factors(self.perfusion * other.perfusion, self.conductivity * other.conductivity,
                        self.absorption * other.absorption)
 
 
 @dataclass(frozen=True)
 class Deviations:
-    """How the patient differs from the tables of tissues and from the heating; by default not.
+    """Deviations of a patient from the tissue tables and the computed heating; none by default.
 
     Attributes
     ----------
-    everywhere : factors in the whole body.  regions : further factors of single ones, by name.
-    focal_shift : (3,) how far all foci lie off their places [m].
+    everywhere : factors in the whole body.  regions : further factors of single regions, by name.
+    focal_shift : (3,) by which all foci lie off their places (R, A, S) [m].
     """
 
     everywhere: Factors = field(default_factory=Factors)
@@ -104,24 +108,26 @@ class Deviations:
 
     @classmethod
     def read(cls, section: dict) -> Deviations:
+        """Deviations from the section of one of the models."""
         return cls(Factors.read(section),
                    {name: Factors.read(values) for name, values in section["regions"].items()},
                    metres(section["focal_shift_mm"]))
 
     def of(self, region: str) -> Factors:
-        """All factors of a region."""
+        """All factors of a region, multiplied."""
         return self.everywhere.times(self.regions.get(region, Factors()))
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """All that `model.build_model` depends on.
+    """All settings of `model.build_model`.
 
     Attributes
     ----------
-    tissues : by their names, those of the regions.
+    tissues : by name; the anatomy says which region is of which tissue.
     blood_specific_heat : [J/kg/K].
-    written : the patient file.
+    boundary : conditions at the surfaces.  deviations : of this model from the tables.
+    written : the section as written, for messages.
     """
 
     tissues: Mapping[str, ThermalTissue]
@@ -132,7 +138,7 @@ class ModelSettings:
 
     @classmethod
     def read(cls, section: dict) -> ModelSettings:
-        """From the section of the rule `assemble` for one of the models."""
+        """Settings from the section of the rule `assemble` for one of the models."""
         written = Written(section["file"], "", section)
         return cls({name: ThermalTissue.read(values)
                     for name, values in section["tissues"].items()},

@@ -1,13 +1,13 @@
-"""The one family of errors a user sees: each names where the fault is and what would be right."""
+"""Errors that a user sees: each names where the fault is and what would be right."""
 
 from __future__ import annotations
 
-LONGEST = 200  # letters of a value that a message shows
+LONGEST = 200  # characters of a value that a message shows
 MOST = 20  # faults that a message lists
 
 
 class HifuflowError(Exception):
-    """Base class: the message is one paragraph in plain words, shown without a traceback."""
+    """Base class of all errors for users: one paragraph in plain words, shown without traceback."""
 
 
 class InputError(HifuflowError):
@@ -35,13 +35,13 @@ class InputError(HifuflowError):
 
 
 def _shown(value) -> str:
-    """A value as one writes it, without the middle if it is long."""
+    """A value as it would be written, without its middle if it is long."""
     text = repr(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST // 2]} ... {text[-LONGEST // 4:]}"
 
 
 class DamagedFile(InputError):
-    """A file of the workflow whose content is not what was written; `detail` says how it shows."""
+    """A file of the workflow whose content is not what was written; `detail` says what is wrong."""
 
     def __init__(self, file, detail: str):
         super().__init__(f"is damaged or was replaced ({detail}). If a run made it, delete it: "
@@ -60,7 +60,7 @@ class InvalidConfig(InputError):
 
 
 def raise_faults(faults: list[InputError]) -> None:
-    """Raise what was found, if anything: one fault as itself, several together."""
+    """Raise a single fault as it is, several as one `InvalidConfig`; do nothing without any."""
     if faults:
         raise faults[0] if len(faults) == 1 else InvalidConfig(faults)
 
@@ -70,4 +70,4 @@ class StorageError(HifuflowError):
 
 
 class NumericalError(HifuflowError):
-    """A computation that did not reach its own accuracy check; the numbers are in the message."""
+    """A computation that failed its own accuracy check; the numbers are in the message."""

@@ -1,7 +1,7 @@
-"""Run a function in a fresh process, so that a crash, a hang or a library stays in there.
+"""Run a function in a fresh process, so that a crash, a hang or a library stays in it.
 
-Not `multiprocessing`: forking a process that has threads may deadlock, and spawning one imports
-the main script again. `python -m hifuflow.isolated RESULT` is the process: it reads the call from
+`multiprocessing` is not used: forking a process with threads may deadlock, and spawning one imports
+the main script again. The process is `python -m hifuflow.isolated RESULT`: it reads the call from
 its standard input and writes into the open file of that number.
 """
 
@@ -27,7 +27,7 @@ class OutOfTime(NumericalError):
 
 
 def run_isolated(function, *arguments, cpu_seconds: int | None = None):
-    """Result of `function(*arguments)`, computed with one BLAS thread in a process of its own.
+    """Result of `function(*arguments)`, computed with one BLAS thread in a separate process.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def run_isolated(function, *arguments, cpu_seconds: int | None = None):
     Raises
     ------
     OutOfTime : the function used up its CPU time.
-    NumericalError : the function raised one, or the process died.
+    NumericalError : the function raised one, or its process died.
     """
-    # Files without a name: nobody can put another pickle in their place.
+    # Unnamed files: nobody can put another pickle in their place.
     with tempfile.TemporaryFile() as call, tempfile.TemporaryFile() as result:
         pickle.dump((function, arguments, cpu_seconds), call)
         call.seek(0)

@@ -1,4 +1,4 @@
-"""What every workflow job needs: a log, pinned threads, a progress display, atomic outputs."""
+"""Tools of every workflow job: log, limited threads, progress display, atomic outputs."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ log = logging.getLogger("hifuflow")
 DONE = re.compile(r"\] done in [\d.]+ s(?:, ([\d.]+) s of CPU)?$")  # last line of a job's log
 LOCK = ".lock"
 CHECKSUM = "content_sha256"
-_own_log: tuple[Path, tuple] | None = None  # this process's log and which file that is
+_own_log: tuple[Path, tuple] | None = None  # path and identity of this process's log file
 
 
 class Superseded(HifuflowError):
-    """Another run has started the same job again: this one outlived its own run."""
+    """The job was started again by another run; this process outlived its own run."""
 
 
 @contextmanager
 def atomic(path):
     """Yield a temporary path beside `path`; rename it onto `path` only if the block succeeds.
 
-    A killed or failed job therefore never leaves a file that looks finished. The temporary
-    name keeps the suffixes (gmsh and nibabel choose the format by them). While it is written, a
-    lock beside it tells others that it has an owner.
+    A killed or failed job therefore never leaves a file that looks finished. The temporary name
+    keeps the suffixes, by which gmsh and nibabel choose the format. While the file is written, a
+    lock beside it shows others that it has an owner.
 
     Raises
     ------
-    Superseded : the file is another job's by now.
+    Superseded : another job owns the file by now.
     StorageError : the folder cannot be written to, or the disk is full.
     """
     path = Path(path)
@@ -74,9 +74,9 @@ def atomic(path):
 
 
 def _remove_ownerless(temporary: Path) -> None:
-    """Remove a temporary file of a job that was killed; whether it was, its lock tells."""
+    """Remove the temporary file of a job that was killed, as shown by its lock."""
     lock = temporary.with_name("." + temporary.name[1:].partition(".")[0] + LOCK)
-    with suppress(NoLocks, OSError, InputError):  # what cannot be known or removed is left alone
+    with suppress(NoLocks, OSError, InputError):  # if it cannot be told or removed, it stays
         if not lock.is_symlink() and not lock.exists():
             temporary.unlink(missing_ok=True)
             return
@@ -87,7 +87,7 @@ def _remove_ownerless(temporary: Path) -> None:
 
 
 def _complete(temporary, path: Path) -> None:
-    """Give a file its name once it is on the disk: some file systems tell only then."""
+    """Rename a file once it is on the disk: some file systems report errors only then."""
     with open(temporary, "rb") as stream:
         os.fsync(stream.fileno())
     umask = os.umask(0)
@@ -101,7 +101,7 @@ def _complete(temporary, path: Path) -> None:
 
 
 def write_json(path, content: dict) -> None:
-    """Write a dict as indented JSON with its own checksum, atomically; NaN is refused (no JSON)."""
+    """Write a dict as indented JSON with its checksum, atomically; NaN is not JSON and refused."""
     content = json.loads(json.dumps(content, allow_nan=False))  # as it will be read
     content[CHECKSUM] = json_sha256(content)
     with atomic(path) as temporary:
@@ -109,11 +109,11 @@ def write_json(path, content: dict) -> None:
 
 
 def read_json(path) -> dict:
-    """Read a JSON artifact; one that was written elsewhere need not carry a checksum.
+    """Read a JSON artifact; one that was written elsewhere need not have a checksum.
 
     Raises
     ------
-    DamagedFile : not JSON, or not what was written.
+    DamagedFile : the content is not JSON, or not what was written.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -129,24 +129,26 @@ def read_json(path) -> dict:
 
 
 def _is_checksum(key: str, value) -> bool:
-    """Whether it looks like one, even with a damaged name or value."""
+    """Whether an entry looks like a checksum, even with a damaged name or value."""
     return len(key) == len(CHECKSUM) and isinstance(value, str) and len(value) == 64
 
 
 def json_sha256(content: dict) -> str:
-    """Hash of what JSON keeps of a dict, whatever the order of its keys."""
+    """SHA-256 of a dict as JSON, independent of the order of its keys."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class _LogFile(logging.FileHandler):
-    """A log whose lines are lost, and nothing else, when its disk is full."""
+    """Log file that only loses lines when its disk is full."""
 
     def handleError(self, record):
+        """Ignore errors of the disk."""
         if not isinstance(sys.exception(), OSError):
             super().handleError(record)
 
     def close(self):
+        """Close the file, ignoring errors of the disk."""
         with suppress(OSError):
             super().close()
 
@@ -155,10 +157,10 @@ class _LogFile(logging.FileHandler):
 def job(name: str, log_file, threads: int = 1):
     """Run the block as a workflow job.
 
-    Logs go to `log_file` and to the terminal, BLAS uses `threads` threads, and a
-    `HifuflowError` ends the process with its one paragraph instead of a traceback. The log is a
-    new file, and who has it has the job: one that an earlier, killed run left behind goes on
-    writing into the file that it had, and publishes nothing more.
+    Logs go to `log_file` and to the terminal, BLAS uses `threads` threads, and a `HifuflowError`
+    ends the process with its one paragraph instead of a traceback. The log is a new file, and the
+    process that wrote it owns the job. A process that an earlier, killed run left behind keeps
+    writing into the old file, and publishes no more results.
     """
     before = [*log.handlers], log.level, log.propagate, _own_log
     fault = _log_into(name, log_file)
@@ -189,7 +191,7 @@ def job(name: str, log_file, threads: int = 1):
 
 
 def _log_into(name: str, log_file) -> StorageError | None:
-    """Log to the terminal and into a new file; what is wrong with that file."""
+    """Log to the terminal and into a new file; returns the error if that file cannot be made."""
     global _own_log
     handlers, fault = [logging.StreamHandler(sys.stderr)], None
     if log_file:
@@ -210,7 +212,7 @@ def _log_into(name: str, log_file) -> StorageError | None:
 
 
 def _log_as_before(before: tuple) -> None:
-    """A job that ends in a process that goes on leaves its logging as it was."""
+    """Restore the logging from before the job, for a process that goes on."""
     global _own_log
     for handler in log.handlers:
         handler.close()
@@ -219,7 +221,7 @@ def _log_as_before(before: tuple) -> None:
 
 
 def _end_at_once(fault: StorageError) -> NoReturn:
-    """HDF5 crashes when a process ends with data that it could not write: it is not let."""
+    """End the process at once: HDF5 would crash at the end with data that it could not write."""
     log.error("ERROR %s", fault)
     if "h5py" not in sys.modules:
         sys.exit(1)
@@ -229,7 +231,7 @@ def _end_at_once(fault: StorageError) -> NoReturn:
 
 
 def check_owner() -> None:
-    """Raise `Superseded` if the log of this process is another job's by now."""
+    """Raise `Superseded` if another job owns the log of this process by now."""
     if _own_log:
         path, identity = _own_log
         with suppress(FileNotFoundError):
@@ -243,15 +245,15 @@ def _identity(status: os.stat_result) -> tuple:
 
 
 def cpu_seconds() -> float:
-    """CPU time of this process and of those it has started and seen end [s]."""
+    """CPU time [s] of this process and of its child processes that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
 def last_error(log_file) -> str | None:
-    """The paragraph with which the job that wrote this log failed; None if it did not.
+    """The error with which the job that wrote this log failed; None if it did not fail.
 
-    A job that was killed from outside has no last words; what it said last stands for them.
+    A job that was killed from outside logged no error; its last line is reported instead.
     """
     lines = Path(log_file).read_text(errors="replace").strip().splitlines()
     starts = [i for i, line in enumerate(lines) if "] ERROR " in line]
@@ -268,7 +270,7 @@ def last_error(log_file) -> str | None:
 
 
 class Progress:
-    """A bar in a terminal, a log line every few seconds otherwise.
+    """Progress display: a bar in a terminal, otherwise a log line every few seconds.
 
     >>> with Progress("heating", total=45, unit="foci") as progress:
     ...     for focus in foci:
@@ -288,7 +290,7 @@ class Progress:
         return self
 
     def advance(self, amount: float = 1, note: str = "") -> None:
-        """Move on by `amount`; `note` says how things stand, e.g. the fraction treated."""
+        """Advance by `amount`; `note` is shown beside it, e.g. the fraction treated."""
         self.done += amount
         self.note = note or self.note
         if self._bar.disable:

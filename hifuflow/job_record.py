@@ -1,9 +1,9 @@
-"""What a job was made from and what it made, so that content decides what is up to date.
+"""Records of what a job read and wrote, so that content decides what is up to date.
 
-Beside the results, `provenance/` holds for each file that a job wrote a JSON record: the hash of
-its content, of its job's settings and code, and of each file that the job read. Time stamps tell
-nothing of content: a copied or restored file is older or newer as the tool pleases. They only
-spare the hashing, with size and inode, where all of them are as they were.
+For each file that a job wrote, the folder `provenance/` beside the results has a JSON record: the
+hashes of its content, of the job's settings and code, and of each file that the job read. Time
+stamps say nothing about content: a copied or restored file may be older or newer. Together with
+size and inode they only save hashing a file again when all of them are unchanged.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from .provenance import config_hash, created_by, file_sha256
 
 FOLDER = "provenance"
 RUN = "run.json"  # the configuration and code of the latest run
-ORDER_ONLY = "after"  # name of a rule's inputs that must be there and are not read
+ORDER_ONLY = "after"  # name of a rule's inputs that must exist but are not read
 SOURCE = "source"
 
 
 @dataclass(frozen=True)
 class FileState:
-    """Content of a file, and the marks by which it is recognised without reading it.
+    """State of a file: hash of its content, and marks that recognise it without reading.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class FileState:
 
     @classmethod
     def of(cls, path, known: FileState | None = None) -> FileState:
-        """State of a file; it is read only where it bears other marks than the `known` state."""
+        """State of a file; it is read only if its marks differ from those of the `known` state."""
         status = os.stat(path)
         marks = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         return known if known and known.marks == marks else cls(file_sha256(path), marks)
@@ -50,11 +50,11 @@ class JobRecord:
     Attributes
     ----------
     rule : name of the job's rule.
-    config_sha256, code_sha256 : of the settings and the code that it used.
+    config_sha256, code_sha256 : hashes of the settings and the code that it used.
     state : of the file.
-    inputs : what was read, name -> state. Files of the results folder by their path in it, others
-        as `source/NUMBER/NAME`, so that they may lie elsewhere the next time.
-    outputs : all that the job wrote, by path in the folder.
+    inputs : name -> state of each file that was read. Files of the results folder have their path
+        in it, others `source/NUMBER/NAME`, so that they may be moved.
+    outputs : paths in the folder of all files that the job wrote.
     """
 
     rule: str
@@ -65,6 +65,7 @@ class JobRecord:
     outputs: list[str]
 
     def save(self, path) -> None:
+        """Write the record as JSON."""
         write_json(path, {"rule": self.rule, "created_by": created_by(),
                           "config_sha256": self.config_sha256, "code_sha256": self.code_sha256,
                           "file": vars(self.state),
@@ -73,19 +74,19 @@ class JobRecord:
 
     @classmethod
     def load(cls, path) -> JobRecord | None:
-        """None where there is no record, or none that can be relied on."""
+        """Read a record; None where there is none, or it is damaged."""
         try:
-            found = read_json(path)
-            return cls(found["rule"], found["config_sha256"], found["code_sha256"],
-                       FileState(**found["file"]),
-                       {name: FileState(**state) for name, state in found["inputs"].items()},
-                       found["outputs"])
+            content = read_json(path)
+            return cls(content["rule"], content["config_sha256"], content["code_sha256"],
+                       FileState(**content["file"]),
+                       {name: FileState(**state) for name, state in content["inputs"].items()},
+                       content["outputs"])
         except (OSError, InputError, KeyError, TypeError, AttributeError):
             return None
 
 
 def record_path(file) -> Path:
-    """Where the record of a result is: in the `provenance` folder of the results it belongs to."""
+    """Path of the record of a result, in the folder `provenance` of its results."""
     file = Path(file)
     for parent in file.parents:
         if (parent / FOLDER).is_dir():
@@ -99,17 +100,17 @@ def record_of(file) -> JobRecord | None:
 
 
 def state_of(file) -> FileState:
-    """State of a result, read only where its record does not know it."""
+    """State of a result; it is read only if its record does not match."""
     record = record_of(file)
     return FileState.of(file, record.state if record else None)
 
 
 def check_content(file) -> FileState:
-    """State of a result, which must be what its job wrote.
+    """State of a result, which must be unchanged since its job wrote it.
 
     Raises
     ------
-    DamagedFile : it is not.
+    DamagedFile : it was changed.
     """
     record, state = record_of(file), state_of(file)
     if record and state.sha256 != record.state.sha256:
@@ -118,16 +119,16 @@ def check_content(file) -> FileState:
 
 
 def named_sources(paths) -> dict[str, Path]:
-    """Names under which files from elsewhere stand in a record; folders are left out."""
+    """Name in a record -> path of each file from elsewhere; folders are left out."""
     return {f"{SOURCE}/{i}/{Path(path).name}": Path(path) for i, path in enumerate(paths)
             if not os.path.isdir(path)}
 
 
 @contextmanager
 def recorded(task):
-    """Run the block as the job of a rule whose results get records when all of them are there.
+    """Run the block as the job of a rule, and record its results when all of them are complete.
 
-    Until then they have none, so that what a killed job left behind is made again.
+    Until then they have no records, so that results of a killed job are made again.
 
     Parameters
     ----------
@@ -135,7 +136,7 @@ def recorded(task):
 
     Raises
     ------
-    DamagedFile : a result that is to be read is not what its job wrote.
+    DamagedFile : a result to be read was changed since its job wrote it.
     """
     folder = Path(task.log[0]).parents[1]
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -161,7 +162,7 @@ def recorded(task):
 
 
 def settings_hash(config) -> str:
-    """Hash of a job's settings, the same wherever the files that they name lie."""
+    """Hash of a job's settings, independent of the folders of the files that they name."""
     return config_hash(_without_folders(config))
 
 
@@ -178,14 +179,14 @@ def _own_record(folder: Path, path: Path) -> Path:
 
 
 def _files_read(task) -> list[Path]:
-    """Inputs of a job but those that only have to be there."""
+    """Inputs of a job except those that only have to exist."""
     skipped = task.input.get(ORDER_ONLY) or []
     skipped = {skipped} if isinstance(skipped, str) else set(skipped)
     return [Path(path) for path in task.input if path not in skipped]
 
 
 def run_record(folder) -> dict:
-    """What the latest run wrote about itself (`save_run_record`); empty where there was none."""
+    """Record of the latest run (`save_run_record`); empty if there was none."""
     try:
         return read_json(Path(folder) / FOLDER / RUN)
     except (OSError, InputError):
@@ -193,5 +194,5 @@ def run_record(folder) -> dict:
 
 
 def save_run_record(folder, record: dict) -> None:
-    """Say of which configuration and code the results in a folder are from now on."""
+    """Record the configuration and code to which the results in a folder belong from now on."""
     write_json(Path(folder) / FOLDER / RUN, record)

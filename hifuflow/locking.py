@@ -1,4 +1,4 @@
-"""Kernel locks on files: they die with their process, so what is not locked has no living owner."""
+"""Kernel locks on files: they end with their process, so a file without one has no living owner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class NoLocks(Exception):
 
 
 def open_lock(path, *, create: bool = True, folder: int | None = None):
-    """Open a lock file, an ordinary file and no link.
+    """Open a lock file, which must be an ordinary file and not a link.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def open_lock(path, *, create: bool = True, folder: int | None = None):
 
     Raises
     ------
-    InputError : the name belongs to something else, which a lock would follow or overwrite.
+    InputError : the name belongs to something else, which must not be followed or overwritten.
     """
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if create else 0)
     try:
@@ -41,22 +41,27 @@ def open_lock(path, *, create: bool = True, folder: int | None = None):
 
 
 def open_folder(path) -> int:
-    """Descriptor of a folder that is no link; see `open_lock`."""
+    """Descriptor of a folder that is not a link; see `open_lock`.
+
+    Raises
+    ------
+    InputError : it is a link or a file.
+    """
     try:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise InputError("is a link or a file where the run keeps its locks", file=path,
-                             allowed="a folder; delete it, and it is made") from error
+                             allowed="a folder: delete it, and the run makes one") from error
         raise
 
 
 def take(handle, *, shared: bool = False, wait: bool = False) -> bool:
-    """Lock an open file for this process; False if another has it.
+    """Lock an open file for this process; False if another process has locked it.
 
     Raises
     ------
-    NoLocks : the file system has none.
+    NoLocks : the file system has no locks.
     """
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
@@ -69,5 +74,5 @@ def take(handle, *, shared: bool = False, wait: bool = False) -> bool:
 
 
 def _no_lock(path) -> InputError:
-    return InputError("is a link or no ordinary file where the run keeps a lock", file=path,
+    return InputError("is a link or not a regular file, where the run keeps a lock", file=path,
                       allowed="nothing of this name; delete it")

@@ -1,4 +1,4 @@
-"""Who made a file, from which settings and which code.
+"""Origin of files: versions, and hashes of settings and code.
 
 Snakemake watches only a rule's script, so every rule also carries `code_hash(script)`: a hash
 of all project modules that the script imports, directly or through others. Comments, docstrings
@@ -23,7 +23,7 @@ ROOT = PACKAGE if (PACKAGE / "fem").is_dir() else PACKAGE.parent
 
 
 def created_by() -> str:
-    """Package and version, as written into every artifact."""
+    """Package and version, as stored in every artifact."""
     try:
         return f"hifuflow {version('hifuflow')}"
     except PackageNotFoundError:
@@ -31,14 +31,14 @@ def created_by() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Version of every library whose numbers end up in the results."""
+    """Version of Python and of every library that affects the results."""
     names = ("dolfinx-solver-real", "gmsh", "slycot", "numpy", "scipy", "snakemake", "meshio",
              "nibabel", "simpleitk", "highdicom", "scikit-image")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def revision() -> str:
-    """Commit of the checkout that this runs from, "-dirty" with edits that are in none."""
+    """Commit of the checkout that this runs from, with "-dirty" if there are uncommitted edits."""
     if ROOT == PACKAGE:  # installed: a repository around the environment is not this project's
         return "not a git checkout"
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
@@ -49,19 +49,19 @@ def revision() -> str:
 
 
 def config_hash(section) -> str:
-    """sha256 of a configuration section: equal for equal values, whatever the key order."""
+    """SHA-256 of a configuration section, independent of the order of its keys."""
     text = json.dumps(section, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_sha256(path) -> str:
-    """sha256 of a file's bytes."""
+    """SHA-256 of a file's bytes."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def code_hash(script) -> str:
-    """Hash of a script and of every project module and template it reaches by its imports."""
+    """Hash of a script and of every project module and template that its imports reach."""
     digest = hashlib.sha256()
     for path in sorted(_reached(Path(script).resolve())):
         digest.update(str(path.relative_to(ROOT)).encode())
@@ -95,7 +95,7 @@ def imports(path: Path) -> tuple[Path, ...]:
                 base = ".".join([*package, *([base] if base else [])])
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)
-    found: set[Path] = set()
+    files: set[Path] = set()
     for name in names:
         parts = name.split(".")
         if parts[0] != "hifuflow":
@@ -103,13 +103,13 @@ def imports(path: Path) -> tuple[Path, ...]:
         for depth in range(1, len(parts) + 1):
             for folder in {PACKAGE, ROOT}:
                 stem = folder.joinpath(*parts[1:depth])
-                found.update(p for p in (stem / "__init__.py", stem.with_suffix(".py"))
+                files.update(p for p in (stem / "__init__.py", stem.with_suffix(".py"))
                              if p.is_file())
     # Templates and style sheets are code too: they belong to the package that loads them.
     templates = path.parent / "templates"
     if templates.is_dir() and '"templates"' in path.read_text():
-        found.update(p for p in templates.iterdir() if p.suffix in (".j2", ".css", ".js"))
-    return tuple(sorted(found))
+        files.update(p for p in templates.iterdir() if p.suffix in (".j2", ".css", ".js"))
+    return tuple(sorted(files))
 
 
 def _package(folder: Path) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ def _syntax(path: Path) -> str:
 
 
 def syntax(path: Path) -> str:
-    """What counts of a file: of Python its syntax tree without docstrings, of others the text."""
+    """The part of a file that is hashed: Python's syntax tree without docstrings, else the text."""
     if path.suffix != ".py":
         return path.read_text()
     tree = ast.parse(path.read_text())

@@ -1,9 +1,9 @@
-"""What the typed settings of several stages have in common.
+"""Parts that the typed settings of several stages have in common.
 
-A section of the configuration is read once, by `read` of a class in a stage's `settings.py`: from
+A section of the configuration is read once, by `read` of a class in a stage's `settings.py`. From
 then on it is a frozen dataclass in SI units without unit suffixes (temperatures stay in degC, doses
-in CEM43 min). What only a stage can judge is refused through `Written`, in the words and the unit
-that the author of the file used.
+in CEM43 min). A value that only a stage can judge is refused through `Written`, in the words and
+the unit of the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Written:
     Attributes
     ----------
     file : the file.  key : the section's dotted key; "" is the whole file.
-    values : its content with all defaults filled in, in the file's units. Not to be changed.
+    values : its content with all defaults filled in, in the file's units. Must not be changed.
     """
 
     file: str
@@ -35,9 +35,9 @@ class Written:
         return Written(self.file, self._dotted(name), self.values[name])
 
     def error(self, problem: str, name: str = "", *, value=None, allowed=None) -> InputError:
-        """The fault of the value under `name`, or, without a name, of the section as a whole.
+        """The error for the value under `name`, or, without a name, for the whole section.
 
-        `value` is shown instead of what was written, e.g. the one of a list that is meant.
+        `value` is shown instead of the written one, e.g. the faulty entry of a list.
         """
         if value is None and name:
             value = self.values[name]
@@ -50,7 +50,7 @@ class Written:
 
 @dataclass(frozen=True)
 class BeamTissue:
-    """What a straight ray finds in a tissue.
+    """Properties of a tissue along a straight ray.
 
     Attributes
     ----------
@@ -63,14 +63,14 @@ class BeamTissue:
 
     @classmethod
     def read_all(cls, section: dict) -> Mapping[str, BeamTissue]:
-        """By their names, from a table of tissues."""
+        """Name -> properties, from a table of tissues."""
         return {name: cls(values["attenuation_np_m_mhz"], values.get("blocks", ""))
                 for name, values in section.items()}
 
 
 @dataclass(frozen=True)
 class Prescription:
-    """Prescription of a treatment: what is to be reached, and with what.
+    """Prescription of a treatment: its goal, and the limits of power and time.
 
     Attributes
     ----------
@@ -87,6 +87,7 @@ class Prescription:
 
     @classmethod
     def read(cls, section: dict) -> Prescription:
+        """Settings from the section `prescription` of a patient file."""
         return cls(float(section["dose_cem43_min"]), float(section["coverage"]),
                    float(section["max_power_w"]), float(section["max_time_s"]))
 

@@ -1,4 +1,4 @@
-"""What goes wrong with disks, in words: full ones, and folders that may not be written to."""
+"""Errors of disks in words: a full disk, and a folder that cannot be written to."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ IN_HDF5 = re.compile(r"errno = (\d+)")  # some of its errors carry the number in
 
 
 def full_disk(error: BaseException, folder=None) -> StorageError | None:
-    """What to say of a full disk; None if `error` is about something else.
+    """The error for a full disk; None if `error` is about something else.
 
     Temporary files may have filled another disk than that of `folder`: the fuller one is named.
     """
     number = getattr(error, "errno", None)
     if number is None and isinstance(error, RuntimeError):
-        number = int(found[1]) if (found := IN_HDF5.search(str(error))) else None
+        number = int(match[1]) if (match := IN_HDF5.search(str(error))) else None
     if number not in FULL:
         return None
     folders = [_existing(path) for path in (folder, tempfile.gettempdir()) if path is not None]
@@ -34,17 +34,17 @@ def full_disk(error: BaseException, folder=None) -> StorageError | None:
 
 
 def refused(error: OSError, folder) -> StorageError:
-    """What to say of a folder in which no file can be made."""
+    """The error for a folder in which no file can be created."""
     return StorageError(f"{Path(folder).absolute()}: cannot be written to: {error.strerror} "
                         "(allowed: a folder of one's own)")
 
 
 def free(folder) -> int:
-    """Bytes that are free on the disk of a folder."""
+    """Free space on the disk of a folder [bytes]."""
     return shutil.disk_usage(folder).free
 
 
 def _existing(path) -> Path:
-    """The nearest folder that there is."""
+    """The nearest parent folder that exists."""
     path = Path(path).absolute()
     return next((place for place in (path, *path.parents) if place.is_dir()), Path("/"))

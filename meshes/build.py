@@ -25,28 +25,28 @@ from .search import adjusted_mesh, goals_of
 from .settings import MeshSettings
 from .sizes import SizeField
 
-COARSEST = 0.5  # cells no larger than this share of the target's radius
-FINEST = 0.15  # cells no smaller than this share of a voxel: the masks are smoothed
+COARSEST = 0.5  # largest cell size over the target's radius
+FINEST = 0.15  # smallest cell size over the voxel size: the masks are smoothed
 MOST_CELLS = 1_000_000
 WATER, AIR = "water", "air"
-NEAR_TARGET = 0.04  # distance of the skin that counts as near it [m]
-MOST_BESIDE = 0.5  # voxels that a surface may lie beside the voxels' on the whole
+NEAR_TARGET = 0.04  # distance from the target up to which skin counts as near it [m]
+MOST_BESIDE = 0.5  # largest mean distance of a surface from the voxels' [voxels]
 
 
 def mesh_anatomy(anatomy: Anatomy, plan, settings: MeshSettings, msh_path) -> dict:
     """Mesh that conforms to body, target and organs with a boundary, written as MSH 4.1.
 
-    The surfaces are iso-surfaces of the smoothed voxel masks, on which every facet lies as well as
-    flat facets can (`fit`). The size field is adjusted until the count is the wanted one.
+    The surfaces are iso-surfaces of the smoothed voxel masks; flat facets follow them as closely as
+    they can (`fit`). The size field is adjusted until the number of cells is the wanted one.
 
     Parameters
     ----------
     anatomy : segmented body.
-    plan : `Plan`; cells are as fine at its foci as in the target (None: the target alone).
-    settings : how many cells, and which organs the mesh conforms to.
-    msh_path : where the mesh goes. Volume groups carry region names (see `tag_cells` and
+    plan : `Plan`; cells are as fine at its foci as in the target. None: in the target alone.
+    settings : number of cells, and the organs that the mesh conforms to.
+    msh_path : file to write. Volume groups carry region names (see `tag_cells` and
         `records.mesh_groups`). Facet groups: ``skin`` (next to water or air) and ``cut`` (where
-        the body goes on).
+        the model ends inside the body).
 
     Returns
     -------
@@ -56,13 +56,13 @@ def mesh_anatomy(anatomy: Anatomy, plan, settings: MeshSettings, msh_path) -> di
         (body, target, organs -> `volume_m3`, `label_volume_m3`, `volume_error`),
         `surface_area_m2` (of skin in water and in air, and cut), `distance` (see `Distances`: of
         body, body near the target, target), `lost_volume_m3` (see `lost_parts`), `islands`
-        (pieces without a surface of their own), `averaged` (organs without, see
+        (pieces without a surface of their own), `averaged` (organs without one, see
         `follow_organs`), `method` (`route`, `fallback_reason`, `attempts`
-        of all routes; one that failed has a `failure`).
+        of all routes; a failed attempt has a `failure`).
 
     Raises
     ------
-    InputError : the target is too small, or no mesh of that count is acceptable.
+    InputError : the target is too small, or no mesh with so many cells is acceptable.
     """
     compartments, sizes, averaged = check_cells(anatomy, plan, settings)
     mesh, method = adjusted_mesh(compartments, sizes, settings)
@@ -101,20 +101,20 @@ def mesh_anatomy(anatomy: Anatomy, plan, settings: MeshSettings, msh_path) -> di
 
 
 def check_cells(anatomy: Anatomy, plan, settings: MeshSettings):
-    """What to conform to, and the cells' sizes, once such a mesh of this body is conceivable.
+    """Compartments and cell sizes of a mesh, checked before anything is meshed.
 
     Parameters : see `mesh_anatomy`.
 
     Returns
     -------
-    compartments : `Compartments`, without the organs that so many cells cannot hold.
+    compartments : `Compartments`, without the organs that so many cells cannot resolve.
     sizes : `SizeField`.
     averaged : list of those organs, see `follow_organs`.
 
     Raises
     ------
-    InputError : the target is too small, the count cannot hold its surface, or nobody can compute
-        with it.
+    InputError : the target is too small, or there are too few cells for its surface, or too many
+        for the label map or to compute with.
     """
     voxels = int(anatomy.target_mask.sum())
     if voxels < LEAST_VOXELS:
@@ -135,8 +135,10 @@ def check_cells(anatomy: Anatomy, plan, settings: MeshSettings):
 
 
 def _nearest(positions, anatomy, lost):
-    """(n,) to what points of the surface are nearest: `WATER`, `AIR`, or `CUT`, which stands for
-    all that the model leaves out, of the body as well."""
+    """(n,) the nearest thing to each point of the surface: `WATER`, `AIR` or `CUT`.
+
+    `CUT` stands for all that the model leaves out, parts of the body included.
+    """
     spacing, pad = anatomy.spacing, 2
     masks = {WATER: np.pad(anatomy.coupling, pad), AIR: np.pad(anatomy.air, pad)}
     masks[CUT] = ~(masks[WATER] | masks[AIR] | np.pad(anatomy.body_mask & ~lost, pad))
@@ -156,17 +158,19 @@ def _areas(corners, group) -> dict:
 
 
 def _distances(mesh, facets, compartments, anatomy, settings) -> dict:
-    """How far the surfaces of body and target lie from the voxels'; the body's near the target too.
+    """Distances of the surfaces of body and target from the voxels', by `Distances`.
+
+    The body's are taken once more near the target.
 
     Raises
     ------
-    InputError : a surface lies beside the voxels' on the whole.
+    InputError : the mean distance of a surface exceeds `MOST_BESIDE` voxels.
     """
     target = anatomy.position(np.argwhere(anatomy.target_mask))
     between, sides = interface_facets(mesh.cells, mesh.group)
     inner = between[(sides == TARGET).any(axis=1)]
     tree = cKDTree(target)
-    found = {}
+    record = {}
     for name, surface, mask, counted in (
             ("body", facets, compartments.mask(REST), None),
             ("body_near_target", facets, compartments.mask(REST),
@@ -176,27 +180,27 @@ def _distances(mesh, facets, compartments, anatomy, settings) -> dict:
                                       compartments.spacing, counted)
         if distances is None:
             continue
-        found[name] = {f"{key}_m": value for key, value in asdict(distances).items()}
+        record[name] = {f"{key}_m": value for key, value in asdict(distances).items()}
         off = abs(distances.mean) / anatomy.spacing.max()
         if off > MOST_BESIDE:
             raise settings.written.error(
-                f"the mesh's surface of {name.replace('_', ' ')} lies {off:.2f} voxels beside the "
-                "label map's on the whole", "cells", allowed="more cells; or a smoother label map")
-    log.info("skin %.2f mm from the voxels' (rms), near the target %+.2f mm on the whole; "
-             "target %.2f mm", 1e3 * found["body"]["rms_m"],
-             1e3 * found.get("body_near_target", found["body"])["mean_m"],
-             1e3 * found["target"]["rms_m"])
-    return found
+                f"the mesh's surface of {name.replace('_', ' ')} lies {off:.2f} voxels off the "
+                "label map's on average", "cells", allowed="more cells; or a smoother label map")
+    log.info("skin %.2f mm from the voxels' (rms), near the target %+.2f mm on average; "
+             "target %.2f mm", 1e3 * record["body"]["rms_m"],
+             1e3 * record.get("body_near_target", record["body"])["mean_m"],
+             1e3 * record["target"]["rms_m"])
+    return record
 
 
 def _surfaces(mesh, compartments, tolerance):
-    """Volumes that the mesh's surfaces enclose, against the voxels'; say which organs are off."""
-    names, record = ["body", *compartments.names[2:]], {}
+    """Volumes enclosed by the mesh's surfaces and the voxels'; organs that are off are logged."""
+    names, volumes = ["body", *compartments.names[2:]], {}
     for name, volume, voxels in zip(names, mesh.volumes(len(names)), compartments.volumes,
                                     strict=True):
-        record[name] = {"volume_m3": float(volume), "label_volume_m3": float(voxels),
-                        "volume_error": float(volume / voxels - 1)}
+        volumes[name] = {"volume_m3": float(volume), "label_volume_m3": float(voxels),
+                         "volume_error": float(volume / voxels - 1)}
         if name not in ("body", "target") and abs(volume / voxels - 1) > tolerance:
-            log.warning("organ %s is %+.0f %% off its volume in the mesh; more cells, or none of "
-                        "its own boundary, serve it better", name, 100 * (volume / voxels - 1))
-    return record
+            log.warning("organ %s is %+.0f %% off its volume in the mesh; use more cells, or take "
+                        "it out of boundary_regions", name, 100 * (volume / voxels - 1))
+    return volumes

@@ -1,4 +1,4 @@
-"""Which region each tetrahedron belongs to, and what the mesh holds of every region."""
+"""Region of each tetrahedron, and the volume of every region in the mesh."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .compartments import REST, TARGET, Compartments
 def tag_cells(points, cells, group, anatomy: Anatomy, compartments: Compartments):
     """Region of each cell, and the volumes of all regions in the mesh.
 
-    A cell has the region that fills most of it, of those that its compartment is made of. So a
-    speckled tissue keeps its cells where it prevails; where it never does it is lumped with the
-    region that has most of it.
+    A cell gets the region that fills most of it, among those of its compartment. So a speckled
+    tissue keeps the cells in which it prevails. A region that prevails nowhere is lumped with the
+    region whose cells hold most of it.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ def tag_cells(points, cells, group, anatomy: Anatomy, compartments: Compartments
     allowed = _allowed(names, anatomy, compartments)[group]
     volume = signed_volumes(points[cells])
     shares = label_shares(points[cells], anatomy.labels, anatomy.affine)[:, label]
-    mine = shares * allowed
-    none = mine.sum(axis=1) == 0
-    possible = np.where(allowed[none].any(axis=1)[:, None], allowed[none], 1)
-    mine[none] = (shares[none] + 1e-9) * possible
-    tag = mine.argmax(axis=1)
+    candidates = shares * allowed
+    undecided = candidates.sum(axis=1) == 0
+    possible = np.where(allowed[undecided].any(axis=1)[:, None], allowed[undecided], 1)
+    candidates[undecided] = (shares[undecided] + 1e-9) * possible
+    tag = candidates.argmax(axis=1)
     overlap = np.zeros((len(names) + 1,) * 2)
     np.add.at(overlap, tag, shares * volume[:, None])
     record = {}

@@ -1,4 +1,4 @@
-"""What the mesh conforms to: the body, the target, and organs that have a real boundary."""
+"""Compartments that the mesh conforms to: body, target, and organs with a real boundary."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from hifuflow.records.anatomy import Anatomy
 
 from .settings import MeshSettings
 
+# Outside of the body; in it, but in neither target nor organ; the target. Organs follow.
 OUTSIDE, REST, TARGET = 0, 1, 2
-TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a corner hang together
-LEAST_VOXELS = 8  # of a piece whose shape is worth a surface
-SMALLEST_PIECE = 0.02  # of the compartment's largest piece; smaller ones get no surface
-MOST_PIECES = 24  # beyond it the pieces are not meshed one by one
+TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a corner are connected
+LEAST_VOXELS = 8  # of a piece that gets a surface
+SMALLEST_PIECE = 0.02  # volume over that of the compartment's largest piece; below it no surface
+MOST_PIECES = 24  # more pieces than this are not meshed one by one
 
 
 @dataclass
 class Compartments:
-    """The label map as the mesher sees it.
+    """The label map divided into the compartments that the mesh conforms to.
 
     Attributes
     ----------
     names : of the compartments: "outside", "rest", "target", then organs by their region's name.
     index : (nx, ny, nz) int16, compartment of each voxel; cavities of the body are "rest".
     origin, spacing : (3,) position of the first voxel centre, voxel size [m].
-    volumes : (n - 1,) what the surfaces enclose, by the voxels: the body, the target, the organs
-        [m3]. Islands without a surface do not count.
+    volumes : (n - 1,) volume enclosed by each surface, by the voxels: of the body, the target, the
+        organs [m3]. Islands without a surface do not count.
     dropped : islands without a surface: {"compartment", "pieces", "volume_m3"}.
     """
 
@@ -44,11 +45,11 @@ class Compartments:
 
     @classmethod
     def of(cls, anatomy: Anatomy, settings: MeshSettings) -> Compartments:
-        """From the segmented body.
+        """Compartments of a segmented body.
 
         Raises
         ------
-        InputError : the target has no piece that is worth a surface.
+        InputError : the target has no piece large enough for a surface.
         """
         organs = [name for name in settings.organs
                   if name in anatomy.regions and name not in anatomy.target]
@@ -65,15 +66,15 @@ class Compartments:
         return made
 
     def _drop_islands(self, anatomy, file):
-        """Small pieces join what is around them; of the body, only the target's piece stays."""
+        """Join small pieces to what is around them; of the body, keep only the target's piece."""
         whole = self.index != OUTSIDE
         piece, count = ndimage.label(whole)
         if count > 1:
-            held = np.bincount(piece[self.index == TARGET], minlength=count + 1)
-            lost = whole & (piece != held.argmax())
-            self._note("body", count - 1, lost)
-            self.volumes[0] -= lost.sum() * np.prod(self.spacing)
-            self.index[lost] = OUTSIDE
+            target_voxels = np.bincount(piece[self.index == TARGET], minlength=count + 1)
+            dropped = whole & (piece != target_voxels.argmax())
+            self._note("body", count - 1, dropped)
+            self.volumes[0] -= dropped.sum() * np.prod(self.spacing)
+            self.index[dropped] = OUTSIDE
         for number, name in list(enumerate(self.names))[TARGET:]:
             piece, count = ndimage.label(self.index == number, TOUCHING)
             voxels = np.bincount(piece.ravel(), minlength=count + 1)
@@ -81,10 +82,10 @@ class Compartments:
             small = voxels < max(LEAST_VOXELS, SMALLEST_PIECE * voxels.max(initial=0))
             small[0] = False
             if small.any():
-                lost = small[piece]
-                self._note(name, int(small.sum()), lost)
-                self.index[lost] = REST
-                self.volumes[number - REST] -= lost.sum() * np.prod(self.spacing)
+                dropped = small[piece]
+                self._note(name, int(small.sum()), dropped)
+                self.index[dropped] = REST
+                self.volumes[number - REST] -= dropped.sum() * np.prod(self.spacing)
             if number == TARGET and not (self.index == TARGET).any():
                 raise InputError(
                     f"the target is too small: {int(anatomy.target_mask.sum())} voxels, the "
@@ -92,14 +93,14 @@ class Compartments:
                     allowed=f"a piece of at least {LEAST_VOXELS} voxels: a finer map, a larger "
                             "target, or target.margin_mm")
 
-    def _note(self, name, pieces, lost):
-        volume = float(lost.sum() * np.prod(self.spacing))
+    def _note(self, name, pieces, dropped):
+        volume = float(dropped.sum() * np.prod(self.spacing))
         self.dropped.append({"compartment": name, "pieces": pieces, "volume_m3": volume})
         log.info("%d island(s) of %s (%.3f ml in all) without a surface of their own", pieces, name,
                  volume * 1e6)
 
     def give_up(self, name) -> None:
-        """An organ that gets no surface joins what is around it."""
+        """Join an organ that gets no surface to what is around it."""
         number = self.names.index(name, TARGET + 1)
         self.index[self.index == number] = REST
         self.index[self.index > number] -= 1
@@ -107,7 +108,7 @@ class Compartments:
         self.volumes = np.delete(self.volumes, number - REST)
 
     def mask(self, number) -> np.ndarray:
-        """(nx, ny, nz) bool; `number` 1 stands for the whole body."""
+        """(nx, ny, nz) bool, voxels of a compartment; `REST` stands for the whole body."""
         return self.index >= REST if number == REST else self.index == number
 
 
@@ -117,8 +118,9 @@ class Piece:
 
     Attributes
     ----------
-    compartment : its number.  hull : (nx, ny, nz) bool.  parent : index of the piece around it.
-    gap : smallest distance between the hull and whatever is neither it nor its parent [m].
+    compartment : its number.  hull : (nx, ny, nz) bool, the piece without holes.
+    parent : index of the piece around it; None for the outermost.
+    gap : smallest distance of the hull from anything but its parent [m].
     """
 
     compartment: int
@@ -128,12 +130,12 @@ class Piece:
 
 
 def nested_pieces(compartments: Compartments):
-    """Pieces (list of `Piece`, outer ones first), or, in words, why they are not nested."""
+    """The nested pieces (list of `Piece`, outer ones first), or why there are none (str)."""
     pieces = np.zeros(compartments.index.shape, np.int32)
     owner = [OUTSIDE]
     for number in range(REST, len(compartments.names)):
-        found, count = ndimage.label(compartments.index == number, TOUCHING)
-        pieces[found > 0] = found[found > 0] + len(owner) - 1
+        labels, count = ndimage.label(compartments.index == number, TOUCHING)
+        pieces[labels > 0] = labels[labels > 0] + len(owner) - 1
         owner += [number] * count
     if len(owner) > MOST_PIECES:
         return f"{len(owner) - 1} pieces in all"
@@ -144,7 +146,7 @@ def nested_pieces(compartments: Compartments):
         a, b = _cycle(neighbours, len(owner))
         return (f"{compartments.names[owner[a]]} and {compartments.names[owner[b]]} touch, and a "
                 "third beside them")
-    order, found = [0], []
+    order, nested = [0], []
     for node in order:
         order += [child for child in range(1, len(owner)) if parent[child] == node]
     for node in order[1:]:
@@ -153,8 +155,8 @@ def nested_pieces(compartments: Compartments):
         depth = ndimage.distance_transform_edt(free, sampling=compartments.spacing)
         outer = None if parent[node] == 0 else order.index(parent[node]) - 1
         gap = np.inf if outer is None else float(depth[inside].min())
-        found.append(Piece(owner[node], inside[1:-1, 1:-1, 1:-1], outer, gap))
-    return found
+        nested.append(Piece(owner[node], inside[1:-1, 1:-1, 1:-1], outer, gap))
+    return nested
 
 
 def _neighbours(pieces):
@@ -175,7 +177,7 @@ def _neighbours(pieces):
 
 
 def _tree(pairs, count):
-    """Parent of each piece, seen from the outside (0); None if two ways lead to one."""
+    """Parent of each piece, from the outside (0) inwards; None if the pieces form a cycle."""
     parent, frontier = {0: None}, [0]
     for node in frontier:
         for a, b in sorted(pairs):
@@ -188,12 +190,12 @@ def _tree(pairs, count):
 
 
 def _cycle(pairs, count):
-    """A pair that lies on a closed way: the last one that can be left out."""
+    """A pair on a cycle: the last one without which all pieces still connect."""
     for pair in sorted(pairs, reverse=True):
-        rest = pairs - {pair}
+        others = pairs - {pair}
         seen, frontier = {0}, [0]
         for node in frontier:
-            for a, b in rest:
+            for a, b in others:
                 if node in (a, b):
                     other = b if node == a else a
                     if other not in seen:
@@ -205,7 +207,7 @@ def _cycle(pairs, count):
 
 
 def _descendants(parent, node):
-    found = [node]
-    for other in found:
-        found += [child for child, above in parent.items() if above == other]
-    return found
+    descendants = [node]
+    for other in descendants:
+        descendants += [child for child, above in parent.items() if above == other]
+    return descendants

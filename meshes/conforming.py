@@ -14,18 +14,18 @@ from .gmsh_session import gmsh_session
 from .gmsh_tools import MILLIMETRE, set_sizes, tetrahedra
 from .surfaces import enclosed_volume
 
-CREASE = np.radians(40)  # dihedral angle above which an edge of a surface is kept
-LOST = 0.5  # a volume that is off by more than this share was lost by the mesher
+CREASE = np.radians(40)  # turn of the surface [rad] above which an edge is kept
+LOST = 0.5  # relative error above which Gmsh has lost a volume
 
 
 def fill_surfaces(surfaces, parents, groups, sizes, size):
-    """Mesh what lies between closed surfaces that are nested and do not touch.
+    """Mesh the volumes between closed surfaces that are nested and do not touch.
 
     Parameters
     ----------
     surfaces : list of (points, triangles) [m], closed, normals outward; the first is the body's.
     parents : index of the surface around each (the first's is not used).
-    groups : compartment of what lies directly inside each surface.
+    groups : compartment directly inside each surface.
     sizes, size : `SizeField` and its size in the target [m].
 
     Returns
@@ -51,13 +51,13 @@ def fill_surfaces(surfaces, parents, groups, sizes, size):
     for cells, volume in zip(parts, expected, strict=True):
         got = signed_volumes(points[cells])
         if len(cells) == 0 or got.min() <= 0 or abs(got.sum() / volume - 1) > LOST:
-            raise NumericalError(f"Gmsh made {got.sum() * 1e6:.3f} ml of {volume * 1e6:.3f} ml")
+            raise NumericalError(f"Gmsh filled {got.sum() * 1e6:.3f} of {volume * 1e6:.3f} ml")
     cells, group = np.concatenate(parts), np.repeat(groups, [len(part) for part in parts])
     return points, cells, group
 
 
 def _geometry(gmsh, surfaces, parents):
-    """Discrete surfaces -> parametrised ones -> the volume directly inside each."""
+    """Parametrise the discrete surfaces and return the volume directly inside each."""
     start = 1
     for points, triangles in surfaces:
         tags = np.arange(start, start + len(points))
@@ -77,7 +77,7 @@ def _geometry(gmsh, surfaces, parents):
 
 
 def _shells(gmsh, surfaces):
-    """The patches of each closed surface: those whose nodes are its own points."""
+    """The patches of each closed surface: those whose nodes are points of it."""
     owner = {tuple(np.round(p * MILLIMETRE, 6)): i for i, (points, _) in enumerate(surfaces)
              for p in points}
     shells = [[] for _ in surfaces]

@@ -1,4 +1,4 @@
-"""How far a mesh's surface lies from the voxels' it stands for, both ways."""
+"""Distances between a mesh's surface and the voxels' surface that it represents, both ways."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-NEAREST = 12  # faces, or triangles, by their centres among which the nearest is looked for
-SAMPLES = 2.0  # per voxel edge, on the mesh's surface
+NEAREST = 12  # faces or triangles with the nearest centres that are searched
+SAMPLES = 2.0  # points per voxel edge on the mesh's surface
 
 
 @dataclass(frozen=True)
 class Distances:
-    """Signed distances [m] of a mesh's surface from the voxels', positive outside of the mask.
+    """Signed distances [m] of a mesh's surface from the voxels', positive outside the mask.
 
     Attributes
     ----------
-    mean, rms, p95, worst : over the mesh's surface by area; the last two of the absolute value.
-    missed : largest distance of a voxel face from the mesh's surface.
-    missed_p95 : the same, of 95 % of the faces.
+    mean, rms, p95, worst : over the area of the mesh's surface; 95th percentile and maximum of the
+        absolute value.
+    missed, missed_p95 : maximum and 95th percentile of the distance of the voxels' faces from the
+        mesh's surface.
     """
 
     mean: float
@@ -32,12 +33,12 @@ class Distances:
 
 def surface_distances(points, triangles, mask, origin, spacing,
                       counted=None) -> Distances | None:
-    """Distances between a closed surface and the boundary of a voxel mask; None if nothing counts.
+    """Distances between a closed surface and the boundary of a voxel mask; None if no part counts.
 
     Parameters
     ----------
     points : (n, 3) [m].  triangles : (m, 3).
-    mask : (nx, ny, nz) bool.  origin, spacing : (3,) [m] of the first voxel's centre, of voxels.
+    mask : (nx, ny, nz) bool.  origin, spacing : (3,) centre of the first voxel, voxel size [m].
     counted : function of positions (n, 3) to (n,) bool, the part of both surfaces that counts;
         all by default.
     """
@@ -65,7 +66,7 @@ def surface_distances(points, triangles, mask, origin, spacing,
 
 
 def voxel_faces(mask, origin, spacing):
-    """Centres (n, 3) and half extents (n, 3) [m] of the faces between a mask and the rest."""
+    """Centres (n, 3) and half extents (n, 3) [m] of the voxel faces on the boundary of a mask."""
     padded, centres, halves = np.pad(mask, 1), [], []
     for axis in range(3):
         change = np.diff(padded.astype(np.int8), axis=axis) != 0
@@ -79,8 +80,10 @@ def voxel_faces(mask, origin, spacing):
 
 
 def surface_samples(points, triangles, edge):
-    """Points (n, 3) spread over triangles, about one for each square of that edge [m], and the
-    area (n,) that each stands for [m2]."""
+    """Points (n, 3) [m] spread over triangles, and the area (n,) [m2] that each stands for.
+
+    There is about one point for each square of the side `edge` [m].
+    """
     corners = points[triangles]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0],
                                    corners[:, 2] - corners[:, 0]), axis=1) / 2

@@ -1,4 +1,4 @@
-"""Measures of a tetrahedral mesh: volumes, shape, unknowns, boundary facets."""
+"""Facets between and around the cells of a mesh, and the number of its unknowns."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def count_edges(elements):
 
 
 def unknowns_p2(elements):
-    """Quadratic Lagrange unknowns on simplices: one per vertex used, one per edge."""
+    """Number of quadratic Lagrange unknowns on simplices: one per vertex used, one per edge."""
     return len(np.unique(elements)) + count_edges(elements)
 
 

@@ -1,4 +1,4 @@
-"""Smoothed masks that tell in which compartment a position lies, and how far from its surface."""
+"""Compartment of any position, and its distance from the surfaces, by smoothed masks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from .compartments import OUTSIDE, REST, TARGET, Compartments
 from .surfaces import SmoothMask
 
 LEAST_SLOPE = 0.3  # of a signed distance; where it is less there is a ridge, not a surface
-# Voxels by which smoothing may have moved a surface that curves: the body's, the target's, organs'.
+# Voxels by which smoothing may move a curved surface: the body's, the target's, organs'.
 MOST_SHIFT = (0.1, 0.25, 0.5)
 
 
 class Fields:
-    """Which compartment a position lies in: smoothed masks and their iso-levels.
+    """Smoothed masks and their iso-levels, which give the compartment of a position.
 
-    Each mask but the body's holds its organ and all that go before it, so that no gap opens where
-    two touch: a position belongs to the first one that holds it.
+    Each mask but the body's covers its organ and all organs before it, so that no gap opens where
+    two touch. A position belongs to the first mask that covers it.
 
     Parameters
     ----------
@@ -29,11 +29,11 @@ class Fields:
 
     @classmethod
     def finest(cls, compartments: Compartments) -> Fields:
-        """Fields as fine as the voxels.
+        """Fields with the resolution of the voxels.
 
-        Smoothing moves a curved surface inwards; each level makes good for that, by the voxels'
-        volume. It makes good for no more: where smoothing takes away what is thin, nothing else
-        may grow.
+        Smoothing moves a curved surface inwards. Each level compensates for that, so that the
+        volume is the voxels'. It is limited by `MOST_SHIFT`: where smoothing removes thin parts,
+        nothing else may grow instead.
         """
         def smooth(mask):
             return SmoothMask(mask, compartments.origin, compartments.spacing, np.inf)
@@ -48,7 +48,10 @@ class Fields:
         return cls(fields, levels)
 
     def __call__(self, positions):
-        """(n, len(masks)): positive inside; the body holds whatever lies in its parts."""
+        """(n, len(masks)) values [m] at positions (n, 3), positive inside.
+
+        The body contains whatever lies in its parts.
+        """
         value = np.column_stack([mask(positions) - level
                                  for mask, level in zip(self.masks, self.levels, strict=True)])
         value[:, 0] = value.max(axis=1)
@@ -56,14 +59,14 @@ class Fields:
 
     @staticmethod
     def compartment(value):
-        """Compartment (n,) at positions with these values."""
+        """(n,) compartment at positions with these values (n, len(masks))."""
         inner = value[:, 1:] > 0
         return np.where(value[:, 0] <= 0, OUTSIDE,
                         np.where(inner.any(axis=1), TARGET + inner.argmax(axis=1), REST))
 
     @staticmethod
     def between(value, low, high):
-        """What is 0 on the surface between compartments `low` and `high` (n,), low < high."""
+        """(n,) value that is 0 on the surface between compartments `low` < `high` (n,)."""
         column = np.where(low == OUTSIDE, 0, np.where(low == REST, high, low) - REST)
         return value[np.arange(len(value)), column]
 

@@ -1,8 +1,8 @@
-"""Surfaces of a mesh moved to where the voxels' are, each node to where its facets fit best.
+"""Fit of a mesh's surfaces to the voxels': each node moves to where its facets fit best.
 
-A facet that spans a curved surface cuts its edges off, so that a mesh with its nodes on the surface
-is too small, and one that is inflated to the right volume stands outside of it. Here each node
-takes the place x + d at which the planes of the surface near its facets are met best,
+A flat facet cuts off part of a curved body. A mesh with its nodes on the surface is therefore too
+small, and the nodes of one that is inflated to the right volume lie outside. Here each node moves
+to the position x + d that fits the planes of the surface near its facets best,
 
     min_d sum_q w_q (n_q . d - v_q)^2 + e |d|^2,
 
@@ -22,20 +22,20 @@ from .facets import interface_facets
 from .fields import LEAST_SLOPE, Fields
 
 ROUNDS = 10
-OVER = 1.5  # neighbours share a facet's distance: each node may do more than its part
-HELD = 0.02  # e over the weights' sum
-WORST = 16.0  # no node moves so far that the `shape` of a cell becomes worse than this
-HALVINGS = 6
-DIVIDED = 4  # edge of a facet, for its points
+OVER = 1.5  # overrelaxation: the nodes of a facet share its distance, so each may do more
+REGULARISATION = 0.02  # e over the sum of the weights
+WORST = 16.0  # no node moves so far that the `shape` of a cell falls below this
+HALVINGS = 6  # of a step that spoils a cell
+DIVIDED = 4  # parts of a facet's edge, for its quadrature points
 
 
 def fitted(points, cells, group, fields: Fields, rounds: int = ROUNDS) -> np.ndarray:
-    """(n, 3) [m] nodes with those on surfaces moved.
+    """(n, 3) nodes [m], those on surfaces moved to where their facets fit best.
 
     Parameters
     ----------
     points : (n, 3) [m].  cells : (m, 4), right-handed.  group : (m,) compartment, from 1.
-    fields : of these compartments.
+    fields : of these compartments.  rounds : number of steps.
     """
     facets, sides = interface_facets(cells, group)
     low, high = np.repeat(np.sort(sides, axis=1), DIVIDED**2, axis=0).T
@@ -69,7 +69,7 @@ PLACES = _places()
 
 
 def _best_steps(points, facets, weight, normal, distance):
-    """(n, 3) d of every node [m]; 0 off the surfaces."""
+    """(n, 3) step d of every node [m]; 0 off the surfaces."""
     total, pull = np.zeros((len(points), 3, 3)), np.zeros((len(points), 3))
     sum_of_weights = np.zeros(len(points))
     for corner, share in zip(facets.T, PLACES.T, strict=True):
@@ -81,13 +81,13 @@ def _best_steps(points, facets, weight, normal, distance):
             np.add.at(target, corner, by_facet)
     nodes, step = np.flatnonzero(sum_of_weights > 0), np.zeros_like(points)
     scale = sum_of_weights[nodes, None, None]
-    step[nodes] = np.linalg.solve(total[nodes] / scale + HELD * np.eye(3),
+    step[nodes] = np.linalg.solve(total[nodes] / scale + REGULARISATION * np.eye(3),
                                   pull[nodes, :, None] / scale)[:, :, 0]
     return step
 
 
 def _harmless(points, cells, step):
-    """Steps halved, and at last dropped, at the nodes of cells that they would spoil."""
+    """(n, 3) steps [m], halved and finally dropped at the nodes of cells that they would spoil."""
     factor, floor = np.ones(len(points)), np.minimum(WORST, shape(points[cells]))
     for halving in range(HALVINGS + 1):
         bad = shape((points + factor[:, None] * step)[cells]) < floor

@@ -1,4 +1,4 @@
-"""One Gmsh session, deterministic, closed again whatever happens."""
+"""A deterministic Gmsh session that is always closed again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTINGS = {
 
 @contextmanager
 def gmsh_session():
-    """Gmsh, initialised without signal handlers or user settings, with an empty model."""
+    """Gmsh with an empty model, without signal handlers or user settings."""
     gmsh.initialize(readConfigFiles=False, interruptible=False)
     try:
         for name, value in SETTINGS.items():

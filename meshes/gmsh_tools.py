@@ -1,4 +1,4 @@
-"""What both ways of meshing ask of Gmsh: the size field, and the tetrahedra as arrays."""
+"""Common steps of all Gmsh meshes: setting the size field, and reading the tetrahedra."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MILLIMETRE = 1e3  # Gmsh's tolerances suit lengths of order one to hundreds
 
 
 def set_sizes(gmsh, sizes, size, path):
-    """Make the size field Gmsh's background field."""
+    """Set a `SizeField`, with the size in the target [m], as Gmsh's background field."""
     sizes.write(path, size, MILLIMETRE)
     field = gmsh.model.mesh.field.add("Structured")
     gmsh.model.mesh.field.setString(field, "FileName", str(path))

@@ -15,7 +15,7 @@ LAST = b"$EndElements"  # of a complete file
 
 
 def write_msh(path, points, cells, cell_group, facets, facet_group) -> None:
-    """One physical group per name; every cell and every facet belongs to exactly one.
+    """Write a mesh with one physical group per name; every cell and facet belongs to exactly one.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def write_msh(path, points, cells, cell_group, facets, facet_group) -> None:
 
 
 def _check_written(path) -> None:
-    """Gmsh does not tell when it could not write all."""
+    """Raise OSError if the file is incomplete: Gmsh itself does not report it."""
     with open(path, "rb") as stream:
         stream.seek(max(path.stat().st_size - 2 * len(LAST), 0))
         if LAST not in stream.read():

@@ -1,4 +1,4 @@
-"""Which organs with a boundary the cells can follow, and how thin these are."""
+"""Organs whose surfaces the cells can follow, by the organs' thickness."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from hifuflow.job import log
 from .compartments import TARGET, Compartments
 from .sizes import SizeField
 
-LADDER = 1.5  # step between the thicknesses that are told apart
-THICKEST = 2.0  # half thickness over the target's radius; thicker parts ask for no fine cells
-THINNEST = 1.0  # half thickness over the cell size from which on an organ's shape is kept
-MOST_LOST = 0.25  # share of an organ that may be thinner than that
+LADDER = 1.5  # ratio of successive thicknesses that are told apart
+THICKEST = 2.0  # half thickness over the target's radius; thicker parts need no fine cells
+THINNEST = 1.0  # least half thickness over the cell size at which an organ's shape is kept
+MOST_LOST = 0.25  # volume fraction of an organ that may be thinner than that
 
 
 def follow_organs(compartments: Compartments, sizes: SizeField, cells: int) -> list:
-    """Let the cells follow the organs; give up those that so many cells cannot hold.
+    """Make the cells follow the organs; give up organs that so many cells cannot resolve.
 
-    A surface that the cells are too large for would only deform its organ. So of the organs that
-    are not held the thinnest is given up, its voxels averaged over the cells like those of any
-    speckled tissue, until all others are held.
+    A surface that the cells are too large for would only deform its organ. The thinnest of the
+    organs that are not resolved is therefore given up, and its voxels are averaged over the cells
+    like those of any speckled tissue. This is repeated until all remaining organs are resolved.
 
     Returns
     -------
-    list of {"region", "too_thin" (share of its volume), "cell_size_m", "cells_needed"}.
+    list of {"region", "too_thin" (fraction of its volume), "cell_size_m", "cells_needed"}.
     """
     thickest = THICKEST * sizes.radius
     organs = {name: Thickness(compartments.index == number, compartments.spacing, thickest)
@@ -44,16 +44,16 @@ def follow_organs(compartments: Compartments, sizes: SizeField, cells: int) -> l
         given_up.append({"region": worst, "too_thin": float(lost), "cell_size_m": float(size),
                          "cells_needed": needed})
         log.warning("region %s gets no surface of its own: %.0f %% of it is too thin for the "
-                    "%.1f mm of the finest of %d cells, about %d would hold it; the cells have "
-                    "the average of what is in them", worst, 100 * lost, size * 1e3, cells,
-                    needed)
+                    "%.1f mm of the finest of %d cells, about %d cells would resolve it; each "
+                    "cell has the average of the tissues in it", worst, 100 * lost, size * 1e3,
+                    cells, needed)
         compartments.give_up(worst)
     sizes.follow(organs.values())
     return given_up
 
 
 class Thickness:
-    """Which parts of an organ are how thick: what balls of growing radii do not fit into.
+    """Thickness of an organ's parts: those into which balls of growing radii do not fit.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Thickness:
 
     Attributes
     ----------
-    box : the organ's place in the map.
+    box : slices of the label map around the organ.
     thinner : half thickness [m] -> (bool) voxels of the box where it is smaller than that.
     """
 
@@ -76,7 +76,7 @@ class Thickness:
             self.thinner[level] = self._thinner(level)
 
     def _thinner(self, level):
-        """The mask without its opening by a ball, which may miss corners by a voxel."""
+        """Parts thinner than `level` [m]: the mask less its opening by a ball, to about a voxel."""
         core = self.depth >= level
         if not core.any():
             return self.mask
@@ -84,11 +84,11 @@ class Thickness:
         return self.mask & (away > level + self.spacing.max() / 2)
 
     def lost(self, size: float) -> float:
-        """Share of the organ that cells of this size [m] are too large for."""
+        """Volume fraction of the organ that is too thin for cells of this size [m]."""
         return self._thinner(THINNEST * size).sum() / self.mask.sum()
 
     def finest(self) -> float:
-        """Largest size of cells [m] that hold the organ, to a twentieth."""
+        """Largest size of cells [m] that resolve the organ, to 5 %."""
         low, high = self.spacing.min() / 10, float(self.depth.max()) / THINNEST
         while high > 1.05 * low:
             middle = np.sqrt(low * high)

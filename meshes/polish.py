@@ -1,4 +1,4 @@
-"""Better shapes for the few worst tetrahedra: their nodes are moved, many far apart at a time."""
+"""Better shapes for the worst tetrahedra: their nodes move, many at a time that share no cell."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from .facets import interface_facets
 
 GOOD = 18.0  # `shape` of cells that are left as they are
 ROUNDS = 4  # at most
-CANDIDATES = 20  # positions tried at a time
-REACH = (0.35, 0.15, 0.06)  # how far they lie, over the shortest edge at the node
+CANDIDATES = 20  # positions tried for a node
+REACH = (0.35, 0.15, 0.06)  # their distances from it, over the shortest edge at the node
 AT_ONCE = 20_000  # tetrahedra measured together
-CREASE = np.cos(np.radians(40))  # facets that turn more than this away make a crease
-HELD = 0.2  # share of the facets' area across a direction that keeps a node from moving along it
+CREASE = np.cos(np.radians(40))  # cosine of the turn above which facets form a crease
+# Fraction of the facets' area across a direction that keeps a node from moving along it.
+FIXING_AREA = 0.2
 
 
 def polished(points, cells, group):
     """Move nodes of badly shaped cells so that the worst cell around each becomes better.
 
-    Nodes inside a compartment move freely, those on a surface between two compartments (or the
-    outside) in its tangent plane, nodes where surfaces meet, or on a crease, along the line, and
-    corners stay (see `_freedom`). The positions tried are the same in every run.
+    Nodes inside a compartment move freely. Those on a surface between two compartments (or the
+    outside) move in its tangent plane, those where surfaces meet, or on a crease, along the line.
+    Corners stay (see `_freedom`). The positions tried are the same in every run.
 
     Parameters
     ----------
@@ -61,12 +62,12 @@ def _shapes(points, cells):
 
 
 def _freedom(points, cells, group):
-    """(n, 3, 3) what is left of each node's move: its projection onto the surfaces it lies in.
+    """(n, 3, 3) projection of each node's move onto the surfaces that it lies in.
 
     With the facets' normals n and areas a at a node, sum(a n n^T) / sum(a) has eigenvalue 1 across
-    a plane and 0 along it; at a line where surfaces meet, 0 along the line only. The move keeps
-    1 - min(1, value / `HELD`) of its part along each eigenvector, on a surface between two
-    compartments without a crease all of it in the mean tangent plane.
+    a plane and 0 along it; at a line where surfaces meet, 0 along the line only. Along each
+    eigenvector the move keeps the fraction 1 - min(1, value / `FIXING_AREA`). On a surface between
+    two compartments without a crease it keeps all of its part in the mean tangent plane.
     """
     facets, sides = interface_facets(cells, group)
     low, high = np.sort(sides, axis=1).T
@@ -91,14 +92,19 @@ def _freedom(points, cells, group):
         turned = np.sum(normal[corner] * direction, axis=1) < CREASE * area
         smooth[corner[turned]] = False
     value, vector = np.linalg.eigh(tensor / np.maximum(total, 1e-300)[:, None, None])
-    kept = np.maximum(0, 1 - value / HELD)
+    kept = np.maximum(0, 1 - value / FIXING_AREA)
     free = np.einsum("nij,nj,nkj->nik", vector, kept, vector)
     free[smooth] = np.eye(3) - normal[smooth, :, None] * normal[smooth, None]
     return free
 
 
 class _Incidence:
-    """Cells around nodes."""
+    """Table of the cells around each node.
+
+    Parameters
+    ----------
+    cells : (m, 4) nodes of the cells.  n : number of nodes.
+    """
 
     def __init__(self, cells, n):
         flat = cells.ravel()
@@ -115,7 +121,7 @@ class _Incidence:
 
 
 def _batches(nodes, cells, around):
-    """Split nodes into sets of which no two share a cell, those first in order as early as can."""
+    """Split nodes into sets in which no two share a cell, first ones as early as possible."""
     while len(nodes):
         rank = np.full(len(around.start), len(nodes))
         rank[nodes] = np.arange(len(nodes))
@@ -128,7 +134,10 @@ def _batches(nodes, cells, around):
 
 
 def _move(points, cells, worth, around, nodes, free, directions):
-    """Move each node to the best of the positions tried, nearer and nearer; whether it moved."""
+    """Move each node to the best of the positions tried; (n,) bool, whether it moved.
+
+    The positions come nearer in steps, see `REACH`.
+    """
     which, cell, place = around(nodes)
     step = directions @ free[nodes]
     corners = points[cells[cell]]
@@ -147,11 +156,11 @@ def _move(points, cells, worth, around, nodes, free, directions):
                 step[:, candidate:candidate + at_once], 1, 0)
             all_corners = np.repeat(corners[None], len(tried), axis=0)
             all_corners[:, rows, place] = tried[:, which]
-            found = np.minimum.reduceat(shape(all_corners), first, axis=1)
-            choice = found.argmax(axis=0)
-            found = found[choice, np.arange(len(nodes))]
-            better = found > best + 1e-6
-            best[better] = found[better]
+            quality = np.minimum.reduceat(shape(all_corners), first, axis=1)
+            choice = quality.argmax(axis=0)
+            quality = quality[choice, np.arange(len(nodes))]
+            better = quality > best + 1e-6
+            best[better] = quality[better]
             points[nodes[better]] = tried[choice[better], better]
             moved |= better
     worth[cell] = shape(points[cells[cell]])

@@ -1,4 +1,4 @@
-"""The ways to mesh a body, from the one with the best surfaces to the one that cannot fail."""
+"""Meshing routes, from the one with the best surfaces to the one that cannot fail."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .voxel_route import fill_voxels
 
 BODY_STEPS, PIECE_STEPS = 22, 14  # surface grid: cube root of the volume over this
 FIELD_STEPS = 40  # the same for surfaces that nodes are moved onto
-CLOSEST = 1.0  # surfaces nearer to each other than this many steps of the outer one's grid may meet
+CLOSEST = 1.0  # least gap of two surfaces, in steps of the coarser grid: nearer ones may meet
 
 
 class SurfaceRoute:
-    """Closed surfaces around nested pieces, remeshed and filled by Gmsh.
+    """The route by closed surfaces around nested pieces, which Gmsh remeshes and fills.
 
     Raises
     ------
@@ -57,7 +57,10 @@ class SurfaceRoute:
 
 
 class VoxelRoute:
-    """A box filled by Gmsh whose cells are sorted into compartments; nodes move onto surfaces."""
+    """The route by a box that Gmsh fills.
+
+    Its cells are sorted into compartments, and nodes move onto the surfaces.
+    """
 
     name, snap = "voxels", True
 
@@ -77,7 +80,7 @@ class VoxelRoute:
 
 
 class StairRoute(VoxelRoute):
-    """The same, no node moved: surfaces are made of the facets of well-shaped cells."""
+    """`VoxelRoute` without moving nodes: surfaces consist of the facets of well-shaped cells."""
 
     name, snap = "stairs", False
 

@@ -1,4 +1,4 @@
-"""The search for a mesh with the wanted count and volumes: routes, attempts, the best of them."""
+"""Search for a mesh with the wanted number of cells and volumes: routes, attempts, the best one."""
 
 from __future__ import annotations
 
@@ -20,63 +20,71 @@ from .routes import ROUTES, fill
 from .settings import MeshSettings
 
 ATTEMPTS = 6  # at most by one route
-PATIENCE = 4  # of them, once count and volumes fit: further ones rarely better the angles
-AIM = 0.4  # of the goals' volumes: close enough to stop
-AIM_ANGLES = 1.05  # over those of the goals
+PATIENCE = 4  # attempts once count and volumes fit: further ones rarely improve the angles
+AIM = 0.4  # fraction of the allowed volume errors that is good enough to stop
+AIM_ANGLES = 1.05  # angles over those of the goals that are good enough to stop
 ROUNDS_AT_LAST = 3  # of fitting, after the cells have been improved
-CPU_SECONDS = 600  # of one attempt; healthy ones take seconds, so only a real hang meets it
-NUDGE = 1.01
+CPU_SECONDS = 600  # of one attempt; a healthy one takes seconds, so only a hang reaches it
+NUDGE = 1.01  # factor of size and volumes that makes another attempt differ
 
 
 @dataclass(frozen=True)
 class Goals:
-    """What a mesh is held to.
+    """Requirements on a mesh.
 
     Attributes
     ----------
-    volumes : (4,) largest relative errors: count, volumes of target, body and organs.
-    angles : (2,) least values of the cells' smallest dihedral angles: of the smallest one and of
-        the first percentile [degrees].
+    volumes : (4,) largest relative errors of the number of cells and of the volumes of target,
+        body and organs.
+    angles : (2,) least values of the smallest dihedral angle of any cell, and of its first
+        percentile over the cells [degrees].
     """
 
     volumes: tuple
     angles: tuple
 
 
-# By the number of cells from which on they hold. Flat facets cut off more of a rounded body when
-# they are few, and leave fewer nodes that can move. Integrals of the tissues' properties are as far
-# off as the body's volume.
+# Least number of cells -> goals. The fewer flat facets there are, the more of a rounded body they
+# cut off and the fewer nodes can move. Integrals of the tissues' properties have the relative error
+# of the body's volume.
 GOALS = {0: Goals((0.10, 0.05, 0.03, 0.10), (8, 12)),
          9_000: Goals((0.10, 0.02, 0.01, 0.05), (8, 15)),
          100_000: Goals((0.10, 0.007, 0.01, 0.05), (8, 15))}
-LIMITS = Goals((0.10, 0.05, 0.05, np.inf), (3, 3))  # when no way reaches the goals
+LIMITS = Goals((0.10, 0.05, 0.05, np.inf), (3, 3))  # accepted when no route reaches the goals
 
 
 @dataclass
 class Mesh:
-    """points (n, 3) [m], cells (m, 4), group (m,): compartment of each cell."""
+    """A tetrahedral mesh of the compartments.
+
+    Attributes
+    ----------
+    points : (n, 3) [m].  cells : (m, 4), right-handed.  group : (m,) compartment of each cell.
+    """
 
     points: np.ndarray
     cells: np.ndarray
     group: np.ndarray
 
     def volumes(self, n_surfaces):
-        """What the surfaces enclose: the body, the target, the organs (n_surfaces,) [m3]."""
+        """(n_surfaces,) volumes that the surfaces of body, target and organs enclose [m3]."""
         volume = np.bincount(self.group, signed_volumes(self.points[self.cells]), n_surfaces + 1)
         return np.array([volume.sum(), *volume[2:]])
 
 
 def adjusted_mesh(compartments, sizes, settings: MeshSettings):
-    """Mesh by the first route that reaches the goals; say which, and why not the others.
+    """The mesh of the first route that reaches the goals, and a record of all attempts.
+
+    If no route does, the best mesh within `LIMITS` is taken.
 
     Raises
     ------
-    InputError : no route gives an acceptable one.
+    InputError : no route gives an acceptable mesh.
     """
-    wanted, attempts, reasons, rest = settings.cells, [], [], []
+    wanted, attempts, reasons, acceptable = settings.cells, [], [], []
     fields = Fields.finest(compartments)
     for route in ROUTES:
-        if rest and route is ROUTES[-1]:
+        if acceptable and route is ROUTES[-1]:
             break
         try:
             best = _iterate(route(compartments), compartments, fields, sizes, wanted, attempts)
@@ -89,9 +97,9 @@ def adjusted_mesh(compartments, sizes, settings: MeshSettings):
         reasons.append(f"{route.name}: the best of the attempts has {best}")
         log.info("not reached by %s", reasons[-1])
         if best.reaches(LIMITS):
-            rest.append((best.score(goals_of(wanted)), route.name, best.mesh))
-    if rest:
-        _, name, mesh = min(rest, key=lambda found: found[0])
+            acceptable.append((best.score(goals_of(wanted)), route.name, best.mesh))
+    if acceptable:
+        _, name, mesh = min(acceptable, key=lambda entry: entry[0])
         return mesh, _method(name, reasons, attempts)
     cells, target, body = (100 * limit for limit in LIMITS.volumes[:3])
     raise settings.written.error(
@@ -106,15 +114,17 @@ def _method(route, reasons, attempts):
 
 
 def goals_of(wanted):
-    """What a mesh of so many cells is held to."""
+    """Goals of a mesh with so many cells."""
     return GOALS[max(cells for cells in GOALS if cells <= wanted)]
 
 
 @dataclass
 class Attempt:
-    """A mesh, its dihedral angles, and count and volumes over the wanted ones.
+    """One attempt: a mesh, its dihedral angles, and its count and volumes over the wanted ones.
 
-    `angles` : (2,) see `Goals`.  `ratio` : (2 + n_surfaces,) count, target, body, organs.
+    Attributes
+    ----------
+    angles : (2,) see `Goals` [degrees].  ratio : (1 + n_surfaces,) count, target, body, organs.
     """
 
     mesh: Mesh
@@ -123,27 +133,28 @@ class Attempt:
 
     @classmethod
     def of(cls, mesh, wanted, volumes):
+        """An attempt by its mesh, the wanted number of cells and the wanted volumes [m3]."""
         body, target, *organs = mesh.volumes(len(volumes)) / volumes
         angle = smallest_dihedral(mesh.points, mesh.cells)
         return cls(mesh, np.array([angle.min(), np.percentile(angle, 1)]),
                    np.array([len(mesh.cells) / wanted, target, body, *organs]))
 
     def score(self, goals):
-        """At most 1 when it is not worth trying again."""
+        """Badness; at most 1 when a further attempt is not worthwhile."""
         return max(np.max(self._errors(goals)) / AIM,
                    np.max(AIM_ANGLES * np.array(goals.angles) / np.maximum(self.angles, 1e-9)))
 
     def _errors(self, goals):
-        """Of the count and the volumes, over those allowed."""
+        """Relative errors of the count and the volumes, over the allowed ones."""
         allowed = np.array(goals.volumes)[np.minimum(np.arange(len(self.ratio)), 3)]
         return np.abs(self.ratio - 1) / allowed
 
     def fits(self, goals):
-        """Whether count and volumes are as asked."""
+        """Whether count and volumes are within the goals."""
         return bool((self._errors(goals) <= 1).all())
 
     def reaches(self, goals):
-        """Whether the angles are as well."""
+        """Whether count, volumes and angles are within the goals."""
         return self.fits(goals) and bool((self.angles >= goals.angles).all())
 
     def __str__(self):
@@ -155,14 +166,14 @@ class Attempt:
 
 
 def _lost_volume(mesh, compartments) -> float:
-    """What is too thin for the cells [m3]; nothing else may grow to make good for it."""
+    """Volume of the parts too thin for the cells [m3]; nothing else may grow to replace it."""
     lost = lost_voxels(mesh.points, mesh.cells, compartments.mask(REST), compartments.origin,
                        compartments.spacing)
     return float(lost.sum() * np.prod(compartments.spacing))
 
 
 def _iterate(route, compartments, fields, sizes, wanted, history):
-    """Mesh again with corrected size until count, volumes and angles are right; the best attempt.
+    """The best of several attempts, each with the cell size corrected by the one before.
 
     Each attempt, failed or not, is appended to `history`.
 
@@ -175,7 +186,7 @@ def _iterate(route, compartments, fields, sizes, wanted, history):
     best, failures, whole = None, 0, True
 
     def finish(mesh):
-        """The surfaces where the voxels' are, the worst cells better."""
+        """Fit the surfaces to the voxels', and improve the worst cells."""
         points = fitted(mesh.points, mesh.cells, mesh.group, fields)
         points = polished(points, mesh.cells, mesh.group)
         points = fitted(points, mesh.cells, mesh.group, fields, ROUNDS_AT_LAST)
@@ -193,7 +204,7 @@ def _iterate(route, compartments, fields, sizes, wanted, history):
                 raise
             if isinstance(error, OutOfTime) or failures == 4:
                 break
-            # another level and size make other surfaces
+            # other levels and sizes give other surfaces
             aim, size = np.sqrt(aim * volumes) * NUDGE, size * NUDGE
             continue
         attempt = finish(mesh)
@@ -212,5 +223,5 @@ def _iterate(route, compartments, fields, sizes, wanted, history):
         if best.score(goals) <= 1 or (number >= PATIENCE and best.fits(goals)):
             break
         size = sizes.size(sizes.cells(size) / attempt.ratio[0])
-        aim = aim * NUDGE  # other surfaces, in case their shape was to blame
+        aim = aim * NUDGE  # other surfaces, in case their shape was the problem
     return best

@@ -1,4 +1,4 @@
-"""What the configuration says of a mesh."""
+"""Settings of a mesh."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hifuflow.settings import Written
 
 @dataclass(frozen=True)
 class MeshSettings:
-    """One of the two meshes.
+    """Settings of one of the two meshes.
 
     Attributes
     ----------
     cells : wanted number of tetrahedra.
     organs : names of regions whose surfaces the mesh conforms to, beside the target's.
-    written : the section `mesh.control` or `mesh.plant`.
+    written : the section `mesh.control` or `mesh.plant` as written, for messages.
     """
 
     cells: int
@@ -24,6 +24,6 @@ class MeshSettings:
 
     @classmethod
     def read(cls, section: dict) -> MeshSettings:
-        """From the section of the rule `mesh` for one of the models."""
+        """Settings from the section of the rule `mesh` for one of the models."""
         return cls(section["cells"], tuple(section["boundary_regions"]),
                    Written(section["file"], section["key"], section))

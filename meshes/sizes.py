@@ -1,5 +1,5 @@
-"""How large the cells are: finest in the target and at the foci, growing with the distance, and
-as fine as their thickness asks for in organs that the mesh conforms to."""
+"""Cell size: finest in the target and at the foci, growing with the distance from them, and as fine
+as the thickness of the organs that the mesh conforms to requires."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from scipy.optimize import brentq
 from hifuflow.records.anatomy import Anatomy
 
 CELL_VOLUME = 0.25  # volume of a tetrahedron over the cube of the wanted size, surfaces included
-GROWTH = 1.5  # of the cell size over the target's radius; keeps the skin coarse
-GRID_STEPS = 80  # the field's grid has about this many points along the longest edge
-PER_HALF_THICKNESS = 1.0  # largest cell size in an organ
-COARSER = 4.0  # than the target's may an organ's cells be, both over their half thickness
-SLOPE = 0.5  # of the half thickness that the cells beside an organ still follow
+GROWTH = 1.5  # relative growth of the cell size over the target's radius; keeps the skin coarse
+GRID_STEPS = 80  # points of the field's grid along the longest edge, about
+PER_HALF_THICKNESS = 1.0  # largest cell size in an organ over its half thickness
+COARSER = 4.0  # largest ratio of an organ's to the target's cell size, each over the half thickness
+SLOPE = 0.5  # growth of the half thickness that cells follow with the distance from an organ
 
 
 class SizeField:
-    """Wanted cell size h(x) = min(s g(x), max(s, min(p, c s / r) t(x))).
+    """Field of the wanted cell size, h(x) = min(s g(x), max(s, min(p, c s / r) t(x))).
 
     g = 1 + `GROWTH` d / r grows with the distance d from the target and the foci, r is the radius
     of the sphere of the target's volume, s the size inside the target, which `mesh_anatomy`
@@ -52,7 +52,7 @@ class SizeField:
         return np.ascontiguousarray(values[(slice(None, None, self.every),) * 3])
 
     def follow(self, organs) -> None:
-        """Let the cells follow the thickness of organs, `Thickness` of each."""
+        """Make the cells follow the `Thickness` of each of these organs."""
         self.thickness = np.full(self.growth.shape, np.inf)
         for level in {level for organ in organs for level in organ.thinner}:
             thin = np.zeros(self.anatomy.labels.shape, bool)
@@ -60,7 +60,7 @@ class SizeField:
                 if level in organ.thinner:
                     thin[organ.box] |= organ.thinner[level]
             blocks = np.pad(thin, 2 * self.every)
-            for axis in range(3):  # a point stands for all voxels up to the next one
+            for axis in range(3):  # a grid point represents all voxels up to the next one
                 starts = np.arange(self.growth.shape[axis]) * self.every
                 blocks = np.logical_or.reduceat(blocks, starts, axis=axis)
             if blocks.any():

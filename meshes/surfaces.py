@@ -1,4 +1,4 @@
-"""Closed triangle surfaces around voxel masks, with the volume chosen."""
+"""Closed triangle surfaces around voxel masks that enclose a given volume."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from skimage.measure import marching_cubes
 
 from hifuflow.errors import NumericalError
 
-LEVELS = 2.0  # the iso-level is looked for within so many steps of the surface grid
+LEVELS = 2.0  # largest iso-level, in steps of the surface grid
 BELOW_PEAK = 0.05  # steps between the highest level and the field's peak
-NEAR = 2.0  # standard deviations within which the smoothed mask tells the distance
-CLIP = 1e-4  # of the smoothed mask, where it no longer does
-TAUBIN, ROUNDS = (0.5, -0.53), 8
-MOST_SAMPLES, FINEST_SAMPLES = 1e7, 4  # of a field whose volume is taken: all; along a step
+NEAR = 2.0  # standard deviations within which the smoothed mask gives the distance
+CLIP = 1e-4  # distance of the smoothed mask from 0 and 1 at which it no longer does
+TAUBIN, ROUNDS = (0.5, -0.53), 8  # factors of Taubin's two steps, and how often they are taken
+# Samples of a field whose volume is computed: most in all, and most along a step of its grid.
+MOST_SAMPLES, FINEST_SAMPLES = 1e7, 4
 SMOOTHING = 0.7  # standard deviation of the Gaussian over the surface grid's spacing
 
 
 class SmoothMask:
-    """Signed distance from a smoothed voxel mask's surface: positive inside [m].
+    """Signed distance from the surface of a smoothed voxel mask [m], positive inside.
 
     A half-space smoothed by a Gaussian of standard deviation s is Phi(d / s) at the distance d
     from its face. So near the surface the distance is s Phi^-1 of the smoothed mask, free of the
-    voxels' stairs; farther away it is that of the grid's nearest point on the other side.
+    voxels' stairs. Farther away it is the distance to the nearest grid point on the other side.
 
     Parameters
     ----------
     mask : (nx, ny, nz) bool.
     origin, spacing : (3,) position of the first voxel centre, voxel size [m].
-    steps : the grid on which surfaces are drawn has a spacing of the cube root of the mask's
-        volume over this, and nowhere less than the voxels'.
+    steps : spacing of the surface grid = cube root of the mask's volume / `steps`, but not less
+        than the voxels'.
 
     The Gaussian's standard deviation is `SMOOTHING` times that spacing.
     """
@@ -77,7 +78,7 @@ class SmoothMask:
         return self._largest(brentq(excess, low, high, xtol=1e-4 * reach))
 
     def level(self, volume):
-        """The iso-level [m] above which lies `volume` [m3] of the field as it is interpolated."""
+        """The iso-level [m] above which the interpolated field has the volume `volume` [m3]."""
         finer = int(np.clip(round((MOST_SAMPLES / self.values.size) ** (1 / 3)), 1, FINEST_SAMPLES))
         shape = [finer * (n - 1) + 1 for n in self.values.shape]
         axes = [np.linspace(0, n - 1, m) for n, m in zip(self.values.shape, shape, strict=True)]
@@ -101,7 +102,7 @@ class SmoothMask:
 
 
 def _distance(smooth, width, step):
-    """Signed distance from where a mask smoothed by a Gaussian of that width is 1/2 [m]."""
+    """Signed distance [m] from the surface where a mask smoothed with `width` [m] is 1/2."""
     near = width * ndtri(np.clip(smooth, CLIP, 1 - CLIP))
     inside = smooth > 0.5
     if not inside.any() or inside.all():
@@ -113,10 +114,10 @@ def _distance(smooth, width, step):
 
 
 def _even(points, triangles):
-    """Taubin's smoothing (SIGGRAPH 1995): evens out the triangles, shrinks next to nothing.
+    """Points after Taubin's smoothing (SIGGRAPH 1995), which evens out triangles without shrinkage.
 
-    Marching cubes leaves slivers wherever the surface passes close to a grid point; Gmsh can
-    neither parametrise them nor tell that it cannot.
+    Marching cubes leaves slivers wherever the surface passes close to a grid point. Gmsh cannot
+    parametrise them, and does not report that.
     """
     n = len(points)
     edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])

@@ -1,5 +1,5 @@
-"""The mesh that always works: fill a box, give every cell its compartment, move nodes between
-two compartments onto the surface that parts them."""
+"""The mesh that always works: fill a box, assign every cell to a compartment, and move the nodes
+between two compartments onto their surface."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .fields import Fields
 from .gmsh_session import gmsh_session
 from .gmsh_tools import MILLIMETRE, set_sizes, tetrahedra
 
-WORST = 8.5  # no node moves so far that the `shape` of a cell becomes worse than this
-BISECTIONS = 7
+WORST = 8.5  # no node moves so far that the `shape` of a cell falls below this
+BISECTIONS = 7  # of an edge, to find where a surface crosses it
 HALVINGS = 4  # of a move that spoils a cell
-STAGES = 2  # in which nodes move onto the surfaces, the others making way in between
-PROJECTIONS = 3
+STAGES = 2  # in which nodes move onto the surfaces; the others make way in between
+PROJECTIONS = 3  # onto the surfaces at the end
 LAYERS, SWEEPS = 2, 1  # of nodes that make way, and how often
-RELAXED = 15.0  # the same for nodes that make way
-NEWTON_STEPS = 3
-FARTHEST = 0.3  # of the shortest edge at a node, in one projection
+RELAXED = 15.0  # `WORST` for nodes that make way
+NEWTON_STEPS = 3  # towards a surface
+FARTHEST = 0.3  # largest step of one projection over the shortest edge at the node
 
 
 def fill_voxels(masks, levels, sizes, size, snap):
@@ -37,11 +37,15 @@ def fill_voxels(masks, levels, sizes, size, snap):
     ----------
     masks, levels : see `Fields`.
     sizes, size : `SizeField` and its size in the target [m].
-    snap : whether nodes move onto the surfaces; else these are made of whole cells' facets.
+    snap : whether nodes move onto the surfaces; if not, surfaces consist of whole cells' facets.
 
     Returns
     -------
     points : (n, 3) [m].  cells : (m, 4), right-handed.  group : (m,) compartment of each cell.
+
+    Raises
+    ------
+    NumericalError : Gmsh failed, or no cell lies inside the body.
     """
     fields = Fields(masks, levels)
     points, cells = _box(masks[0], sizes, size)
@@ -107,9 +111,9 @@ def _snapped(points, cells, fields):
 
 
 def _cover(a, b, share, n_nodes):
-    """Choose nodes so that every crossed edge has one, those nearest to the surface first.
+    """Choose one node of every crossed edge, those nearest to the surface first.
 
-    Were both ends of edges moved onto the surface, cells would become flat.
+    If both ends of an edge moved onto the surface, cells would become flat.
 
     Parameters
     ----------
@@ -117,7 +121,7 @@ def _cover(a, b, share, n_nodes):
 
     Returns
     -------
-    node, edge : chosen nodes and the edges whose crossings they shall move to, in pairs.
+    node, edge : pairs of a chosen node and an edge whose crossing it should move to.
     """
     nodes, edges = [], []
     active = np.arange(len(a))
@@ -134,15 +138,15 @@ def _cover(a, b, share, n_nodes):
         np.minimum.at(first, b[active], lower)
         chosen = first == rank
         for end in (a, b):
-            mine = active[chosen[end[active]]]
-            nodes.append(end[mine])
-            edges.append(mine)
+            edges_at_chosen = active[chosen[end[active]]]
+            nodes.append(end[edges_at_chosen])
+            edges.append(edges_at_chosen)
         active = active[~(chosen[a[active]] | chosen[b[active]])]
     return np.concatenate([*nodes, a[:0]]), np.concatenate([*edges, active])
 
 
 def _projected(points, cells, group, fields):
-    """Move the nodes between two compartments onto the surface that parts them."""
+    """Move the nodes between two compartments onto the surface between them."""
     facets, sides = interface_facets(cells, group)
     low, high = np.sort(sides, axis=1).T
     least = np.full(len(points), np.iinfo(np.int64).max)
@@ -199,7 +203,7 @@ def _shortest_edge(points, cells):
 
 
 def _careful(points, cells, move, worst):
-    """Apply moves; halve, and at last drop, those that would spoil a cell.
+    """Apply moves; halve, and finally drop, those that would spoil a cell.
 
     In a cell whose `shape` would fall below `worst`, and below what it was, the node that moves
     farthest is held back.
@@ -216,13 +220,13 @@ def _careful(points, cells, move, worst):
         halved[farthest] += 1
         move[farthest] *= np.where(halved[farthest] > HALVINGS, 0.0, 0.5)[:, None]
         length[farthest] = np.linalg.norm(move[farthest], axis=1)
-        held = np.zeros(len(points), bool)
-        held[farthest] = True
-        check = np.flatnonzero(held[cells].any(axis=1))
+        changed = np.zeros(len(points), bool)
+        changed[farthest] = True
+        check = np.flatnonzero(changed[cells].any(axis=1))
 
 
 def _majority(points, cells, fields):
-    """Compartment of each cell by its corners and its centroid; no cell juts out alone."""
+    """(m,) compartment of each cell by its corners and centroid; no single cell juts out."""
     value = fields(points)[cells].mean(axis=1) + fields(points[cells].mean(axis=1))
     value[:, 0] = np.maximum(value[:, 0], value.max(axis=1))
     group = fields.compartment(value)
@@ -246,7 +250,7 @@ def _across(cells):
 
 
 def _largest_piece(cells, group):
-    """Cells of the body's largest piece that hangs together through faces, (m,) bool."""
+    """(m,) bool, the cells of the body's largest piece that is connected through faces."""
     inside = group != OUTSIDE
     across = _across(cells)
     here, face = np.nonzero((across >= 0) & inside[:, None])

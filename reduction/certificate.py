@@ -1,4 +1,4 @@
-"""What was found about a reduced model, put together: `reduction/certificate.json`."""
+"""Accuracy of a reduced model against the full model: `reduction/certificate.json`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from .low_rank import ModalModel, ReachableSpace
 from .order import Truncation
 from .settings import ReductionSettings
 
-# Keys of a model whose outputs are temperatures [K] and inputs powers [W], and of any other.
+# Key for a model whose outputs are temperatures [K] and inputs powers [W] -> key for any other.
 OWN_UNITS = {"hinf_norm_k_w": "hinf_norm", "max_output_error_k": "max_output_error",
              "replay_power_w": "replay_input", "balanced_k": "balanced", "modal_k": "modal",
              "reachable_space_k": "reachable_space"}
 
 
 class Clock:
-    """Wall-clock seconds of named steps."""
+    """Stopwatch: wall-clock seconds of named steps.
+
+    `with clock("replay"):` times one step. Steps may run side by side.
+    """
 
     def __init__(self):
         self.seconds = {}
@@ -41,24 +44,28 @@ class Clock:
         log.debug("%s: %.2f s", name, self.seconds[name])
 
     def reached(self, name: str) -> None:
-        """Note the seconds since the clock was made."""
+        """Record the seconds from the start of the clock to this point."""
         self.seconds[name] = self.total()
 
     def total(self) -> float:
-        """Since the clock was made; less than the sum of steps that ran side by side."""
+        """Seconds since the start of the clock.
+
+        They are less than the sum over steps that ran side by side.
+        """
         return time.perf_counter() - self.start
 
 
 @dataclass
 class Findings:
-    """What each step of a reduction found; filled in as it goes.
+    """Results of the steps of one reduction, filled in one by one.
 
     Attributes
     ----------
-    interval : ends of the spectrum [1/s].  step : of the replayed treatment [s].
-    space, modal, truncation, sweep : see there.
-    projection : `frequency.projection_bound` [K/W].
-    comparison : `comparison.error_against_order`.
+    model, settings : the full model, and how it is reduced.  clock : seconds of each step.
+    interval : ends of the spectrum [1/s].  step : time step of the replayed treatment [s].
+    space, modal, truncation, sweep : see their classes.
+    projection : bound on the projection's error [K/W], `frequency.projection_bound`.
+    comparison : errors of other reductions, `comparison.error_against_order`.
     """
 
     model: BioheatModel
@@ -75,62 +82,64 @@ class Findings:
 
     @property
     def reduced(self) -> Balanced:
+        """The reduced model."""
         return self.truncation.model
 
 
-def error_bound(found: Findings) -> np.ndarray:
+def error_bound(findings: Findings) -> np.ndarray:
     """(k,) bound [K/W] on the H-infinity error of each order, at every frequency.
 
     The sum of the truncation's (`order.Truncation.bound`: Enns' bound and rounding) and of the
     projection's (`frequency.projection_bound`).
     """
-    return found.truncation.bound() + found.projection
+    return findings.truncation.bound() + findings.projection
 
 
-def certificate(found: Findings) -> dict:
+def certificate(findings: Findings) -> dict:
     """The content of certificate.json.
 
-    The outputs are all temperatures [K] and the inputs powers [W], so the H-infinity norm and
-    the Hankel singular values are in K/W. `hinf_norm_k_w`, `hinf_error_relative` and
+    All outputs are temperatures [K] and all inputs powers [W], so the H-infinity norm and the
+    Hankel singular values are in K/W. `hinf_norm_k_w`, `hinf_error_relative` and
     `projection_error_relative` are maxima over `n_frequencies` sampled frequencies;
     `hinf_bound_relative` and its parts `truncation_bound_relative` and
-    `projection_bound_relative` hold at all frequencies (see `error_bound`). `seconds` are those of
-    each step; `model_ready` and `total` count from the start. For a model from elsewhere all these
-    are in the units of its own outputs and inputs, and the keys name none (`OWN_UNITS`).
+    `projection_bound_relative` hold at all frequencies (see `error_bound`). `seconds` has the
+    duration of each step; `model_ready` and `total` count from the start. For a model from
+    elsewhere, values are in the units of its outputs and inputs, and the keys name no unit
+    (`OWN_UNITS`).
 
     Raises
     ------
-    NumericalError : the reduced model is not stable, or further off than its bound.
+    NumericalError : the reduced model is not stable, or its error exceeds its bound.
     """
-    order, gain = len(found.reduced.A), float(found.sweep.gain.max())
-    check_reduced_stable(order, found.sweep.slowest)
-    bound = float(error_bound(found)[order - 1])
-    check_bound(float(found.sweep.error.max()), bound)
-    outputs = found.model.outputs
+    order, gain = len(findings.reduced.A), float(findings.sweep.gain.max())
+    check_reduced_stable(order, findings.sweep.slowest)
+    bound = float(error_bound(findings)[order - 1])
+    check_bound(float(findings.sweep.error.max()), bound)
+    outputs = findings.model.outputs
     return in_units_of(outputs, {
         "certified": True,
         "order": order,
-        "full_order": len(found.model.B),
-        "reachable_order": len(found.modal.rates),
-        "minimal_order": minimal_order(found.truncation.hsv),
-        "n_frequencies": len(found.sweep.gain),
+        "full_order": len(findings.model.B),
+        "reachable_order": len(findings.modal.rates),
+        "minimal_order": minimal_order(findings.truncation.hsv),
+        "n_frequencies": len(findings.sweep.gain),
         "hinf_norm_k_w": gain,
-        "hinf_error_relative": float(found.sweep.error.max()) / gain,
+        "hinf_error_relative": float(findings.sweep.error.max()) / gain,
         "hinf_bound_relative": bound / gain,
-        "truncation_bound_relative": float(found.truncation.bound()[order - 1]) / gain,
-        "projection_bound_relative": found.projection / gain,
-        "projection_error_relative": float(found.sweep.projection.max()) / gain,
-        "gramian_residual": float(found.space.residual[-1]),
-        "n_shifts": len(found.space.shifts),
-        "spectrum_per_s": [float(end) for end in found.interval],
-        "max_output_error_k": largest_by_kind(found.truncation.error, outputs),
-        "error_against_order": found.comparison,
-        "smallest_output_weight": float(found.truncation.weights.min()),
-        "replay_power_w": float(found.settings.max_power),
-        "replay_step_s": float(found.step),
+        "truncation_bound_relative": float(findings.truncation.bound()[order - 1]) / gain,
+        "projection_bound_relative": findings.projection / gain,
+        "projection_error_relative": float(findings.sweep.projection.max()) / gain,
+        "gramian_residual": float(findings.space.residual[-1]),
+        "n_shifts": len(findings.space.shifts),
+        "spectrum_per_s": [float(end) for end in findings.interval],
+        "max_output_error_k": largest_by_kind(findings.truncation.error, outputs),
+        "error_against_order": findings.comparison,
+        "smallest_output_weight": float(findings.truncation.weights.min()),
+        "replay_power_w": float(findings.settings.max_power),
+        "replay_step_s": float(findings.step),
         "stable": True,
-        "slowest_rate_per_s": -found.sweep.slowest,
-        "seconds": {**found.clock.seconds, "total": found.clock.total()},
+        "slowest_rate_per_s": -findings.sweep.slowest,
+        "seconds": {**findings.clock.seconds, "total": findings.clock.total()},
         "peak_memory_bytes": 1024 * max(
             resource.getrusage(who).ru_maxrss
             for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)),
@@ -159,7 +168,7 @@ def largest_by_kind(error, outputs: Outputs) -> dict:
 
 
 def in_units_of(outputs: Outputs, record):
-    """The record with the keys of its units: K and W, or none for a model from elsewhere."""
+    """The record with keys that name its units: K and W, or none for a model from elsewhere."""
     if outputs.temperatures or not isinstance(record, dict):
         return record
     return {OWN_UNITS.get(key, key): in_units_of(outputs, value) for key, value in record.items()}

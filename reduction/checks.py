@@ -1,4 +1,4 @@
-"""What a model must be to be reduced: every refusal comes before anything long, with numbers."""
+"""Checks of a model before its reduction: every refusal comes before any long step."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from hifuflow.records.bioheat_model import BioheatModel
 from .settings import ReductionSettings
 from .shifts import REPEATS
 
-SYMMETRY = 1e-13
-# An entry smaller than this part of its two diagonal entries' mean is judged against that: what
-# is left there of larger numbers that cancel is rounding.
+SYMMETRY = 1e-13  # largest relative difference of A_ij and A_ji
+# An entry below this fraction of the geometric mean of its two diagonal entries is judged against
+# that mean: larger numbers have cancelled there, and their rounding errors remain.
 CANCELLED = 0.1
-# Solves that a relative residual of 1e-12 took on spectra of four to five decades.
-BLOCKS = 42
+# Solves for a relative residual of 1e-12 on spectra of four to five decades.
+MOST_SOLVES = 42
+# Solves that a given order takes beyond order / (number of inputs), before rounding up the shifts.
+EXTRA_SOLVES = 8
+# Memory of the basis and of the work on it, in units of the basis.
+BASIS_AND_WORK = 1.3
+# Entries of a Cholesky factor over n^(4/3), measured on quadratic tetrahedra.
+FACTOR_ENTRIES = 14.0
 
 
 def check_order(order, file=None) -> None:
-    """Refuse what is neither "auto" nor a whole number of at least 1."""
+    """Refuse an order that is neither "auto" nor a whole number of at least 1."""
     whole = isinstance(order, int | np.integer) and not isinstance(order, bool)
     if order != "auto" and not (whole and order >= 1):
         raise InputError("not a number of states", file=file, key="reduction.order", value=order,
@@ -31,7 +37,7 @@ def check_order(order, file=None) -> None:
 
 
 def check_tolerance(tolerance, order) -> None:
-    """Refuse what is no positive number, or stands beside an order."""
+    """Refuse a tolerance that is not a positive number, or that stands beside an order."""
     if tolerance is None:
         return
     if not (isinstance(tolerance, int | float) and 0 < tolerance < np.inf):
@@ -43,19 +49,23 @@ def check_tolerance(tolerance, order) -> None:
 
 
 def check_threads(threads) -> None:
-    """Refuse less than one thread."""
+    """Refuse a number of threads below one."""
     if threads < 1:
         raise InputError("not a number of threads", key="--threads", value=threads,
                          allowed="at least 1")
 
 
 def check_matrices(matrices: dict, file=None, zero: bool = False) -> None:
-    """Refuse E, K or A, B, C, D of wrong shape, not finite, or zero.
+    """Refuse matrices of the wrong shape, with values that are not finite, or zero.
 
     Parameters
     ----------
     matrices : name -> (matrix, shape it must have, with None for any number).
     file : where they are from, for the messages.  zero : whether they may be zero.
+
+    Raises
+    ------
+    InputError : with the matrix, its shape or the number of bad values.
     """
     for name, (matrix, shape) in matrices.items():
         if not fits(matrix.shape, shape):
@@ -72,13 +82,19 @@ def check_matrices(matrices: dict, file=None, zero: bool = False) -> None:
 
 
 def fits(shape, wanted) -> bool:
-    """Whether a matrix has the shape that is wanted, None standing for any number above 0."""
+    """Whether a shape is the wanted one, in which None stands for any number above 0."""
     return all(size == want if want is not None else size > 0
                for size, want in zip(shape, wanted, strict=True))
 
 
 def check_model(model: BioheatModel, order, file=None) -> None:
-    """Refuse a model that is not what symmetric reduction needs, with the numbers."""
+    """Refuse a model that the symmetric reduction cannot take.
+
+    Raises
+    ------
+    InputError : a matrix has the wrong shape, is not finite or zero; E or K is not symmetric; the
+        diagonal of E is not positive; or the order exceeds the number of states.
+    """
     n = model.E.shape[0]
     m, p = len(model.foci), len(model.outputs.kind)
     check_matrices({"E": (model.E, (n, n)), "K": (model.K, (n, n)), "B": (model.B, (n, m)),
@@ -101,8 +117,10 @@ def check_model(model: BioheatModel, order, file=None) -> None:
 
 
 def asymmetry(matrix) -> float:
-    """Largest |A_ij - A_ji| over the size of these two entries: the larger of them, or CANCELLED
-    sqrt(|A_ii A_jj|) where they are smaller."""
+    """Largest |A_ij - A_ji| relative to the size of these two entries.
+
+    Their size is the larger of the two, and at least CANCELLED sqrt(|A_ii A_jj|).
+    """
     matrix = sp.csr_array(matrix)
     difference = sp.coo_array(abs(matrix - matrix.T))
     size = np.sqrt(np.abs(matrix.diagonal()))
@@ -116,14 +134,15 @@ def asymmetry(matrix) -> float:
 def check_memory(model: BioheatModel, settings: ReductionSettings) -> None:
     """Refuse a reduction that the machine's free memory cannot hold.
 
-    Counted: the basis of the reachable space (columns: BLOCKS solves with all inputs, or what
-    the order asks for) and, for direct solves, the factor.
+    Counted: the basis of the reachable space (MOST_SOLVES solves with all inputs, or
+    as many as the order needs) and, for direct solves, the factor.
     """
     n, m = model.B.shape
-    columns = min(n, BLOCKS * m)
+    columns = min(n, MOST_SOLVES * m)
     if settings.order != "auto":
-        columns = min(columns, settings.order + (8 + REPEATS) * m)
-    needed = 8 * n * columns * 1.3 + (0 if settings.solver == "iterative" else factor_bytes(n))
+        columns = min(columns, settings.order + (EXTRA_SOLVES + REPEATS) * m)
+    needed = 8 * n * columns * BASIS_AND_WORK + (
+        0 if settings.solver == "iterative" else factor_bytes(n))
     free = free_memory()
     if needed > free:
         raise settings.written.error(
@@ -133,17 +152,17 @@ def check_memory(model: BioheatModel, settings: ReductionSettings) -> None:
 
 
 def factor_bytes(n: int) -> float:
-    """Estimated size of a Cholesky factor of n unknowns in quadratic tetrahedra.
+    """Estimated size [bytes] of a Cholesky factor of n unknowns in quadratic tetrahedra.
 
     Nested dissection in three dimensions needs a multiple of n^(4/3) entries (A. George, "Nested
     dissection of a regular finite element mesh", SIAM J. Numer. Anal. 10 (1973) 345-363, for two
-    dimensions); the multiple is measured.
+    dimensions); the multiple, FACTOR_ENTRIES, is measured.
     """
-    return 8 * 14.0 * n ** (4 / 3)
+    return 8 * FACTOR_ENTRIES * n ** (4 / 3)
 
 
 def free_memory() -> float:
-    """Bytes that the machine can still give."""
+    """Memory that is available on this machine [bytes]; infinite where it does not say."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return 1024.0 * int(line.split()[1])

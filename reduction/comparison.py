@@ -1,4 +1,4 @@
-"""Balanced, modal and reachable-space truncation at the same orders, over the same treatment."""
+"""Balanced, modal and reachable-space truncation compared at the same orders and treatment."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .low_rank import ModalModel
 from .order import truncated
 from .replay import replay_error
 
-ORDERS = 6
+ORDERS = 6  # that are compared
 
 
 def error_against_order(modal: ModalModel, balanced: Balanced, truth, powers, step: float) -> dict:
-    """Largest error over all outputs in a replayed treatment [K], for orders up to `balanced`'s.
+    """Largest error over all outputs in a replayed treatment [K], up to the order of `balanced`.
 
-    "modal" keeps the modes with the largest ||b|| ||c|| / rate; "reachable_space" the leading
+    "modal" keeps the modes with the largest ||b|| ||c|| / rate, "reachable_space" the leading
     eigenvectors of the reachability Gramian, by a Galerkin projection. Both keep A symmetric.
 
     Returns
@@ -28,7 +28,7 @@ def error_against_order(modal: ModalModel, balanced: Balanced, truth, powers, st
     leading = np.linalg.eigh(gramian)[1][:, ::-1]
     weight = np.linalg.norm(inputs, axis=1) * np.linalg.norm(outputs, axis=0) / rates
     dominant = np.argsort(-weight, kind="stable")
-    found = {"order": orders.tolist(), "balanced_k": [], "modal_k": [], "reachable_space_k": []}
+    errors = {"order": orders.tolist(), "balanced_k": [], "modal_k": [], "reachable_space_k": []}
     for order in orders:
         kept, space = dominant[:order], leading[:, :order]
         models = {
@@ -37,5 +37,5 @@ def error_against_order(modal: ModalModel, balanced: Balanced, truth, powers, st
             "reachable_space_k": Balanced(-(space.T * rates) @ space, space.T @ inputs,
                                           outputs @ space, None)}
         for name, model in models.items():
-            found[name].append(float(replay_error(truth, model, powers, step).max()))
-    return found
+            errors[name].append(float(replay_error(truth, model, powers, step).max()))
+    return errors

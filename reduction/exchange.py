@@ -1,4 +1,4 @@
-"""Models from and for other programs: Matrix Market, MATLAB, python-control, pyMOR."""
+"""Exchange of models with other programs: Matrix Market, MATLAB, python-control, pyMOR."""
 
 from __future__ import annotations
 
@@ -23,17 +23,21 @@ FORMS = ("a fem/*.h5 of this workflow; a .mat file with A, B, C, E (identity if 
          "D (zero if there is none), also as the fields of one structure; a folder with A.mtx, "
          "B.mtx, C.mtx, E.mtx and D.mtx; or the NAME.A among NAME.A, NAME.B, NAME.C, NAME.E and "
          "NAME.D (Matrix Market, also .gz and .bz2)")
-# NAME.A, NAME.A.mtx, A.mtx, NAME_A.mtx.gz: what is before the letter, and what is behind.
+# NAME.A, NAME.A.mtx, A.mtx, NAME_A.mtx.gz: groups before and behind the letter.
 LETTER = re.compile(r"(|.*[._-])A((?:\.mtx)?(?:\.gz|\.bz2)?)")
 ENDINGS = tuple(f".mtx{packed}" for packed in PACKED)
-# What says, if it is not zero, that a model is none of x' = A x + B u: as a variable beside the
-# matrices, or as a field of their structure.
+# Entries that, where not zero, mean a model in discrete time or with delays: as variables beside
+# the matrices, or as fields of their structure.
 NOT_CONTINUOUS = {"variable": ("ts",), "field": ("ts", "dt", "inputdelay", "outputdelay", "iodelay",
                                                  "internaldelay")}
 
 
 def read_matrices(path) -> dict:
-    """E x' = A x + B u, y = C x + D u from another program.
+    """Read a model E x' = A x + B u, y = C x + D u of another program.
+
+    Parameters
+    ----------
+    path : one of `FORMS`.
 
     Returns
     -------
@@ -41,47 +45,53 @@ def read_matrices(path) -> dict:
 
     Raises
     ------
-    InputError : no such model, or it cannot be read.
+    InputError : there is no such model, or it cannot be read.
     """
     path = Path(path)
     if not path.exists():
         raise InputError("no such file", file=path, allowed=FORMS)
-    given = _from_mat(path) if path.suffix.lower() == ".mat" else read_market(
+    matrices = _from_mat(path) if path.suffix.lower() == ".mat" else read_market(
         matrix_files(path))
-    missing = [name for name in NEEDED if name not in given]
+    missing = [name for name in NEEDED if name not in matrices]
     if missing:
         raise InputError(f"{', '.join(missing)} not found", file=path, allowed=FORMS)
-    given = {name: _real(matrix, name, path) for name, matrix in given.items()}
-    n, m, p = given["A"].shape[0], given["B"].shape[1], given["C"].shape[0]
-    if 0 in given.get("E", given["A"]).shape:  # MATLAB's [] for none
-        del given["E"]
-    if 0 in given.setdefault("D", np.zeros((p, m))).shape or (
-            given["D"].shape == (1, 1) and not _dense(given["D"]).any()):  # its ss(A, B, C, 0)
-        given["D"] = np.zeros((p, m))
-    given.setdefault("E", sp.eye_array(n))
-    return {**{name: sp.csr_array(given[name], dtype=float) for name in ("E", "A", "C")},
-            **{name: _dense(given[name]) for name in ("B", "D")}}
+    matrices = {name: _real(matrix, name, path) for name, matrix in matrices.items()}
+    n, m, p = matrices["A"].shape[0], matrices["B"].shape[1], matrices["C"].shape[0]
+    if 0 in matrices.get("E", matrices["A"]).shape:  # MATLAB's [] for none
+        del matrices["E"]
+    if 0 in matrices.setdefault("D", np.zeros((p, m))).shape or (
+            # MATLAB's ss(A, B, C, 0)
+            matrices["D"].shape == (1, 1) and not _dense(matrices["D"]).any()):
+        matrices["D"] = np.zeros((p, m))
+    matrices.setdefault("E", sp.eye_array(n))
+    return {**{name: sp.csr_array(matrices[name], dtype=float) for name in ("E", "A", "C")},
+            **{name: _dense(matrices[name]) for name in ("B", "D")}}
 
 
 def matrix_files(path: Path) -> dict:
-    """Name -> Matrix Market file: in a folder, or beside the file of A."""
+    """Name of a matrix -> its Matrix Market file, in a folder or beside the file of A.
+
+    Raises
+    ------
+    InputError : the name of the file is none of a matrix A.
+    """
     if path.is_dir():
-        found = {name: [path / f"{name}{ending}" for ending in ENDINGS]
-                 for name in (*NEEDED, *OPTIONAL)}
+        candidates = {name: [path / f"{name}{ending}" for ending in ENDINGS]
+                      for name in (*NEEDED, *OPTIONAL)}
     else:
         parts = LETTER.fullmatch(path.name)
         if parts is None:
             raise InputError("is not the file of A", file=path, allowed=FORMS)
         before, behind = parts.groups()
         plain = behind.removesuffix(".gz").removesuffix(".bz2")
-        found = {name: [path.with_name(f"{before}{name}{ending}") for ending in dict.fromkeys(
+        candidates = {name: [path.with_name(f"{before}{name}{ending}") for ending in dict.fromkeys(
             (behind, *(plain + packed for packed in PACKED)))] for name in (*NEEDED, *OPTIONAL)}
-    return {name: present[0] for name, files in found.items()
+    return {name: present[0] for name, files in candidates.items()
             if (present := [file for file in files if file.is_file()])}
 
 
 def _from_mat(path: Path) -> dict:
-    """The matrices among the variables, or among the fields of the one structure that has them."""
+    """Read the matrices of a .mat file: its variables, or the fields of one structure."""
     content = read_mat(path)
     if letters := _letters(content):
         _check_continuous(content, "variable", path)
@@ -98,7 +108,7 @@ def _from_mat(path: Path) -> dict:
                if isinstance(item, NotNumbers) and "object" in item.kind]
     if objects:
         raise InputError(f"holds {', '.join(objects)}, which only MATLAB can read", file=path,
-                         allowed="matrices: [A, B, C, D, E] = dssdata(sys), and these saved")
+                         allowed="matrices: save those of [A, B, C, D, E] = dssdata(sys)")
     return {name: content[name] for name in NEEDED if name in content}
 
 
@@ -113,7 +123,7 @@ def _letters(fields: dict) -> dict:
 def _matrices(fields: dict, letters: dict, path: Path) -> dict:
     mass = getattr(fields.get("M"), "shape", None)
     if "E" not in letters and mass == getattr(fields[letters["A"]], "shape", ()):
-        raise InputError("a matrix M of the size of A, but no E", file=path, key="M",
+        raise InputError("has a matrix M of the size of A, but no E", file=path, key="M",
                          allowed="E, for E x' = A x + B u, or no M")
     return {name: fields[key] for name, key in letters.items()}
 
@@ -121,13 +131,13 @@ def _matrices(fields: dict, letters: dict, path: Path) -> dict:
 def _check_continuous(fields: dict, place: str, path: Path) -> None:
     for key, value in fields.items():
         if key.lower() in NOT_CONTINUOUS[place] and isinstance(value, np.ndarray) and value.any():
-            raise InputError("a model in discrete time, or with delays", file=path, key=key,
-                             value=value.ravel()[0].item(),
+            raise InputError("belongs to a model in discrete time, or with delays", file=path,
+                             key=key, value=value.ravel()[0].item(),
                              allowed="x' = A x + B u, in continuous time and without delays")
 
 
 def _real(matrix, name, path):
-    """Refuse what is no real matrix; complex numbers without an imaginary part are real."""
+    """Refuse all but real matrices; complex numbers without an imaginary part count as real."""
     if isinstance(matrix, dict | NotNumbers):
         kind = matrix.kind if isinstance(matrix, NotNumbers) else "a structure"
         raise InputError(f"is {kind}", file=path, key=name, allowed="a real matrix")
@@ -148,7 +158,7 @@ def _dense(matrix) -> np.ndarray:
 
 
 def model_sha256(path) -> str:
-    """Hash of all that `read_matrices` or `BioheatModel.load` reads of a model."""
+    """SHA-256 of all files that `read_matrices` or `BioheatModel.load` reads for a model."""
     path = Path(path)
     if path.suffix.lower() in (".h5", ".mat"):
         return file_sha256(path)
@@ -156,7 +166,10 @@ def model_sha256(path) -> str:
 
 
 def as_full_model(matrices: dict) -> BioheatModel:
-    """A model from elsewhere, E x' = -K x + B u with K = -A, without positions or a baseline."""
+    """Full model E x' = -K x + B u, K = -A, of another program's matrices.
+
+    Positions are NaN and the baseline is zero, as nothing is known of them.
+    """
     n, m, p = matrices["A"].shape[0], matrices["B"].shape[1], matrices["C"].shape[0]
     nowhere = np.full((p, 3), np.nan)
     outputs = Outputs(np.full(p, "output"), nowhere, np.zeros(p), np.zeros(p), np.full(p, np.nan))
@@ -168,7 +181,7 @@ def as_full_model(matrices: dict) -> BioheatModel:
 
 
 def write_mat(rom: ReducedModel, path) -> None:
-    """For MATLAB: `load(path); sys = ss(A, B, C, D);`."""
+    """Write a reduced model for MATLAB: `load(path); sys = ss(A, B, C, D);`."""
     with atomic(path) as temporary:
         scipy.io.savemat(temporary, {
             "A": rom.A, "B": rom.B, "C": rom.C, "D": rom.D,

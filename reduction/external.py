@@ -19,7 +19,7 @@ from .settings import ReductionSettings
 from .standard import check_path
 from .whole import MOST_STATES, reduce_whole
 
-# Up to here a symmetric model is balanced as a whole too: no state is left out, in seconds.
+# States up to which a symmetric model is balanced as a whole too: it takes seconds and drops none.
 SMALL = 500
 WRITERS = (".h5", ".mat")
 
@@ -61,8 +61,13 @@ def reduce_file(path, order="auto", output=None, tolerance=None, threads: int = 
     return [output, record]
 
 
-def check_output(path: Path, output: Path, record: Path) -> None:
-    """Refuse a name that cannot be written, or that would overwrite what is not ours to replace."""
+def check_output(path: Path, output: Path, certificate: Path) -> None:
+    """Refuse a name that cannot be written, or that would overwrite another file than a result.
+
+    Raises
+    ------
+    InputError : with the name and what is allowed.
+    """
     if output.suffix.lower() not in WRITERS:
         raise InputError("is not a kind of file that can be written", key="--output",
                          value=str(output), allowed=", ".join(WRITERS))
@@ -72,18 +77,18 @@ def check_output(path: Path, output: Path, record: Path) -> None:
         raise InputError("cannot be written there", key="--output", value=str(output),
                          allowed="a name in a folder that can be written")
     if path.exists():
-        given = [path] if path.suffix.lower() in WRITERS else matrix_files(path).values()
-        for written in (output, record):
-            if any(written.exists() and os.path.samefile(file, written) for file in given):
-                raise InputError("is the model that is read, which is never overwritten",
+        sources = [path] if path.suffix.lower() in WRITERS else matrix_files(path).values()
+        for written in (output, certificate):
+            if any(written.exists() and os.path.samefile(file, written) for file in sources):
+                raise InputError("is the model to be read, which is never overwritten",
                                  key="--output", value=str(output), allowed="another name")
-    if record.exists() and not is_certificate(record):
-        raise InputError(f"the certificate would overwrite {record}, which is something else",
+    if certificate.exists() and not is_certificate(certificate):
+        raise InputError(f"the certificate would overwrite {certificate}, which is something else",
                          key="--output", value=str(output), allowed="another name")
 
 
 def is_certificate(file: Path) -> bool:
-    """Whether a JSON file is one that a reduction wrote."""
+    """Whether a JSON file is the certificate of a reduction."""
     try:
         return "full_order" in read_json(file)
     except (OSError, ValueError, TypeError):
@@ -111,14 +116,17 @@ def reduce_any(path: Path, order, tolerance, threads: int) -> tuple[ReducedModel
             raise
         raise InputError(error.problem, file=path.name, key=error.key, value=error.value,
                          allowed=error.allowed) from error
-    # What goes straight from input to output has no state, and is kept as it is.
+    # The feedthrough has no states: it is kept as it is.
     reduced.D = reduced.D if feedthrough is None else feedthrough
     return reduced, certificate
 
 
 def reduce_by_kind(model: BioheatModel, order, tolerance, file: str,
                    threads: int) -> tuple[ReducedModel, dict]:
-    """By `reduce_model` if symmetric, definite, and not small; otherwise by `reduce_whole`."""
+    """The reduced model and its certificate, by `reduce_model` or `reduce_whole`.
+
+    `reduce_model` takes symmetric definite models that are not small, `reduce_whole` all others.
+    """
     n = len(model.B)
     skew = {name: asymmetry(matrix) for name, matrix in (("E", model.E), ("A", model.K))}
     symmetric = max(skew.values()) <= SYMMETRY

@@ -1,4 +1,4 @@
-"""How far two transfer functions are apart: sampled over frequency, and bounded at every one."""
+"""Distance of two transfer functions: sampled over frequency, and bounded at every frequency."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from hifuflow.job import Progress
 
-LANCZOS_VECTORS = 8
+# Number of Lanczos vectors, relative tolerance, and factor that makes the result an upper bound.
+LANCZOS_VECTORS, LANCZOS_TOLERANCE, LANCZOS_MARGIN = 8, 5e-2, 1.1
 TOGETHER = 3  # frequencies that share a factorization and the outputs' norm
 
 
@@ -25,7 +26,7 @@ def sweep_frequencies(interval, count: int) -> np.ndarray:
 
 
 def projection_bound(solver, outputs, residual) -> float:
-    """Bound, at every frequency, on what the projection changes in the transfer function (2-norm).
+    """Bound, over all frequencies, on the projection's error in the transfer function (2-norm).
 
     With the residual factor W of low-rank ADI, and ||X||_K = sqrt(||X' K^-1 X||),
 
@@ -41,8 +42,8 @@ def projection_bound(solver, outputs, residual) -> float:
     In the norm of P = K + wE, v' (K + iwE) x is bounded by 1 and coercive with 1 / sqrt(2), as
     k + w >= |k + iw| >= (k + w) / sqrt(2). Cea's lemma gives the Galerkin solution's error in it
     as at most sqrt(2) times that of y, which is at most sqrt(2) ||W||_K; and C' has at most the
-    norm ||C'||_K against it. Directions dropped from the basis (see `low_rank`) and the rounding
-    of the solves are not in it.
+    norm ||C'||_K against it. The bound leaves out directions dropped from the basis (see
+    `low_rank`) and the rounding of the solves.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def projection_bound(solver, outputs, residual) -> float:
 
 def projection_errors(capacity, stiffness, solver, inputs, outputs, modal,
                      frequencies) -> np.ndarray:
-    """Bounds, at single frequencies, on what the projection changes in the transfer function.
+    """(f,) bounds, at single frequencies, on the projection's error in the transfer function.
 
     The projected states X leave the residual R = B - (K + iwE) V X in the full model, so the
     error is C (K + iwE)^-1 R. With P = K + vE, 0 <= v <= w, every decay rate k has
@@ -70,7 +71,7 @@ def projection_errors(capacity, stiffness, solver, inputs, outputs, modal,
     ----------
     frequencies : (f,) angular frequencies w >= 0 [rad/s], ascending.
     """
-    found = []
+    errors = []
     with Progress("projection errors", total=len(frequencies), unit="frequencies") as progress:
         for start in range(0, len(frequencies), TOGETHER):
             shift = frequencies[start]
@@ -80,9 +81,9 @@ def projection_errors(capacity, stiffness, solver, inputs, outputs, modal,
             for frequency in frequencies[start : start + TOGETHER]:
                 right = residual_energy(capacity, stiffness, solver, inputs, modal, frequency)
                 excess = 1 + (shift / frequency) ** 2 if shift else 1.0
-                found.append(np.sqrt(excess * left * right))
+                errors.append(np.sqrt(excess * left * right))
                 progress.advance()
-    return np.array(found)
+    return np.array(errors)
 
 
 def residual_energy(capacity, stiffness, solver, inputs, modal, frequency: float) -> float:
@@ -98,27 +99,28 @@ def residual_energy(capacity, stiffness, solver, inputs, modal, frequency: float
 
 
 def largest_eigenvalue(apply, n: int) -> float:
-    """Largest eigenvalue of a positive semidefinite operator (n, n), not below the true one.
+    """Upper bound on the largest eigenvalue of a positive semidefinite operator (n, n).
 
-    Lanczos finds it to 5 %, from below; 10 % are added.
+    Lanczos approaches it from below, to 5 %; 10 % are added.
     """
     if n <= LANCZOS_VECTORS:
         return float(np.linalg.eigvalsh(np.column_stack([apply(y) for y in np.eye(n)]))[-1])
     start = np.random.default_rng(1).standard_normal(n)
     operator = LinearOperator((n, n), matvec=lambda y: apply(y.ravel()), dtype=float)
-    return 1.1 * float(eigsh(operator, k=1, ncv=LANCZOS_VECTORS, tol=5e-2, v0=start,
-                              return_eigenvectors=False)[0].real)
+    eigenvalue = eigsh(operator, k=1, ncv=LANCZOS_VECTORS, tol=LANCZOS_TOLERANCE, v0=start,
+                       return_eigenvectors=False)[0]
+    return LANCZOS_MARGIN * float(eigenvalue.real)
 
 
 @dataclass
 class Sweep:
-    """Largest singular values at sampled frequencies [output per input].
+    """Largest singular values of two transfer functions at sampled frequencies [output per input].
 
     Attributes
     ----------
-    gain : (f,) of the full model.  error : (f,) of its difference from the reduced one.
-    projection : (f,) bound on the projection's part (`projection_errors`), contained in the
-        other two, which are thus not below the true values at these frequencies.
+    gain : (f,) of the full model.  error : (f,) of its difference from the reduced model.
+    projection : (f,) bound on the projection's error (`projection_errors`). It is added to the
+        other two, which are therefore not below the true values at these frequencies.
     slowest : largest real part of the reduced model's eigenvalues [1/s].
     """
 
@@ -129,18 +131,20 @@ class Sweep:
 
 
 def frequency_sweep(modal, reduced, frequencies, projection) -> Sweep:
-    """Compare the full model with a reduced one (A, B, C of the same outputs).
+    """Compare the transfer functions of the full model and of a reduced one.
 
     Parameters
     ----------
+    modal : the full model, projected.  reduced : A, B, C with the same inputs and outputs.
+    frequencies : (f,) angular frequencies [rad/s].
     projection : (f,) `projection_errors` of the modal model.
     """
     rates, vectors = np.linalg.eig(reduced.A)
-    into, out = np.linalg.solve(vectors, reduced.B.astype(complex)), reduced.C @ vectors
+    inputs, outputs = np.linalg.solve(vectors, reduced.B.astype(complex)), reduced.C @ vectors
     gain, error = np.empty(len(frequencies)), np.empty(len(frequencies))
     for k, frequency in enumerate(frequencies):
         projected = real_times(modal.outputs, modal_response(modal, frequency))
-        truncated = out @ (into / (1j * frequency - rates)[:, None])
+        truncated = outputs @ (inputs / (1j * frequency - rates)[:, None])
         gain[k] = largest_singular_value(projected)
         error[k] = largest_singular_value(projected - truncated)
     return Sweep(gain + projection, error + projection, projection, float(rates.real.max()))

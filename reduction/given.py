@@ -1,4 +1,4 @@
-"""Reduced models from elsewhere: read, fitted to the patient, balanced, certified as ours are."""
+"""Reduced models made elsewhere: read, compared with the patient, balanced and certified."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ from .shifts import spectral_interval
 from .solvers import shifted_solver
 
 KEY = "reduction.model"
-UNITS = {"A": "1/s", "foci": "m", "outputs/position": "m"}  # of data sets that say theirs
-NEAR = 1e-5  # m, by which foci and outputs may lie off the patient's
-WORTHLESS = 1.0  # relative error of a model that is zero
+UNITS = {"A": "1/s", "foci": "m", "outputs/position": "m"}  # that a data set may state
+NEAR = 1e-5  # largest distance of a focus or output from the patient's [m]
+WORTHLESS = 1.0  # relative error of a model that predicts no heating at all
 
 
 @dataclass(frozen=True)
 class GivenModel:
-    """Reduced model from a file: x' = A x + B u, y = C x in s, W and K.
+    """A reduced model from a file: x' = A x + B u, y = C x, in s, W and K.
 
     Attributes
     ----------
-    A : (r, r).  B : (r, n_foci).  C : (p, r).
-    C_mean : (p, r), like C, but means over the target's voxels; None where the file has none.
+    A : (r, r) [1/s].  B : (r, n_foci).  C : (p, r).
+    C_mean : (p, r) like C, but with means over the target's voxels; None if the file has none.
     kind : (p,) "constraint" or "target".  position : (p, 3) of the outputs [m].
     foci : (n_foci, 3) [m].  method : how it was made.
     """
@@ -65,12 +65,14 @@ class GivenModel:
 
 
 def read_given(path) -> GivenModel:
-    """Read a reduced model; needed are A, B, C, foci, outputs/kind and outputs/position.
+    """Read a reduced model from HDF5: A, B, C, foci, outputs/kind and outputs/position.
+
+    C_mean, D (which must be zero) and the attribute `method` are optional.
 
     Raises
     ------
-    InputError : it cannot be read, lacks a data set, or holds one of another shape or unit, values
-        that are not finite, or eigenvalues that do not decay.
+    InputError : the file cannot be read or lacks a data set; a data set has the wrong shape or unit
+        or values that are not finite; or an eigenvalue does not decay.
     """
     path = Path(path)
     if not path.is_file():
@@ -83,11 +85,11 @@ def read_given(path) -> GivenModel:
         a = _numbers(file, "A", 2)
         r, m, p = len(a), _numbers(file, "B", 2).shape[1], len(_numbers(file, "C", 2))
         if "D" in file and _numbers(file, "D", 2, (p, m)).any():
-            raise InputError("power that changes a temperature at once", file=path, key="D",
-                             allowed="D = 0, or none")
+            raise InputError("is not zero: power would change a temperature at once", file=path,
+                             key="D", allowed="D = 0, or none")
         kind = file["outputs/kind"]
         if not h5py.check_string_dtype(kind.dtype):
-            raise InputError("is no text", file=path, key="outputs/kind",
+            raise InputError("is not text", file=path, key="outputs/kind",
                              allowed="constraint or target for each row of C")
         model = GivenModel(
             _numbers(file, "A", 2, (r, r)), _numbers(file, "B", 2, (r, m)),
@@ -102,9 +104,9 @@ def read_given(path) -> GivenModel:
     return model
 
 
-def check_fits(given: GivenModel, path, foci, outputs: Outputs | None = None,
+def check_fits(rom: GivenModel, path, foci, outputs: Outputs | None = None,
                points=None) -> None:
-    """Refuse a model of other foci or outputs than the patient's.
+    """Refuse a model whose foci or outputs are not the patient's.
 
     Parameters
     ----------
@@ -112,46 +114,46 @@ def check_fits(given: GivenModel, path, foci, outputs: Outputs | None = None,
     outputs : of the patient's model; or, where there is none yet,
     points : (n_c, 3) its constraint points [m], which come first.
     """
-    _same_places(given.foci, foci, path, "foci", "foci")
+    _same_places(rom.foci, foci, path, "foci", "foci")
     if outputs is not None:
-        if not np.array_equal(given.kind, outputs.kind):
-            raise InputError(f"has other outputs: {_counts(given.kind)}", file=path,
+        if not np.array_equal(rom.kind, outputs.kind):
+            raise InputError(f"has other outputs: {_counts(rom.kind)}", file=path,
                              key="outputs/kind", allowed=f"{_counts(outputs.kind)}, in this order")
-        _same_places(given.position, outputs.position, path, "outputs/position", "outputs")
+        _same_places(rom.position, outputs.position, path, "outputs/position", "outputs")
     else:
-        _same_places(given.position[given.kind == "constraint"], np.asarray(points), path,
+        _same_places(rom.position[rom.kind == "constraint"], np.asarray(points), path,
                      "outputs/position", "constraint points")
 
 
 def use_given(model: BioheatModel, settings: ReductionSettings,
               threads: int) -> tuple[ReducedModel, dict]:
-    """A reduced model that was made elsewhere, as the controller's, and its certificate.
+    """The controller's model from one that was made elsewhere, and its certificate.
 
-    It is balanced, whatever the file says of its Hankel values: controllers truncate it further by
-    them. Limits and baseline are the patient's. Where it cannot be compared with the full model,
-    the certificate says why.
+    The model is balanced, whatever Hankel values the file states, because controllers truncate it
+    further by them. Limits and baseline are the patient's. If it cannot be compared with the full
+    model, the certificate says why.
 
     Parameters
     ----------
-    settings : which one, and how it is compared.
+    settings : path of the model, and how it is compared.
 
     Raises
     ------
-    InputError : it cannot be used, see `read_given`, or does not fit the patient, or is no better
-        than a model of no heating at all.
-    NumericalError : it cannot be balanced.
+    InputError : the model cannot be read (see `read_given`), does not fit the patient, or is no
+        better than a model of no heating at all.
+    NumericalError : the model cannot be balanced.
     """
     path, clock = Path(settings.model), Clock()
-    given = read_given(path)
-    check_fits(given, path, model.foci, model.outputs)
-    if given.C_mean is None:
+    rom = read_given(path)
+    check_fits(rom, path, model.foci, model.outputs)
+    if rom.C_mean is None:
         log.warning("%s holds no C_mean: images are compared with temperatures at the centres of "
                     "the target's voxels, not with their means", path.name)
     with clock("balancing"):
-        balanced = balanced_truncation(given.A, given.B, given.C)
+        balanced = balanced_truncation(rom.A, rom.B, rom.C)
     hsv, slowest = balanced.hsv, float(np.linalg.eigvals(balanced.A).real.max())
     bound = np.full(len(hsv), np.nan)
-    record = {"certified": False, "model": path.name, "method": given.method,
+    record = {"certified": False, "model": path.name, "method": rom.method,
               "order": len(balanced.A), "full_order": len(model.B)}
     try:
         check_memory(model, settings)
@@ -171,25 +173,28 @@ def use_given(model: BioheatModel, settings: ReductionSettings,
                "peak_memory_bytes": 1024 * max(
                    resource.getrusage(who).ru_maxrss
                    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))}
-    means = None if given.C_mean is None else given.C_mean @ balanced.T
+    means = None if rom.C_mean is None else rom.C_mean @ balanced.T
     return ReducedModel(balanced.A, balanced.B, balanced.C, hsv, bound,
-                        f"{given.method} ({path.name})", model.outputs, model.foci, means), record
+                        f"{rom.method} ({path.name})", model.outputs, model.foci, means), record
 
 
 def reduced_or_given(model: BioheatModel, settings: ReductionSettings,
                      threads: int) -> tuple[ReducedModel, dict]:
-    """The patient's model reduced (`reduce.reduce_model`), or the one that `settings` names
-    (`use_given`), with its certificate."""
+    """The reduced model of a patient and its certificate.
+
+    The patient's own model is reduced (`reduce.reduce_model`), or the one that `settings` names is
+    used (`use_given`).
+    """
     return (use_given if settings.model else reduce_model)(model, settings, threads)
 
 
 def _compared(model: BioheatModel, balanced: Balanced, settings: ReductionSettings, threads: int,
               clock: Clock) -> dict:
-    """What `certificate.certificate` says of ours, of a model that was not made by projection.
+    """Entries of `certificate.certificate` for a model that was not made by projection.
 
-    The full model's projection onto what the inputs reach stands between: its distance from the
-    full model is bounded as in `certificate.error_bound`, and the given model's distance from it by
-    `difference_bound`.
+    The full model projected onto the reachable space stands between the two. Its distance from the
+    full model is bounded as in `certificate.error_bound`, and its distance from the model in
+    question by `difference_bound`.
     """
     capacity, stiffness, inputs, outputs = unit_capacity(model.E, model.K, model.B, model.C)
     with clock("low_rank"):
@@ -205,11 +210,12 @@ def _compared(model: BioheatModel, balanced: Balanced, settings: ReductionSettin
         error = np.abs(replayed(reduced_stepper(balanced.A, balanced.B, SAMPLE), balanced.C,
                                 powers) - truth).max(axis=0)
     with clock("projection_error"):
-        projection = projection_bound(solver, outputs, space.rest)
+        projection = projection_bound(solver, outputs, space.residual_factor)
         frequencies = sweep_frequencies(interval, FREQUENCIES)
-        lost = projection_errors(capacity, stiffness, solver, inputs, outputs, modal, frequencies)
+        projection_error = projection_errors(capacity, stiffness, solver, inputs, outputs, modal,
+                                             frequencies)
     with clock("frequency_sweep"):
-        swept = frequency_sweep(modal, balanced, frequencies, lost)
+        swept = frequency_sweep(modal, balanced, frequencies, projection_error)
     with clock("difference"):
         difference = difference_bound(modal, balanced)
     gain, bound = float(swept.gain.max()), difference + projection
@@ -230,13 +236,14 @@ def _compared(model: BioheatModel, balanced: Balanced, settings: ReductionSettin
 def difference_bound(modal, reduced: Balanced) -> float:
     """Bound, at every frequency, on the 2-norm of the difference of two transfer functions.
 
-    The difference is itself a stable model, of the states of both; no transfer function is larger
-    than twice the sum of its Hankel values, which is what Enns' bound says of a model of which
-    nothing is kept (see `hankel.truncation_bound`).
+    The difference is itself a stable model, with the states of both. No transfer function is larger
+    than twice the sum of its Hankel values: this is Enns' bound for a truncation that keeps no
+    state (see `hankel.truncation_bound`).
 
     Parameters
     ----------
-    modal : z' = -diag(rates) z + B u, y = C z.
+    modal : projected full model, z' = -diag(rates) z + B u, y = C z.
+    reduced : the other model, with the same inputs and outputs.
     """
     a, basis = la.schur(reduced.A)
     a = la.block_diag(np.diag(-modal.rates), a)
@@ -261,13 +268,13 @@ def _numbers(file, name: str, dimensions: int, shape=None) -> np.ndarray:
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "fiu" or (
             dataset.ndim != dimensions):
-        raise InputError("is no matrix of real numbers", file=file.filename, key=name)
+        raise InputError("is not a matrix of real numbers", file=file.filename, key=name)
     if shape is not None and dataset.shape != shape:
         raise InputError("has the wrong shape", file=file.filename, key=name, value=dataset.shape,
                          allowed=shape)
     unit = dataset.attrs.get("units", UNITS.get(name))
     if name in UNITS and unit != UNITS[name]:
-        raise InputError("is in another unit", file=file.filename, key=name, value=str(unit),
+        raise InputError("has another unit", file=file.filename, key=name, value=str(unit),
                          allowed=UNITS[name])
     values = np.asarray(dataset[:], dtype=float)
     if not np.isfinite(values).all():
@@ -275,11 +282,11 @@ def _numbers(file, name: str, dimensions: int, shape=None) -> np.ndarray:
     return values
 
 
-def _same_places(given, wanted, path, key: str, what: str) -> None:
-    if len(given) != len(wanted):
-        raise InputError(f"has {len(given)} {what}", file=path, key=key,
-                         allowed=f"the patient's {len(wanted)}")
-    off = np.linalg.norm(given - wanted, axis=1).max(initial=0.0)
+def _same_places(positions, expected, path, key: str, what: str) -> None:
+    if len(positions) != len(expected):
+        raise InputError(f"has {len(positions)} {what}", file=path, key=key,
+                         allowed=f"the patient's {len(expected)}")
+    off = np.linalg.norm(positions - expected, axis=1).max(initial=0.0)
     if off > NEAR:
         raise InputError(f"has other {what}: they lie up to {off * 1e3:.3g} mm off the patient's",
                          file=path, key=key, allowed="the patient's, in their order")

@@ -15,29 +15,29 @@ from hifuflow.job import Progress
 
 from .shifts import REPEATS, interleaved, wachspress_shifts
 
-# Directions of the Gramian's factor below this, times the root of the residual's tolerance, are
-# dropped: they count for less than what ADI leaves out.
+# Directions of the Gramian's factor below this times the root of the tolerance are dropped: they
+# matter less than what ADI leaves out.
 DIRECTION_CUT = 1e-6
-QR_BLOCK = 32
+QR_BLOCK = 32  # columns
 PANEL = 128  # columns made orthonormal at a time: wide enough for matrix products at full speed
 
 
 @dataclass
 class ReachableSpace:
-    """What low-rank ADI found.
+    """The states that the inputs can reach, as low-rank ADI finds them.
 
     Attributes
     ----------
     basis : (n, k) V with V' E V = I.
     residual : ||W'W|| / ||B'B||, relative residual of the Lyapunov equation, after each shift.
     shifts : (j,) shifts [1/s], each used REPEATS times.
-    rest : (n, m) W, whose product W W' is the residual that was left.
+    residual_factor : (n, m) W, whose product W W' is the residual at the end.
     """
 
     basis: np.ndarray
     residual: np.ndarray
     shifts: np.ndarray
-    rest: np.ndarray
+    residual_factor: np.ndarray
 
 
 def unit_capacity(capacity, stiffness, inputs, *outputs):
@@ -55,7 +55,7 @@ def unit_capacity(capacity, stiffness, inputs, *outputs):
 
 
 def most_states(inputs, interval, tolerance) -> int:
-    """Columns that `reachable_space` computes; what is kept of them is at most as many."""
+    """Number of columns that `reachable_space` computes, an upper bound on those it keeps."""
     n, m = inputs.shape
     return min(n, m * REPEATS * len(wachspress_shifts(*interval, tolerance, REPEATS)))
 
@@ -70,18 +70,18 @@ def reachable_space(capacity, solver, inputs, interval, tolerance,
         (K + s_j E) V_j = W_(j-1),   Z_j = sqrt(2 s_j) V_j,   W_j = W_(j-1) - 2 s_j E V_j,
 
     W_0 = B. W_j W_j' is the residual of the equation. The blocks are made orthonormal in E, a
-    few at a time; what they add below DIRECTION_CUT sqrt(tolerance) times the largest is dropped.
+    few at a time. Directions below DIRECTION_CUT sqrt(tolerance) times the largest are dropped.
 
     Parameters
     ----------
     capacity : (n, n) sparse E; solver : `ShiftedSolver` of E and K; inputs : (n, m) B.
     interval : ends of the spectrum [1/s].
     tolerance : relative residual at which to stop.
-    threads : with more than one, blocks are made orthonormal while the next are solved for.
+    threads : with more than one, blocks are made orthonormal while the next ones are solved for.
 
     Raises
     ------
-    NumericalError : the residual is still above ten times the tolerance after all shifts.
+    NumericalError : after all shifts the residual is still above ten times the tolerance.
 
     Source: J.-R. Li, J. White, "Low rank solution of Lyapunov equations", SIAM J. Matrix Anal.
     Appl. 24 (2002) 260-280.
@@ -91,40 +91,40 @@ def reachable_space(capacity, solver, inputs, interval, tolerance,
     basis = _Basis(capacity, np.empty((len(inputs), most_states(inputs, interval, tolerance)),
                                       order="F"), DIRECTION_CUT * np.sqrt(tolerance))
     waiting, adding = [], None
-    rest, residual = inputs, []
+    residual_factor, residuals = inputs, []
     scale = squared_norm(inputs)
     with (Progress("reachable space", total=len(shifts), unit="shifts") as progress,
           ThreadPoolExecutor(max_workers=1) as worker):
         for shift in shifts:
             solver.factor(1.0, shift)
             for _ in range(REPEATS):
-                block = np.sqrt(2 * shift) * solver.solve(rest)
+                block = np.sqrt(2 * shift) * solver.solve(residual_factor)
                 image = capacity @ block
-                rest = rest - np.sqrt(2 * shift) * image
+                residual_factor = residual_factor - np.sqrt(2 * shift) * image
                 waiting.append((block, image))
-            residual.append(squared_norm(rest) / scale)
-            done = residual[-1] <= tolerance or len(residual) == len(shifts)
-            if done or m * len(waiting) >= PANEL:
+            residuals.append(squared_norm(residual_factor) / scale)
+            last = residuals[-1] <= tolerance or len(residuals) == len(shifts)
+            if last or m * len(waiting) >= PANEL:
                 if adding:
-                    adding.result()  # one panel waits at most
+                    adding.result()  # at most one panel waits
                 panels = [np.hstack(blocks) for blocks in zip(*waiting, strict=True)]
                 adding, waiting = worker.submit(basis.add, *panels), []
-                if done or threads == 1:
+                if last or threads == 1:
                     adding.result()
-            progress.advance(1, f"{basis.size} states, residual {residual[-1]:.1e}")
-            if done:
+            progress.advance(1, f"{basis.size} states, residual {residuals[-1]:.1e}")
+            if last:
                 break
-    if not residual[-1] <= 10 * tolerance:
-        raise NumericalError(f"low-rank ADI stopped at a relative residual of {residual[-1]:.2e} "
+    if not residuals[-1] <= 10 * tolerance:
+        raise NumericalError(f"low-rank ADI stopped at a relative residual of {residuals[-1]:.2e} "
                              f"after {len(shifts)} shifts on [{interval[0]:.3g}, "
                              f"{interval[1]:.3g}] 1/s; {tolerance:.0e} was asked for")
-    return ReachableSpace(basis.columns[:, : basis.size], np.array(residual),
-                          shifts[: len(residual)], rest)
+    return ReachableSpace(basis.columns[:, : basis.size], np.array(residuals),
+                          shifts[: len(residuals)], residual_factor)
 
 
 @dataclass
 class _Basis:
-    """An E-orthonormal basis that grows: `columns` (n, most), of which `size` are filled."""
+    """A growing E-orthonormal basis: `columns` (n, most), of which `size` are filled."""
 
     capacity: sp.csr_array
     columns: np.ndarray
@@ -133,8 +133,10 @@ class _Basis:
     largest: float = 0.0
 
     def add(self, panel, image) -> None:
-        """Take up what the columns of `panel` add, given `image` = E `panel`; directions below
-        `cut` times the largest are dropped."""
+        """Add the directions of `panel` that are new, given `image` = E `panel`.
+
+        Directions below `cut` times the largest are dropped.
+        """
         self.largest = max(self.largest, np.sqrt(squared_norm(panel)))
         new = orthonormal_part(panel, image, self.columns[:, : self.size], self.capacity,
                                self.cut * self.largest)
@@ -146,13 +148,13 @@ class _Basis:
 def orthonormal_part(block, image, basis, capacity, cut: float) -> np.ndarray:
     """E-orthonormal basis of what `block` (n, m) adds to the E-orthonormal `basis` (n, k).
 
-    `image` is E `block`. Directions smaller than `cut` are dropped. Classical Gram-Schmidt by
-    blocks, done twice: the second pass works on normalized directions, so that the small ones
+    `image` is E `block`. Directions smaller than `cut` are dropped. This is classical Gram-Schmidt
+    by blocks, done twice: the second pass works on normalized directions, so that the small ones
     become orthogonal too.
     """
     block = np.array(block, order="F")
     _subtract(block, basis, _inner(basis, image))
-    # LAPACK's recursive blocks: three times as fast as `scipy.linalg.qr` on a tall block.
+    # LAPACK's recursive blocked QR is three times as fast as `scipy.linalg.qr` on a tall block.
     triangle = np.triu(lapack.dgeqrt(min(QR_BLOCK, *block.shape), block)[0][: block.shape[1]])
     _, size, right = la.svd(triangle, full_matrices=False)
     kept = size > cut
@@ -166,12 +168,12 @@ def orthonormal_part(block, image, basis, capacity, cut: float) -> np.ndarray:
 
 
 def _inner(basis, image) -> np.ndarray:
-    """basis' image (k, m), as BLAS is faster at it: a wide times a tall matrix."""
+    """basis' image (k, m), computed as a wide times a tall matrix, which BLAS does faster."""
     return (image.T @ basis).T
 
 
 def _subtract(block, basis, along) -> None:
-    """block -= basis along in place, without a product to store: half the time."""
+    """block -= basis along, in place: half the time, as no product is stored."""
     if along.size:
         blas.dgemm(-1.0, basis, along, beta=1.0, c=block, overwrite_c=True)
 
@@ -183,7 +185,7 @@ def squared_norm(block) -> float:
 
 @dataclass
 class ModalModel:
-    """z' = -diag(rates) z + B u, y = C z: a projected model in its eigenvectors, x = V Y z.
+    """A projected model in its eigenvectors: z' = -diag(rates) z + B u, y = C z, x = V Y z.
 
     Attributes
     ----------
@@ -204,7 +206,7 @@ class ModalModel:
 
 
 def rows_times(rows, basis) -> np.ndarray:
-    """A sparse `rows` (p, n) times the basis, by panels: SciPy copies what it multiplies."""
+    """Sparse `rows` (p, n) times the basis, by panels, because SciPy copies what it multiplies."""
     return np.hstack([rows @ basis[:, start : start + PANEL]
                       for start in range(0, basis.shape[1], PANEL)])
 
@@ -214,6 +216,10 @@ def project(stiffness, inputs, outputs, basis) -> ModalModel:
 
     The projection is symmetric, so its decay rates lie inside the spectrum of the full model:
     it is stable whatever the basis.
+
+    Raises
+    ------
+    NumericalError : a decay rate is not positive, so K is not positive definite.
     """
     k = basis.shape[1]
     projected = np.empty((k, k))

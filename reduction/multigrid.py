@@ -12,12 +12,12 @@ from pyamg.util.linalg import approximate_spectral_radius
 
 from hifuflow.errors import NumericalError
 
-# Relative residual of each solve. It limits how accurate a reduced model can be: the residual of
-# the Lyapunov equation asked for is at least 1e-12, the square of 1e-6.
+# Relative residual of each solve. It limits the accuracy of a reduced model: the smallest residual
+# of the Lyapunov equation that may be asked for is 1e-12, the square of 1e-6.
 ACCURACY = 1e-9
 MOST_ITERATIONS = 300
-NEGLIGIBLE = 1e-25  # denormal numbers slow single precision down sevenfold
-COARSEST = 500  # unknowns that are solved directly
+NEGLIGIBLE = 1e-25  # taken for zero: denormal numbers slow single precision down sevenfold
+COARSEST = 500  # unknowns of the coarsest level, which is solved directly
 DEGREE = 3  # of the smoothing polynomial
 # The smoother damps eigenvalues of D^-1 A from the largest down to this fraction of it.
 SMOOTHED_PART = 1 / 20
@@ -25,7 +25,10 @@ SMOOTHED_PART = 1 / 20
 
 @dataclass
 class _Level:
-    """One level in single precision: A, D^-1 A, D^-1, its largest eigenvalue, interpolation."""
+    """One multigrid level in single precision: A, D^-1 A and its largest eigenvalue, interpolation.
+
+    D is the diagonal of A.
+    """
 
     matrix: sp.csr_array
     scaled: sp.csr_array
@@ -36,7 +39,7 @@ class _Level:
 
     @classmethod
     def of(cls, level) -> _Level:
-        """From a level of PyAMG's hierarchy."""
+        """A level by that of PyAMG's hierarchy."""
         inverse = 1 / level.A.diagonal()
         scaled = sp.csr_array(sp.diags_array(inverse) @ level.A)
         largest = 1.1 * approximate_spectral_radius(sp.csr_matrix(scaled))
@@ -46,10 +49,10 @@ class _Level:
 
 
 class MultigridSolver:
-    """Conjugate gradients with a K + b E for many right-hand sides side by side.
+    """Iterative solver of a K + b E for many right-hand sides at once, by conjugate gradients.
 
-    One V-cycle of smoothed aggregation preconditions them; its smoother is a Chebyshev polynomial
-    of D^-1 A, which takes all columns at once, as matrix products do. Columns that have converged
+    The preconditioner is one V-cycle of smoothed aggregation. Its smoother is a Chebyshev
+    polynomial of D^-1 A, which takes all columns at once, as matrix products do. Converged columns
     are left out. Memory: three to four times the matrix and six times the right-hand sides.
 
     Source: P. Vanek, J. Mandel, M. Brezina, "Algebraic multigrid by smoothed aggregation for
@@ -66,7 +69,7 @@ class MultigridSolver:
         self._capacity, self._stiffness = sp.csr_array(capacity), sp.csr_array(stiffness)
 
     def factor(self, stiffness: float, capacity: float) -> MultigridSolver:
-        """Take `stiffness` K + `capacity` E; `solve` then uses it.
+        """Set the matrix `stiffness` K + `capacity` E that `solve` uses.
 
         Raises
         ------
@@ -87,23 +90,24 @@ class MultigridSolver:
         return self
 
     def solve(self, right: np.ndarray) -> np.ndarray:
-        """Solve for `right` (n,) or (n, m).
+        """Solutions (n,) or (n, m) for the right-hand sides `right`, of the same shape.
 
         Raises
         ------
-        NumericalError : not converged, or the matrix is not positive definite.
+        NumericalError : no convergence, or the matrix is not positive definite.
         """
         columns = right if right.ndim == 2 else right[:, None]
         size = np.linalg.norm(columns, axis=0)
         solution = np.zeros(columns.shape)
-        open_ = np.flatnonzero(size > 0)
-        rest = np.ascontiguousarray(columns[:, open_])
-        unknowns, search, weight = np.zeros_like(rest), np.zeros_like(rest), np.ones(len(open_))
+        unsolved = np.flatnonzero(size > 0)
+        residual = np.ascontiguousarray(columns[:, unsolved])
+        unknowns, search = np.zeros_like(residual), np.zeros_like(residual)
+        weight = np.ones(len(unsolved))
         for _ in range(MOST_ITERATIONS):
-            if not len(open_):
+            if not len(unsolved):
                 return solution.reshape(right.shape)
-            better = self._preconditioned(rest, size[open_])
-            product = np.einsum("nm,nm->m", rest, better)
+            better = self._preconditioned(residual, size[unsolved])
+            product = np.einsum("nm,nm->m", residual, better)
             search *= product / weight
             search += better
             weight = product
@@ -112,13 +116,15 @@ class MultigridSolver:
             if not (energy > 0).all():
                 raise NumericalError(f"{self._name} is not positive definite")
             step = product / energy
-            rest -= np.multiply(image, step, out=image)
+            residual -= np.multiply(image, step, out=image)
             unknowns += np.multiply(search, step, out=image)
-            left = np.sqrt(np.einsum("nm,nm->m", rest, rest)) > ACCURACY * size[open_]
-            if not left.all():
-                solution[:, open_[~left]] = unknowns[:, ~left]
-                unknowns, rest, search = unknowns[:, left], rest[:, left], search[:, left]
-                weight, open_ = weight[left], open_[left]
+            size_left = np.sqrt(np.einsum("nm,nm->m", residual, residual))
+            unconverged = size_left > ACCURACY * size[unsolved]
+            if not unconverged.all():
+                solution[:, unsolved[~unconverged]] = unknowns[:, ~unconverged]
+                unknowns, residual, search = (
+                    block[:, unconverged] for block in (unknowns, residual, search))
+                weight, unsolved = weight[unconverged], unsolved[unconverged]
         raise NumericalError(f"conjugate gradients with {self._name} stopped after "
                              f"{MOST_ITERATIONS} iterations above a relative residual of "
                              f"{ACCURACY:.0e}")
@@ -127,9 +133,9 @@ class MultigridSolver:
         """right' A^-1 right (m, m) for `right` (n, m)."""
         return right.T @ self.solve(right)
 
-    def _preconditioned(self, rest: np.ndarray, size: np.ndarray) -> np.ndarray:
-        """A V-cycle in single precision, without values that would be denormal there."""
-        scaled = np.divide(rest, size)
+    def _preconditioned(self, residual: np.ndarray, size: np.ndarray) -> np.ndarray:
+        """One V-cycle on the scaled residual, in single precision, without denormal numbers."""
+        scaled = np.divide(residual, size)
         scaled[np.abs(scaled) < NEGLIGIBLE] = 0.0
         return self._cycle(0, scaled.astype(np.float32)) * size
 
@@ -138,29 +144,29 @@ class MultigridSolver:
         if depth == len(self._levels):
             return la.cho_solve(self._coarsest, right).astype(np.float32)
         level = self._levels[depth]
-        found = _smoothed(level, right)
-        rest = level.matrix @ found
-        np.subtract(right, rest, out=rest)
-        found += level.interpolation @ self._cycle(depth + 1, level.restriction @ rest)
-        rest = level.matrix @ found
-        found += _smoothed(level, np.subtract(right, rest, out=rest))
-        return found
+        solution = _smoothed(level, right)
+        residual = level.matrix @ solution
+        np.subtract(right, residual, out=residual)
+        solution += level.interpolation @ self._cycle(depth + 1, level.restriction @ residual)
+        residual = level.matrix @ solution
+        solution += _smoothed(level, np.subtract(right, residual, out=residual))
+        return solution
 
 
 def _smoothed(level: _Level, right: np.ndarray) -> np.ndarray:
-    """Chebyshev's polynomial of DEGREE in D^-1 A times D^-1 `right`."""
+    """D^-1 `right` times the Chebyshev polynomial of DEGREE in D^-1 A."""
     middle = level.largest * (1 + SMOOTHED_PART) / 2
     half = level.largest * (1 - SMOOTHED_PART) / 2
     right = level.inverse_diagonal * right
     move = right / np.float32(middle)
-    found, ratio = move.copy(), half / middle
+    solution, ratio = move.copy(), half / middle
     for _ in range(DEGREE - 1):
         following = 1 / (2 * middle / half - ratio)
-        rest = level.scaled @ found
-        np.subtract(right, rest, out=rest)
-        rest *= np.float32(2 * following / half)
+        residual = level.scaled @ solution
+        np.subtract(right, residual, out=residual)
+        residual *= np.float32(2 * following / half)
         move *= np.float32(following * ratio)
-        move += rest
-        found += move
+        move += residual
+        solution += move
         ratio = following
-    return found
+    return solution

@@ -1,4 +1,4 @@
-"""How many states, and which: by number, numerically minimal, or by a tolerance in kelvin."""
+"""Choice of the order: a given number of states, the minimal order, or a tolerance in kelvin."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from hifuflow.numerics.hankel import truncation_bound
 from .balance import Balanced, balanced_truncation, observability, rounding_level
 from .replay import replay_error
 
-# Outputs are weighted by their replayed errors while the largest error is above this [K]: below,
-# it does not matter whose error is how large.
+# Outputs are weighted by their replayed errors while the largest error is above this [K]. Below it
+# no error matters.
 UNIMPORTANT = 1e-4
-ROUNDS = 4
-SMALLEST_WEIGHT = 0.1
+ROUNDS = 4  # of weighting and balancing
+SMALLEST_WEIGHT = 0.1  # of an output; the largest is 1
 
 
 @dataclass
 class Truncation:
-    """A reduced model, and how its error in the replayed treatment came out.
+    """A reduced model and its error in the replayed treatment.
 
     Attributes
     ----------
-    model : `Balanced`; its Hankel values are those of the weighted outputs.
+    model : the reduced model; its Hankel values are those of the weighted outputs.
     hsv : (k,) Hankel values without weights.
     weights : (p,) weight of each output in the balancing, largest 1.
     error : (p,) largest error in the replayed treatment [K].
@@ -38,11 +38,11 @@ class Truncation:
     error: np.ndarray
 
     def bound(self) -> np.ndarray:
-        """(k,) bound on the truncation's H-infinity error at each order, this one's weighted.
+        """(k,) bound on the truncation's H-infinity error at each order [K/W].
 
-        With outputs weighted by w <= 1, the error is at most that of the weighted outputs over
-        the smallest w. What rounding does to the balancing is counted too: it is what is left
-        where nothing is truncated.
+        With outputs weighted by w <= 1, the error is at most that of the weighted outputs divided
+        by the smallest w; this holds for the order of the model. Rounding in the balancing is
+        added: it remains where nothing is truncated.
         """
         bound = truncation_bound(self.hsv) + 2 * rounding_level(self.hsv)
         order, weighted = len(self.model.A), self.model.hsv
@@ -52,7 +52,7 @@ class Truncation:
 
 
 def truncated(balanced: Balanced, order: int) -> Balanced:
-    """Its first states: truncations of a balanced realization are balanced."""
+    """The model of the first `order` states: truncations of a balanced realization are balanced."""
     return Balanced(balanced.A[:order, :order], balanced.B[:order], balanced.C[:, :order],
                     balanced.hsv, balanced.T[:, :order])
 
@@ -61,17 +61,18 @@ def smallest_order(balanced: Balanced, truth, powers, step: float, tolerance: fl
                    file=None, unit: str = " K") -> Balanced:
     """The truncation with the fewest states whose replayed error is within `tolerance` [K].
 
-    Found by bisection; the error does not fall strictly from each order to the next, so a
-    smaller order may by chance do as well.
+    The order is found by bisection. The error does not fall strictly from one order to the next,
+    so a smaller order may by chance be as accurate.
 
     Parameters
     ----------
-    truth : (samples, p) temperatures of the full model under `powers`, see `replay`.
+    truth : (samples, p) temperature rises [K] of the full model under `powers`, see `replay`.
+    powers : (samples, m) [W].  step : time step [s].
     unit : of the outputs, for the message; empty where it is not known.
 
     Raises
     ------
-    InputError : not even all states are accurate enough.
+    InputError : even with all states the error exceeds the tolerance.
     """
     def error(order):
         return float(replay_error(truth, truncated(balanced, order), powers, step).max())
@@ -89,12 +90,12 @@ def smallest_order(balanced: Balanced, truth, powers, step: float, tolerance: fl
 
 
 def equalized(modal, reached, balanced: Balanced, truth, powers, step: float) -> Truncation:
-    """The truncation of the same order with outputs weighted so that no error stands out.
+    """The truncation of the same order whose weighted outputs make the largest error small.
 
-    Balanced truncation makes the error small in the mean over the outputs; what counts is the
-    largest. Each round multiplies every output's weight by the root of its replayed error
-    (Lawson's algorithm, a power 1/2 for damping) and balances again; the best round is kept.
-    `reached` is the factor of the reachability Gramian, which weights do not change.
+    Balanced truncation keeps the error small on average over the outputs, but the largest error
+    counts. Each round multiplies every output's weight by the root of its replayed error
+    (Lawson's algorithm, with the power 1/2 for damping) and balances again. The best round is
+    kept. `reached` is the factor of the reachability Gramian, which the weights do not change.
 
     Source: C. L. Lawson, "Contributions to the theory of linear least maximum approximation",
     PhD thesis, University of California, Los Angeles, 1961.
@@ -110,12 +111,12 @@ def equalized(modal, reached, balanced: Balanced, truth, powers, step: float) ->
         weights = weights * np.sqrt(error / error.max())
         weights = np.maximum(weights / weights.max(), SMALLEST_WEIGHT)
         outputs = weights[:, None] * modal.outputs
-        found = balanced_truncation(a, modal.inputs, outputs, order,
-                                    factors=(reached, observability(a, outputs)))
-        found.C = found.C / weights[:, None]
-        error = replay_error(truth, found, powers, step)
+        candidate = balanced_truncation(a, modal.inputs, outputs, order,
+                                        factors=(reached, observability(a, outputs)))
+        candidate.C = candidate.C / weights[:, None]
+        error = replay_error(truth, candidate, powers, step)
         log.info("outputs weighted, round %d: largest error %.2e K (%.2e K without weights)",
                  number, error.max(), plain)
         if error.max() < best.error.max():
-            best = Truncation(found, balanced.hsv, weights, error)
+            best = Truncation(candidate, balanced.hsv, weights, error)
     return best

@@ -1,4 +1,4 @@
-"""From the finite-element model to a certified reduced model."""
+"""Reduction of the finite-element model to a certified reduced model."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from .settings import ReductionSettings
 from .shifts import spectral_interval, tolerance_of_blocks
 from .solvers import shifted_solver
 
-# Solves beyond the order asked for over the number of inputs, and the fewest columns they give.
-# On the reference patient the projection's error is then below half the truncation's at order 300,
-# and about it at order 1000.
+# A given order needs order / (number of inputs) solves with all inputs; these are the solves beyond
+# that, and the fewest columns that all solves must give. On the reference patient the projection's
+# error is then below half the truncation's at order 300, and about equal to it at order 1000.
 MORE_BLOCKS, FEWEST_COLUMNS = 7, 540
-# The replayed error of the projection was 0.2 to 1 K times the root of the residual, from
-# 1e-4 to 1e-10: with this it is a tenth of the tolerance.
-RESIDUAL_PER_KELVIN = 0.1
-# The replayed treatment: ten minutes in samples of 2 s, one time step each. In a model from
-# elsewhere, whose time scale is not known, a sample is this part of the slowest time constant.
+# For residuals from 1e-4 to 1e-10 the replayed error of the projection was 0.2 to 1 K times the
+# root of the residual. With this factor it is a tenth of the tolerance. No looser residual was
+# tried.
+RESIDUAL_PER_KELVIN, LOOSEST_RESIDUAL = 0.1, 1e-4
+# The replayed treatment: ten minutes in samples of 2 s [s], one time step each. The time scale of a
+# model from elsewhere is not known: its sample is this fraction of the slowest time constant.
 SAMPLE, SAMPLES, OTHER_SAMPLE = 2.0, 300, 0.1
-FREQUENCIES = 12
+FREQUENCIES = 12  # at which the transfer functions are compared
 METHOD = ("low-rank ADI with Wachspress shifts, Galerkin projection in the E inner product, "
           "balanced truncation from Gramian factors by SLICOT SB03OD")
 
@@ -44,50 +45,50 @@ def reduce_model(model: BioheatModel, settings: ReductionSettings,
 
     Parameters
     ----------
-    model : the full model, E and K (n, n), B (n, m), C (p, n).
-    settings : how many states, or how accurate.
+    model : the full model, E [J/K] and K [W/K] (n, n), B (n, m), C (p, n).
+    settings : number of states, or the accuracy from which it follows.
 
     Other Parameters
     ----------------
-    threads : steps of the reduction and of its certificate that run side by side.
+    threads : number of steps of the reduction and of its certificate that run side by side.
 
     Returns
     -------
-    reduced : balanced, A (r, r), B (r, m), C (p, r), with the full model's outputs.
+    reduced : balanced model, A (r, r) [1/s], B (r, m), C (p, r), with the full model's outputs.
     certificate : ready for JSON, see `certificate.certificate`.
 
     Raises
     ------
-    InputError : the model or the order cannot be used, or the memory does not suffice.
-    NumericalError : E or K is not positive definite, or a step missed its own accuracy check.
+    InputError : the model or the order cannot be used, or there is too little memory.
+    NumericalError : E or K is not positive definite, or a step failed its own accuracy check.
     """
     check_order(settings.order, settings.written.file)
     check_model(model, settings.order, settings.written.file)
     check_memory(model, settings)
-    found = Findings(model, settings, clock=Clock())
+    findings = Findings(model, settings, clock=Clock())
     # One BLAS thread each: steps that run side by side gain more than matrix products do.
     with threadpool_limits(limits=1), ThreadPoolExecutor(threads) as pool:
         *full, means = unit_capacity(model.E, model.K, model.B, model.C, model.C_mean)
         capacity, stiffness, inputs, _ = full
-        with found.clock("low_rank"):
+        with findings.clock("low_rank"):
             solver = shifted_solver(capacity, stiffness, settings.solver)
-            found.interval = spectral_interval(capacity, stiffness, solver)
-            found.step = replay_step(model, found.interval)
-            tolerance = residual_needed(settings, inputs, found.interval,
+            findings.interval = spectral_interval(capacity, stiffness, solver)
+            findings.step = replay_step(model, findings.interval)
+            tolerance = residual_needed(settings, inputs, findings.interval,
                                         model.outputs.temperatures)
-            check_reachable(settings, most_states(inputs, found.interval, tolerance))
-            found.space = reachable_space(capacity, solver, inputs, found.interval, tolerance,
-                                          threads)
-        steps = submit_steps(pool, found, full, solver)
+            check_reachable(settings, most_states(inputs, findings.interval, tolerance))
+            findings.space = reachable_space(capacity, solver, inputs, findings.interval, tolerance,
+                                             threads)
+        steps = submit_steps(pool, findings, full, solver)
         for step in steps:
             step.result()
-        reduced, modal = found.reduced, found.modal
-    record = certificate(found)
+        reduced, modal = findings.reduced, findings.modal
+    record = certificate(findings)
     log.info("order %d: largest output error %s", len(reduced.A), ", ".join(
         f"{error:.1e}{model.outputs.unit} ({kind})" for kind, error in largest_by_kind(
-            found.truncation.error, model.outputs).items()))
-    return ReducedModel(reduced.A, reduced.B, reduced.C, found.truncation.hsv, error_bound(found),
-                        METHOD, model.outputs, model.foci,
+            findings.truncation.error, model.outputs).items()))
+    return ReducedModel(reduced.A, reduced.B, reduced.C, findings.truncation.hsv,
+                        error_bound(findings), METHOD, model.outputs, model.foci,
                         rows_times(means, modal.basis) @ (modal.vectors @ reduced.T)), record
 
 
@@ -97,13 +98,14 @@ def replay_step(model: BioheatModel, interval) -> float:
 
 
 def residual_needed(settings: ReductionSettings, inputs, interval, kelvin: bool = True) -> float:
-    """Residual of the Lyapunov equation at which the projection is accurate enough.
+    """Relative residual of the Lyapunov equation at which the projection is accurate enough.
 
-    A tolerance that is not in `kelvin` may be large or small against the outputs: it saves nothing.
+    A tolerance in other units than kelvin says nothing of the residual: the outputs may be of any
+    size. The residual of the settings is used then.
     """
     least = settings.gramian_residual
     if settings.tolerance is not None and kelvin:
-        return max(least, min(1e-4, (RESIDUAL_PER_KELVIN * settings.tolerance) ** 2))
+        return max(least, min(LOOSEST_RESIDUAL, (RESIDUAL_PER_KELVIN * settings.tolerance) ** 2))
     if settings.order == "auto":
         return least
     m = inputs.shape[1]
@@ -112,111 +114,115 @@ def residual_needed(settings: ReductionSettings, inputs, interval, kelvin: bool 
 
 
 def check_reachable(settings: ReductionSettings, reachable: int) -> None:
-    """Refuse an order above what the inputs can reach, before the long steps."""
+    """Refuse an order above the number of states that the inputs reach, before the long steps."""
     if settings.order != "auto" and settings.order > reachable:
         raise settings.written.error(f"the inputs reach only {reachable} states", "order",
                                      allowed=f"auto or 1 to {reachable}")
 
 
-def submit_steps(pool, found: Findings, full, solver) -> list:
-    """What follows the reachable space, as steps in a pool of workers.
+def submit_steps(pool, findings: Findings, full, solver) -> list:
+    """Submit all steps after the reachable space to a pool of workers.
 
-    They are begun in this order and wait only for steps before them, so that one worker suffices.
-    `solver` is asked by two of them, one after the other.
+    Steps begin in this order and wait only for earlier ones, so that one worker suffices. Two of
+    them use `solver`: the second waits for the first.
     """
-    powers = switching_treatment(full[2].shape[1], found.settings.max_power, SAMPLES)
-    frequencies = sweep_frequencies(found.interval, FREQUENCIES)
-    modal = pool.submit(project_model, found, full)
-    truth = pool.submit(replay_full_model, found, full, solver, powers)
-    seen = pool.submit(observe, found, modal)
-    reached = pool.submit(reach, found, modal)
-    balanced = pool.submit(balance, found, modal, reached, seen)
-    lost = pool.submit(projection_lost, found, full, solver, modal, truth, frequencies)
-    chosen = pool.submit(choose, found, reached, balanced, truth, powers)
-    compared = pool.submit(compare, found, balanced, truth, powers)
-    swept = pool.submit(sweep, found, chosen, lost, frequencies)
-    return [modal, truth, seen, reached, balanced, lost, chosen, compared, swept]
+    powers = switching_treatment(full[2].shape[1], findings.settings.max_power, SAMPLES)
+    frequencies = sweep_frequencies(findings.interval, FREQUENCIES)
+    modal = pool.submit(project_model, findings, full)
+    truth = pool.submit(replay_full_model, findings, full, solver, powers)
+    see_factor = pool.submit(observe, findings, modal)
+    reach_factor = pool.submit(reach, findings, modal)
+    balanced = pool.submit(balance, findings, modal, reach_factor, see_factor)
+    projection_error = pool.submit(projection_lost, findings, full, solver, modal, truth,
+                                   frequencies)
+    chosen = pool.submit(choose, findings, reach_factor, balanced, truth, powers)
+    compared = pool.submit(compare, findings, balanced, truth, powers)
+    swept = pool.submit(sweep, findings, chosen, projection_error, frequencies)
+    return [modal, truth, see_factor, reach_factor, balanced, projection_error, chosen, compared,
+            swept]
 
 
-def project_model(found: Findings, full) -> ModalModel:
-    """The full model in the reachable space."""
+def project_model(findings: Findings, full) -> ModalModel:
+    """Project the full model onto the reachable space."""
     _, stiffness, inputs, outputs = full
-    with found.clock("projection"):
-        found.modal = modal = project(stiffness, inputs, outputs, found.space.basis)
+    with findings.clock("projection"):
+        findings.modal = modal = project(stiffness, inputs, outputs, findings.space.basis)
     log.info("%d of %d states are reachable, rates %.2e to %.2e 1/s", len(modal.rates),
              len(inputs), modal.rates[0], modal.rates[-1])
-    check_reachable(found.settings, len(modal.rates))
+    check_reachable(findings.settings, len(modal.rates))
     return modal
 
 
-def replay_full_model(found: Findings, full, solver, powers) -> np.ndarray:
-    """(samples, p) temperatures of the full model in the replayed treatment."""
+def replay_full_model(findings: Findings, full, solver, powers) -> np.ndarray:
+    """(samples, p) temperature rises [K] of the full model in the replayed treatment."""
     capacity, _, inputs, outputs = full
-    with found.clock("replay"):
-        return replayed(full_stepper(capacity, solver, inputs, found.step), outputs, powers)
+    with findings.clock("replay"):
+        return replayed(full_stepper(capacity, solver, inputs, findings.step), outputs, powers)
 
 
-def observe(found: Findings, modal: Future) -> np.ndarray:
+def observe(findings: Findings, modal: Future) -> np.ndarray:
     """Factor of the projected model's observability Gramian."""
     modal = modal.result()
-    with found.clock("observability"):
+    with findings.clock("observability"):
         return observability(np.diag(-modal.rates), modal.outputs)
 
 
-def reach(found: Findings, modal: Future) -> np.ndarray:
+def reach(findings: Findings, modal: Future) -> np.ndarray:
     """Factor of the projected model's reachability Gramian."""
     modal = modal.result()
-    with found.clock("reachability"):
+    with findings.clock("reachability"):
         return reachability(np.diag(-modal.rates), modal.inputs)
 
 
-def balance(found: Findings, modal: Future, reached: Future, seen: Future) -> Balanced:
-    """The projected model balanced, with the order asked for or all that can be told apart."""
-    modal, factors, settings = modal.result(), (reached.result(), seen.result()), found.settings
-    with found.clock("balancing"):
+def balance(findings: Findings, modal: Future, reached: Future, seen: Future) -> Balanced:
+    """Balance the projected model, to the given order or to the numerically minimal one."""
+    modal, factors, settings = modal.result(), (reached.result(), seen.result()), findings.settings
+    with findings.clock("balancing"):
         order = settings.order if settings.tolerance is None else "auto"
         return balanced_truncation(np.diag(-modal.rates), modal.inputs, modal.outputs, order,
                                    settings.written.file, factors)
 
 
-def projection_lost(found: Findings, full, solver, modal: Future, truth: Future,
+def projection_lost(findings: Findings, full, solver, modal: Future, truth: Future,
                     frequencies) -> np.ndarray:
-    """(f,) errors of the projection, and its bound at every frequency."""
+    """(f,) error of the projection at each frequency; its bound at all of them is kept."""
     capacity, stiffness, inputs, outputs = full
-    truth.result()  # the replay holds the solver until then
+    truth.result()  # the replay uses the solver until then
     modal = modal.result()
-    with found.clock("projection_error"):
-        found.projection = projection_bound(solver, outputs, found.space.rest)
+    with findings.clock("projection_error"):
+        findings.projection = projection_bound(solver, outputs, findings.space.residual_factor)
         return projection_errors(capacity, stiffness, solver, inputs, outputs, modal, frequencies)
 
 
-def choose(found: Findings, reached: Future, balanced: Future, truth: Future, powers) -> None:
-    """The states to keep."""
-    balanced, truth, settings = balanced.result(), truth.result(), found.settings
-    with found.clock("order"):
+def choose(findings: Findings, reached: Future, balanced: Future, truth: Future, powers) -> None:
+    """Choose the states to keep: by the given order, or the fewest within the tolerance."""
+    balanced, truth, settings = balanced.result(), truth.result(), findings.settings
+    with findings.clock("order"):
         if settings.tolerance is None and settings.order != "auto":
-            found.truncation = equalized(found.modal, reached.result(), balanced, truth,
-                                         powers, found.step)
+            findings.truncation = equalized(findings.modal, reached.result(), balanced, truth,
+                                            powers, findings.step)
         else:
             if settings.tolerance is not None:
-                balanced = smallest_order(balanced, truth, powers, found.step, settings.tolerance,
-                                          settings.written.file, found.model.outputs.unit)
-            found.truncation = Truncation(balanced, balanced.hsv, np.ones(len(balanced.C)),
-                                          replay_error(truth, balanced, powers, found.step))
-    found.clock.reached("model_ready")
+                balanced = smallest_order(balanced, truth, powers, findings.step,
+                                          settings.tolerance, settings.written.file,
+                                          findings.model.outputs.unit)
+            findings.truncation = Truncation(balanced, balanced.hsv, np.ones(len(balanced.C)),
+                                             replay_error(truth, balanced, powers, findings.step))
+    findings.clock.reached("model_ready")
 
 
-def compare(found: Findings, balanced: Future, truth: Future, powers) -> None:
-    """Other reductions of the same orders over the same treatment."""
+def compare(findings: Findings, balanced: Future, truth: Future, powers) -> None:
+    """Compare with other reductions of the same orders in the same treatment."""
     balanced, truth = balanced.result(), truth.result()
-    with found.clock("comparison"):
-        found.comparison = error_against_order(found.modal, balanced, truth, powers,
-                                               found.step)
+    with findings.clock("comparison"):
+        findings.comparison = error_against_order(findings.modal, balanced, truth, powers,
+                                                  findings.step)
 
 
-def sweep(found: Findings, chosen: Future, lost: Future, frequencies) -> None:
-    """The reduced model's transfer function beside the full model's."""
+def sweep(findings: Findings, chosen: Future, projection_error: Future, frequencies) -> None:
+    """Compare the transfer functions of the reduced and the full model."""
     chosen.result()
-    lost = lost.result()
-    with found.clock("frequency_sweep"):
-        found.sweep = frequency_sweep(found.modal, found.reduced, frequencies, lost)
+    projection_error = projection_error.result()
+    with findings.clock("frequency_sweep"):
+        findings.sweep = frequency_sweep(findings.modal, findings.reduced, frequencies,
+                                         projection_error)

@@ -1,4 +1,4 @@
-"""The same treatment in two models: how far their temperatures are apart."""
+"""A treatment replayed in the full and in a reduced model, and the difference of temperatures."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import scipy.linalg as la
 
 from hifuflow.job import Progress
 
-PART = 2 / 3  # of the step, before K in BDF2's matrix
+PART = 2 / 3  # factor of the step before K in BDF2's matrix
 TOGETHER = 30  # samples whose outputs are computed in one product
 
 
 def switching_treatment(n_foci: int, power: float, samples: int, seed: int = 1) -> np.ndarray:
-    """A reproducible treatment: one focus at a time at full power, pauses to cool in between.
+    """A reproducible treatment: one focus at a time at full power, with pauses to cool.
 
-    Foci come in random order, each until all were visited; each is heated for 1 to 10 samples,
-    and after about one focus in five the power is off for 1 to 5 samples.
+    All foci are visited in random order, then again in another. Each is heated for 1 to 10
+    samples. After about one focus in five the power is off for 1 to 5 samples.
 
     Returns
     -------
@@ -36,16 +36,17 @@ def switching_treatment(n_foci: int, power: float, samples: int, seed: int = 1) 
 
 
 class Stepper:
-    """Time steps of E x' = -K x + B u from rest, u constant over each, by BDF2.
+    """Time stepper of E x' = -K x + B u from rest, by BDF2, with u constant over each step.
 
         (E + 2/3 h K) x(k+1) = E (4 x(k) - x(k-1)) / 3 + h B (u(k) - u(k-1) / 3)
 
-    Second-order and L-stable, with one solve a step. The load sums to h B u(k) over the steps that
-    follow, so that a switch of the power brings in its heat at the right time.
+    The method is second-order and L-stable, with one solve per step. The load adds up to h B u(k)
+    over the following steps, so that a switch of the power heats at the right time.
 
     Parameters
     ----------
-    capacity : x -> E x.  solve : right-hand side -> x.  inputs : (n, m) B.  step : h [s].
+    capacity : function x -> E x.  solve : function from the right-hand side to x.
+    inputs : (n, m) B.  step : h [s].
 
     Source: C. F. Curtiss, J. O. Hirschfelder, "Integration of stiff equations", Proc. Natl. Acad.
     Sci. 38 (1952) 235-243.
@@ -65,13 +66,13 @@ class Stepper:
 
 
 def full_stepper(capacity, solver, inputs, step: float) -> Stepper:
-    """Of the full model, by its `ShiftedSolver`, which must keep this factor meanwhile."""
+    """Stepper of the full model, by its `ShiftedSolver`, which must keep this factor meanwhile."""
     solver.factor(PART * step, 1.0)
     return Stepper(capacity.__matmul__, solver.solve, inputs, step)
 
 
 def reduced_stepper(a, inputs, step: float) -> Stepper:
-    """Of x' = A x + B u, diagonal or dense."""
+    """Stepper of x' = A x + B u with a diagonal or dense A (k, k)."""
     rates = np.diag(a)
     if np.array_equal(a, np.diag(rates)):
         damping = 1 / (1 - PART * step * rates)
@@ -85,8 +86,8 @@ def reduced_stepper(a, inputs, step: float) -> Stepper:
 def replayed(stepper, outputs, powers) -> np.ndarray:
     """(samples, p) temperature rise [K] at the end of each sample, one time step per sample.
 
-    Full and reduced model take the same method and step, so the error of the time stepping is
-    the same rational function on both sides and only the reduction is seen.
+    Full and reduced model use the same method and step, so the error of the time stepping is the
+    same rational function in both, and only the error of the reduction remains.
     """
     seen = np.empty((len(powers), outputs.shape[0]))
     with Progress("replayed treatment", total=len(powers), unit="samples") as progress:

@@ -1,18 +1,19 @@
-"""Powers of two that bring badly scaled equations and unknowns to one size.
+"""Scaling of equations and unknowns by powers of two.
 
-They change no digit of a model, only what an algorithm compares with what.
+Powers of two change no digit of a model. They only bring to one size what algorithms compare.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-SWEEPS = 30
+SWEEPS = 30  # at most
 
 
 def equilibrated(matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Factors r (n,), c (n,) with which r_i |M_ij| c_j has largest entries near 1 in every row and
-    column that is not zero.
+    """Row and column factors r (n,), c (n,) that equilibrate a matrix M.
+
+    In every row and column that is not zero, the largest r_i |M_ij| c_j is near 1.
 
     Source: D. Ruiz, "A scaling algorithm to equilibrate both rows and columns norms in matrices",
     Rutherford Appleton Laboratory, RAL-TR-2001-034.
@@ -30,13 +31,15 @@ def equilibrated(matrix) -> tuple[np.ndarray, np.ndarray]:
 
 
 def falling(a) -> np.ndarray:
-    """(n,) order in which the rows of A become smaller: QR iterations then keep the small
-    eigenvalues of a graded matrix."""
+    """(n,) indices of the rows of A from the largest to the smallest.
+
+    In this order, QR iterations keep the small eigenvalues of a graded matrix accurate.
+    """
     return np.argsort(-np.abs(a).max(axis=1), kind="stable")
 
 
 def power_of_two(size):
-    """The nearest power of two."""
+    """The nearest power of two, in the logarithm."""
     return 2.0 ** np.rint(np.log2(size))
 
 

@@ -1,4 +1,4 @@
-"""ADI shifts for a real spectrum: where it lies, and the best real shifts for it."""
+"""ADI shifts: the ends of a real spectrum, and the best real shifts for it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from hifuflow.errors import NumericalError
 
 from .frequency import largest_eigenvalue
 
-# Uses of each shift in a row. The factorization is then shared; the residual after J shifts of
-# which each is used R times is only 4^(R - 1) times that after J R different ones.
+# Uses of each shift in a row, which share its factorization. After J shifts used R times each, the
+# residual is only 4^(R - 1) times that after J R different shifts.
 REPEATS = 3
-# A spectrum wider than this may have a pole at zero, which rounding has moved.
+# Where the smallest rate is below this fraction of the largest, it may be a pole at zero that
+# rounding has moved.
 WIDE = 1e-10
 
 
 def spectral_interval(capacity, stiffness, solver) -> tuple[float, float]:
-    """Smallest and largest eigenvalue [1/s] of K v = w E v, by Lanczos, widened by 2 %.
+    """Smallest and largest eigenvalue w [1/s] of K v = w E v, by Lanczos, widened by 2 %.
 
     Raises
     ------
@@ -46,14 +47,14 @@ def spectral_interval(capacity, stiffness, solver) -> tuple[float, float]:
 
 
 def check_not_singular(stiffness, solver) -> None:
-    """Refuse a K whose smallest eigenvalue is rounding, once its diagonal is scaled to one.
+    """Refuse a K that is singular to working precision once its diagonal is scaled to one.
 
-    Rates may be further apart than double precision reaches where unknowns have very different
-    sizes; where scaling takes that away, what is left is a pole at zero.
+    Rates may be further apart than double precision reaches because the unknowns have very
+    different sizes. If they still are after scaling, there is a pole at zero.
 
     Raises
     ------
-    NumericalError : it is rounding.
+    NumericalError : the smallest eigenvalue is within rounding of zero.
     """
     n = stiffness.shape[0]
     size = np.sqrt(stiffness.diagonal())
@@ -95,7 +96,7 @@ def wachspress_shifts(low: float, high: float, tolerance: float, repeats: int = 
 
 
 def decay_per_shift(low: float, high: float) -> float:
-    """pi K(k) / K(k'): the natural logarithm by which each further shift lowers rho."""
+    """pi K(k) / K(k'): each further shift lowers the natural logarithm of rho by this."""
     k2 = (low / high) ** 2
     return float(np.pi * ellipk(k2) / ellipkm1(k2))
 
@@ -107,7 +108,7 @@ def tolerance_of_blocks(low: float, high: float, blocks: int) -> float:
 
 
 def interleaved(shifts: np.ndarray) -> np.ndarray:
-    """The shifts in an order in which every beginning covers the whole spectrum (bit reversal)."""
+    """The shifts in bit-reversed order, so that the first few already cover the whole spectrum."""
     bits = max(1, int(np.ceil(np.log2(max(len(shifts), 2)))))
     order = [int(f"{i:0{bits}b}"[::-1], 2) for i in range(2**bits)]
     return shifts[[i for i in order if i < len(shifts)]]

@@ -1,8 +1,8 @@
-"""SLICOT's SB03OD, to be run in a process of its own (`hifuflow.isolated`).
+"""SLICOT's SB03OD, for a separate process (`hifuflow.isolated`).
 
-A fault in its Fortran code cannot take the pipeline with it there, its BLAS is pinned to one
-thread, and no library whose licence does not go with Slycot's (GPL-2.0) is loaded beside it:
-this module imports nothing else but NumPy.
+There a crash of its Fortran code does not end the workflow, its BLAS is pinned to one thread, and
+no library whose licence is incompatible with Slycot's (GPL-2.0) is loaded beside it: this module
+imports nothing else but NumPy.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from hifuflow.errors import NumericalError
 def reachability_factor(a, inputs):
     """Triangular factor S of the Gramian P = S S' of a stable model, without forming P.
 
-    A P + P A' = -B B' by Hammarling's method: the factors of both Gramians, and with them the
-    Hankel values ||R S||, keep the full precision that Cholesky factors of P and Q would halve.
+    A P + P A' = -B B' is solved by Hammarling's method: the factors of both Gramians, and so the
+    Hankel values (the singular values of R S), keep all digits, where Cholesky factors of P and Q
+    would lose half of them.
 
     Parameters
     ----------
@@ -35,7 +36,12 @@ def reachability_factor(a, inputs):
 
 
 def observability_factor(a, outputs):
-    """Triangular factor R of the Gramian Q = R' R, A' Q + Q A = -C' C, for (p, k) C, p <= k."""
+    """Triangular factor R of the Gramian Q = R' R, A' Q + Q A = -C' C, for (p, k) C, p <= k.
+
+    Raises
+    ------
+    NumericalError : SLICOT failed.
+    """
     if np.triu(a, 1).any():
         return _factor(a, outputs, "N")
     # A diagonal A is its own transpose; the transposed form then runs along columns, in 2/3 of
@@ -49,16 +55,16 @@ def _factor(a, right, trans: str):
 
     added = added_states(len(a))
     k = len(a) + added
-    # On the side where the triangle of the states proper stays whole.
-    own = slice(added, k) if trans == "T" else slice(0, len(a))
+    # Place of the model's states among all: where their triangle stays whole.
+    proper = slice(added, k) if trans == "T" else slice(0, len(a))
     rates = np.diag(np.full(k, np.diag(a).min()))
-    rates[own, own] = a
+    rates[proper, proper] = a
     columns = right.shape[1 if trans == "T" else 0]
     padded = np.zeros((k, k), order="F")
     if trans == "T":
-        padded[own, :columns] = right
+        padded[proper, :columns] = right
     else:
-        padded[:columns, own] = right
+        padded[:columns, proper] = right
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # "nearly singular": perturbed values were used
@@ -66,15 +72,15 @@ def _factor(a, right, trans: str):
                                              trans=trans)
     except (SlycotError, Warning) as error:
         raise NumericalError(f"SLICOT SB03OD failed on {k} states: {error}") from error
-    return np.triu(factor)[own, own] / scale
+    return np.triu(factor)[proper, proper] / scale
 
 
 def added_states(states: int) -> int:
-    """Number of states, which nothing reaches, with which SLICOT is faster.
+    """Number of unreachable states to add so that SLICOT runs faster.
 
-    SLICOT runs along rows of arrays stored by columns. Where columns lie nearly a multiple of
-    1 kB apart, a row's entries compete for the same few cache lines: 1280 states took 1.4 to 2
-    times as long as 1290.
+    SLICOT runs along rows of arrays that are stored by columns. Where columns lie nearly a
+    multiple of 1 kB apart, the entries of a row compete for the same few cache lines: 1280 states
+    took 1.4 to 2 times as long as 1290.
     """
     line, clear = 1024 // 8, 10
     beyond = (states + clear) % line  # from `clear` before a multiple

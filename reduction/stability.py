@@ -1,4 +1,4 @@
-"""Whether a model decays, and by more than rounding can explain."""
+"""Stability of a model, beyond what rounding can explain."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ EPS = np.finfo(float).eps
 
 
 def check_stable(a, rates=None) -> None:
-    """Refuse an A with an eigenvalue that does not decay, or is not known to.
+    """Refuse a matrix A with an eigenvalue that does not decay, or may not by rounding.
 
     Parameters
     ----------
-    a : (k, k); triangular if `rates` is None: its diagonal are then its eigenvalues, exactly.
-    rates : (k,) real parts of its eigenvalues, as computed. Where one is within rounding of zero
-        against the size of A, `decay_beyond_rounding` decides.
+    a : (k, k); triangular if `rates` is None, so that its diagonal has the exact eigenvalues.
+    rates : (k,) computed real parts of its eigenvalues. Where one is within rounding of zero,
+        relative to the size of A, `decay_beyond_rounding` decides.
 
     Raises
     ------
-    NumericalError : with the number of these eigenvalues and the largest real part.
+    NumericalError : with the number of such eigenvalues and their largest real part.
     """
     if rates is None:
         bad = (rates := np.diag(a)) >= 0
@@ -39,7 +39,7 @@ def check_stable(a, rates=None) -> None:
 
 
 def largest_real_part(a) -> float:
-    """Of the eigenvalues of A [1/s]."""
+    """Largest real part of the eigenvalues of A [1/s]."""
     order = falling(a)
     a = a[np.ix_(order, order)]
     rates = la.eigvals(a).real
@@ -49,7 +49,7 @@ def largest_real_part(a) -> float:
 
 
 def decay_beyond_rounding(a) -> tuple[np.ndarray, np.ndarray]:
-    """(k,) real parts of the eigenvalues of A, and (k,) whether each is surely negative.
+    """(k,) real parts of the eigenvalues of A [1/s], and (k,) whether each is surely negative.
 
     With eigenvectors x from the right and y from the left, the eigenvalue is y* A x / y* x, and
     relative changes of k eps in the entries of A move it by at most k eps |y|' |A| |x| / |y* x|.

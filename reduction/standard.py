@@ -1,4 +1,4 @@
-"""A general model E x' = A x + B u in standard form z' = A z + B u, well scaled."""
+"""A general model E x' = A x + B u in the standard form z' = A z + B u, well scaled."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .balance import no_path
 from .scaling import equilibrated, falling, power_of_two
 
 EPS = np.finfo(float).eps
-SURELY_REGULAR = 1e-10  # reciprocal of a condition number, estimated
-# LAPACK's DGEJSV: full accuracy of small singular values where columns are graded.
+SURELY_REGULAR = 1e-10  # estimated reciprocal condition number above which a matrix is regular
+# Options of LAPACK's DGEJSV that keep small singular values accurate where columns are graded.
 GRADED_COLUMNS, ALL_LEFT, NO_RIGHT, NO_CUT, AS_IT_IS, NO_NOISE = 0, 0, 3, 0, 0, 0
 
 
 @dataclass
 class StandardForm:
-    """z' = A z + B u, y = C z.
+    """A model in standard form: z' = A z + B u, y = C z.
 
     Attributes
     ----------
-    A : (n, n).  B : (n, m).  outputs : (p, n) matrices, those that were given.
+    A : (n, n).  B : (n, m).  outputs : (p, n) output matrices C in these states, one or more.
     scales : (n,) powers of two, the size of each unknown of the full model.
     """
 
@@ -36,10 +36,11 @@ class StandardForm:
 
 
 def standard_form(capacity, a, inputs, *outputs) -> StandardForm:
-    """Of E x' = A x + B u and any number of output matrices C, the first of which counts.
+    """The standard form of E x' = A x + B u with any number of output matrices C.
 
     Equations and unknowns are scaled first, so that E is judged by its structure and not by its
-    units, and A by LAPACK's GEBAL. Then A takes its states in falling order of size.
+    units. A is balanced by LAPACK's GEBAL, and its states are ordered by falling size. The first
+    output matrix decides whether any input reaches an output.
 
     Raises
     ------
@@ -63,12 +64,12 @@ def standard_form(capacity, a, inputs, *outputs) -> StandardForm:
 
 
 def symmetric_form(capacity, stiffness, inputs, *outputs) -> StandardForm:
-    """Of E x' = -K x + B u with E and K symmetric positive definite: A = -diag(rates).
+    """The standard form of E x' = -K x + B u, E and K symmetric definite: A = -diag(rates).
 
     With E = L L', K = R' R and the singular value decomposition L^-1 R' = U S V', the rates are
     S^2 and x = L^-T U z. Cholesky factors and Jacobi's singular values keep all digits of all
-    rates, however far apart, where E and K owe their large condition numbers to scaling. R is made
-    so, by pivoted QR of K's Cholesky factor, that its rows are graded and L^-1 R' by columns.
+    rates, however far apart, where E and K owe their large condition numbers to scaling. Pivoted QR
+    of K's Cholesky factor grades the rows of R, and so the columns of L^-1 R'.
 
     Raises
     ------
@@ -100,9 +101,14 @@ def symmetric_form(capacity, stiffness, inputs, *outputs) -> StandardForm:
 
 
 def definite_factor(matrix, name: str) -> np.ndarray:
-    """Lower Cholesky factor; what is definite by rounding only is refused.
+    """Lower Cholesky factor of a matrix that is positive definite beyond rounding.
 
-    Scaled to a unit diagonal: a pole at zero, which the scaling of the unknowns cannot explain.
+    The matrix is judged with its diagonal scaled to one: an eigenvalue within rounding of zero is
+    then a pole at zero, and not a matter of units.
+
+    Raises
+    ------
+    NumericalError : the matrix is not positive definite.
     """
     diagonal = np.diag(matrix)
     if (diagonal > 0).all():
@@ -114,7 +120,7 @@ def definite_factor(matrix, name: str) -> np.ndarray:
 
 
 def check_path(coupled, inputs, outputs) -> None:
-    """Refuse a model in which no input reaches an output, by the states that each one moves.
+    """Refuse a model in which no input reaches an output, by following the couplings of states.
 
     Parameters
     ----------
@@ -131,7 +137,12 @@ def check_path(coupled, inputs, outputs) -> None:
 
 
 def check_regular(e, a) -> None:
-    """Refuse a singular E, already scaled, and say what kind of equations the model then has."""
+    """Refuse a singular E (scaled), with the kind of equations that the model then has.
+
+    Raises
+    ------
+    InputError : with the rank of E and the index of the equations.
+    """
     n = len(e)
     reciprocal = la.lapack.dgecon(la.lapack.dgetrf(e)[0], np.linalg.norm(e, 1))[0]
     if reciprocal > SURELY_REGULAR:
@@ -156,14 +167,16 @@ def check_regular(e, a) -> None:
 
 
 def regular(matrix) -> bool:
-    """Whether a matrix can be told from a singular one, well scaled."""
+    """Whether a matrix, once scaled, can be told from a singular one."""
     rows, columns = equilibrated(matrix)
     return bool(np.linalg.cond(rows[:, None] * matrix * columns) < 1 / (len(matrix) * EPS))
 
 
 def solver_of(matrix, scales):
-    """Function b -> x with `matrix` x = b (real or complex, dense or sparse), LU with all equations
-    and unknowns scaled; `scales` (n,) is the size of each unknown."""
+    """Function b -> x that solves `matrix` x = b by LU, with equations and unknowns scaled.
+
+    `matrix` is real or complex, dense or sparse; `scales` (n,) is the size of each unknown.
+    """
     sparse = sp.issparse(matrix)
     matrix = matrix @ sp.diags_array(scales) if sparse else matrix * scales
     largest = abs(matrix).max(axis=1)

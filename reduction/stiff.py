@@ -1,8 +1,8 @@
 """Gramian factors of models whose rates are further apart than double precision reaches.
 
-SLICOT's SB03OD takes sums of rates below eps times the largest entry of A for zero. This is the
-same method in complex arithmetic, where every step is one triangular solve and nothing is compared
-with the largest entry.
+SLICOT's SB03OD takes sums of rates below eps times the largest entry of A for zero. The method here
+is the same in complex arithmetic: every step is one triangular solve, and nothing is compared with
+the largest entry.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def stiff_factor(schur, inputs) -> np.ndarray:
 
         t = ||b|| / sqrt(-2 Re r),   (A1 + conj(r) I) s = -(t a + B1 b* / t),
 
-    and S1 is the same for A1 and B1 - s b / t.
+    and S1 is the factor for A1 and B1 - s b / t.
 
     Source: S. J. Hammarling, "Numerical solution of the stable, non-negative definite Lyapunov
     equation", IMA J. Numer. Anal. 2 (1982) 303-323, for several inputs without his rotations.
@@ -38,8 +38,8 @@ def stiff_factor(schur, inputs) -> np.ndarray:
     factor = np.zeros_like(triangle)
     inputs = inputs.astype(triangle.dtype)
     for j in reversed(range(len(triangle))):
-        rate, own = triangle[j, j], inputs[j]
-        size = np.linalg.norm(own)
+        rate, row = triangle[j, j], inputs[j]
+        size = np.linalg.norm(row)
         if not size > 0:
             continue
         factor[j, j] = last = size / np.sqrt(-2 * rate.real)
@@ -47,9 +47,9 @@ def stiff_factor(schur, inputs) -> np.ndarray:
             shifted = triangle[:j, :j].copy()
             shifted[np.diag_indices(j)] += np.conj(rate)
             column = la.solve_triangular(shifted, -(last * triangle[:j, j]
-                                                    + inputs[:j] @ (own.conj() / last)))
+                                                    + inputs[:j] @ (row.conj() / last)))
             factor[:j, j] = column
-            inputs[:j] -= np.outer(column, own / last)
+            inputs[:j] -= np.outer(column, row / last)
     if basis is None:
         return factor
     factor = basis @ factor

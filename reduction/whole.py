@@ -1,4 +1,4 @@
-"""General models, and small ones: all states balanced at once, and measured against the model."""
+"""Reduction of general and of small models: all states balanced, errors sampled over frequency."""
 
 from __future__ import annotations
 
@@ -21,33 +21,34 @@ from .replay import PART, Stepper, replay_error, replayed, switching_treatment
 from .stability import largest_real_part
 from .standard import EPS, StandardForm, solver_of, standard_form, symmetric_form
 
-# SLICOT takes cubic time, some five minutes at this size.
+# SLICOT takes cubic time, about five minutes at this size.
 MOST_STATES = 5000
-MATRICES = 16  # of the size of A that are held at once, at most
-ONE_THREAD = 1000  # states up to which a second thread of BLAS costs more than it brings
-# Frequencies at which the full model is solved: fewer where each takes longer.
+MATRICES = 16  # most matrices of the size of A in memory at once
+ONE_THREAD = 1000  # states up to which a second BLAS thread costs more time than it saves
+# Number of frequencies at which the full model is solved: fewer where each takes longer.
 FREQUENCIES, FEWEST_FREQUENCIES, EASY_STATES = 150, 12, 500
-REFINEMENTS = 3
-# What rounding does between the frequencies that were tried is allowed to be larger by this.
+REFINEMENTS = 3  # steps of iterative refinement in extended precision
+# Between the sampled frequencies, the effect of rounding may be larger by this factor.
 SAFETY = 4.0
-# A model that rounding changes by more than this part of its gain is not reduced.
+# A model that rounding changes by more than this fraction of its gain is not reduced.
 ACCURACY = 1e-3
-# Samples of the replayed inputs, and their length by the time constant of the leading pole.
+# Number of samples of the replayed inputs; length of one over the leading pole's time constant.
 SAMPLES, SAMPLE = 300, 0.1
 METHOD = "balanced truncation of all states from Gramian factors by SLICOT SB03OD"
 
 
 @dataclass
 class Measured:
-    """What the full model showed at sampled frequencies [output per input].
+    """Gain of the full model and errors of the reduced one at sampled frequencies.
+
+    Gain and errors are in units of an output per unit of an input.
 
     Attributes
     ----------
-    gain : its H-infinity norm.
-    rounding : largest error of the balanced model with all states that can be told from rounding,
-        or of the full model's own response in double precision if that is larger; n eps of the gain
-        at least.
-    error : largest error of the reduced model.  count : frequencies.
+    gain : largest gain of the full model, its H-infinity norm.
+    rounding : largest of three errors: of the balanced model of numerically minimal order, of the
+        full model's response in double precision, and n eps times the gain.
+    error : largest error of the reduced model.  count : number of frequencies.
     """
 
     gain: float
@@ -62,11 +63,12 @@ def reduce_whole(model: BioheatModel, order="auto", tolerance=None, file=None,
 
     Parameters
     ----------
+    model : E x' = -K x + B u, y = C x; E, K (n, n), B (n, m), C (p, n).
     order : number of states, or "auto" for the numerically minimal realization.
-    tolerance : None, or the largest error of an output under the replayed inputs (one at a time,
-        switched between 0 and 1) with which the fewest states are sought.
+    tolerance : None, or the largest error allowed in any output under the replayed inputs (one
+        at a time, switched between 0 and 1); the fewest states within it are kept.
     file : name of the model, for the messages.
-    threads : of the matrix products, where they gain by more than one.
+    threads : of the matrix products, where more than one is faster.
 
     Returns
     -------
@@ -74,8 +76,8 @@ def reduce_whole(model: BioheatModel, order="auto", tolerance=None, file=None,
 
     Raises
     ------
-    InputError : too large, E is singular, or the order or tolerance cannot be had.
-    NumericalError : not stable, or too sensitive to rounding.
+    InputError : the model is too large, E is singular, or the order or tolerance is out of reach.
+    NumericalError : the model is not stable, or too sensitive to rounding.
     """
     n = len(model.B)
     check_order(order, file)
@@ -108,14 +110,15 @@ def reduce_whole(model: BioheatModel, order="auto", tolerance=None, file=None,
 
 def whole_certificate(model: BioheatModel, whole: Balanced, kept: Balanced, measured: Measured,
                       bound) -> dict:
-    """What holds for the reduced model.
+    """The certificate of a reduced model, as `certificate.certificate` has it.
 
-    `hinf_norm_k_w` and `hinf_error_relative` are maxima over `n_frequencies` sampled frequencies;
-    `hinf_bound_relative` holds at all: Enns' bound, and SAFETY times the rounding measured.
+    `hinf_norm_k_w` and `hinf_error_relative` are maxima over `n_frequencies` sampled frequencies.
+    `hinf_bound_relative` holds at all frequencies: Enns' bound plus SAFETY times the measured
+    rounding.
 
     Raises
     ------
-    NumericalError : not stable, or further off than its bound.
+    NumericalError : the model is not stable, or its error exceeds its bound.
     """
     order, gain = len(kept.A), measured.gain
     slowest = largest_real_part(kept.A)
@@ -133,9 +136,9 @@ def whole_certificate(model: BioheatModel, whole: Balanced, kept: Balanced, meas
 
 
 def check_size(n: int, order, file) -> None:
-    """Refuse what does not fit, and more states than there are."""
+    """Refuse a model too large to balance as a whole, or an order above its number of states."""
     if n > MOST_STATES:
-        raise InputError(f"{n} unknowns of a model that is not symmetric and definite", file=file,
+        raise InputError(f"has {n} unknowns and is not symmetric and definite", file=file,
                          allowed=f"at most {MOST_STATES}, or symmetric positive definite E and -A")
     if order != "auto" and order > n:
         raise InputError("more states than the full model has", file=file, key="reduction.order",
@@ -147,9 +150,10 @@ def check_size(n: int, order, file) -> None:
 
 
 def in_standard_form(model: BioheatModel) -> StandardForm:
-    """By `standard.symmetric_form` where E and K are symmetric and definite.
+    """The model in standard form.
 
-    Its outputs are C and, where it is another matrix, C_mean.
+    By `standard.symmetric_form` if E and K are symmetric and definite. Its output matrices are C
+    and, where it is another matrix, C_mean.
     """
     outputs = [model.C.toarray()]
     if model.C_mean is not model.C:
@@ -165,8 +169,10 @@ def in_standard_form(model: BioheatModel) -> StandardForm:
 
 
 def leading_poles(whole: Balanced) -> np.ndarray:
-    """(k,) poles r of the balanced model, those first whose residue c b' contributes most to the
-    gain: ||c|| ||b|| / |Re r|."""
+    """(k,) poles r [1/s] of the balanced model, by falling contribution to the gain.
+
+    A pole with the residue c b' contributes ||c|| ||b|| / |Re r|.
+    """
     rates, right = np.linalg.eig(whole.A)
     weights = (np.linalg.norm(whole.C @ right, axis=0)
                * np.linalg.norm(np.linalg.solve(right, whole.B.astype(complex)), axis=1))
@@ -175,7 +181,10 @@ def leading_poles(whole: Balanced) -> np.ndarray:
 
 def chosen(model: BioheatModel, standard: StandardForm, whole: Balanced, step: float, order,
            tolerance, file) -> tuple[Balanced, np.ndarray]:
-    """The states to keep, and their (p,) largest errors under inputs replayed with steps [s]."""
+    """The truncated model, and the (p,) largest errors of its outputs under the replayed inputs.
+
+    `step` is the time step of the replay [s].
+    """
     powers = switching_treatment(model.B.shape[1], 1.0, SAMPLES)
     solve = solver_of(model.E + PART * step * model.K, standard.scales)
     truth = replayed(Stepper(model.E.__matmul__, solve, model.B, step), model.C, powers)
@@ -186,46 +195,51 @@ def chosen(model: BioheatModel, standard: StandardForm, whole: Balanced, step: f
 
 
 def frequencies(rates, n: int) -> np.ndarray:
-    """Angular frequencies [rad/s]: 0, the leading poles' own, and a third evenly over all."""
+    """Angular frequencies [rad/s] to sample, ascending.
+
+    Zero, the magnitudes of the leading poles, and, for a third of them, frequencies spread evenly
+    in the logarithm from a third of the smallest magnitude to three times the largest.
+    """
     count = int(np.clip(FREQUENCIES * (EASY_STATES / n) ** 3, FEWEST_FREQUENCIES, FREQUENCIES))
-    own = np.abs(rates)
-    spread = np.geomspace(own.min() / 3, own.max() * 3, count // 3)
-    return np.unique(np.concatenate([[0.0], own[:count - count // 3 - 1], spread]))
+    magnitudes = np.abs(rates)
+    spread = np.geomspace(magnitudes.min() / 3, magnitudes.max() * 3, count // 3)
+    return np.unique(np.concatenate([[0.0], magnitudes[:count - count // 3 - 1], spread]))
 
 
 def measure(model: BioheatModel, scales, whole: Balanced, kept: Balanced, sampled) -> Measured:
     """Gain and errors of two balanced models at sampled angular frequencies [rad/s].
 
-    In extended precision, so that what double precision does to the full model itself can be seen:
-    it counts as rounding too.
+    In extended precision, so that the rounding error of the full model itself in double precision
+    is seen: it counts as rounding too.
 
     Raises
     ------
     NumericalError : rounding is not small against the gain.
-    InputError : there is no gain.
+    InputError : the gain is zero.
     """
-    found = []
+    norms = []
     with Progress("frequency sweep", total=len(sampled), unit="frequencies") as progress:
         for frequency in sampled:
             plain, full = response(model.E, -model.K, model.B, model.C, scales, frequency)
             balanced = [response(np.eye(len(part.A)), part.A, part.B, part.C,
                                  np.ones(len(part.A)), frequency)[1]
                         for part in ((whole, kept) if kept is not whole else (whole,))]
-            found.append([spectral_norm(part) for part in (
+            norms.append([spectral_norm(part) for part in (
                 full, full - plain, full - balanced[0], full - balanced[-1])])
             progress.advance()
-    gain, noise, rounding, error = np.max(found, axis=0)
+    gain, noise, rounding, error = np.max(norms, axis=0)
     if gain == 0:
         raise no_path()
     rounding = max(rounding, noise, len(model.B) * EPS * gain)
     if not rounding <= ACCURACY * gain:
         raise NumericalError(f"the balanced model is off by {rounding / gain:.1e} of the gain: "
-                             "what the inputs do to the outputs cannot be told from rounding")
+                             "the effect of the inputs on the outputs cannot be told from rounding")
     return Measured(float(gain), float(rounding), float(error), len(sampled))
 
 
 def response(capacity, a, inputs, outputs, scales, frequency: float):
-    """(p, m) C (iw E - A)^-1 B in double and, by iterative refinement, in extended precision."""
+    """(p, m) transfer function C (iw E - A)^-1 B in double precision, and in extended precision
+    by iterative refinement."""
     frequency = np.longdouble(frequency)
     exact = 1j * frequency * capacity.astype(np.longdouble) - a.astype(np.longdouble)
     solve = solver_of(exact.astype(complex), scales)

@@ -16,9 +16,9 @@ REFERENCE_PATIENT = "breast_reference"
 
 
 def untreated(anatomy, trajectory, dose: float, view: View) -> dict:
-    """What of the target stays below `dose`: {"volume", "fraction", "where"}.
+    """The part of the target that stays below `dose`: {"volume" [m3], "fraction", "where"}.
 
-    `where` is words: the range of slices, and whether they are those nearest the transducer.
+    `where` is in words: the range of slices, and whether they are those nearest the transducer.
     """
     heights, treated, volume = treated_by_slice(anatomy, trajectory, dose, view)
     missing = treated < 1
@@ -41,7 +41,7 @@ def untreated(anatomy, trajectory, dose: float, view: View) -> dict:
 
 @dataclass(frozen=True)
 class Compared:
-    """One line of the comparison with the paper, as text."""
+    """One line of the comparison with the reference paper, as text."""
 
     what: str
     paper: str
@@ -51,7 +51,7 @@ class Compared:
 def compare_with_paper(inputs: ReportInputs) -> list[Compared]:
     """The reference paper's numbers beside those of this run; empty for any other patient.
 
-    The paper's figures are in its section III: 22 W, 240 CEM43, 6 K above 37 °C.
+    The paper's numbers are in its section III, for 22 W, 240 CEM43 and 6 K above 37 °C.
     """
     if inputs.patient != REFERENCE_PATIENT:
         return []
@@ -70,8 +70,8 @@ def compare_with_paper(inputs: ReportInputs) -> list[Compared]:
     if inputs.treatments:
         name = "paper" if "paper" in inputs.treatments else next(iter(inputs.treatments))
         trajectory, metrics = inputs.treatments[name]
-        left = untreated(inputs.anatomy, trajectory, inputs.prescription.dose,
-                         inputs.view)
+        left_out = untreated(inputs.anatomy, trajectory, inputs.prescription.dose,
+                             inputs.view)
         overshoot = metrics.get("max_overshoot_k")
         rows += [
             ("First focus held", "about 12 s, until a constraint", _first_focus(metrics)),
@@ -85,14 +85,14 @@ def compare_with_paper(inputs: ReportInputs) -> list[Compared]:
              MISSING if overshoot is None else
              f"exceeded by up to {overshoot:.2f} K" if round(overshoot, 2) > 0 else "kept"),
             ("Part left untreated", "nearest the skin, z < 2.1 cm",
-             left["where"] + (f" ({100 * left['fraction']:.1f} % of the target)"
-                              if left["volume"] else "")),
+             left_out["where"] + (f" ({100 * left_out['fraction']:.1f} % of the target)"
+                                  if left_out["volume"] else "")),
         ]
     return [Compared(*row) for row in rows]
 
 
 def _unknowns(inputs: ReportInputs, model: str) -> str:
-    """All nodes, as the paper counts them, and those that the skin's temperature leaves free."""
+    """Number of all nodes, as the paper counts them, and of those that are free unknowns."""
     total = inputs.mesh_records.get(model, {}).get("n_unknowns_p2")
     free = inputs.unknowns.get(model)
     if total is None or free is None:
@@ -101,15 +101,15 @@ def _unknowns(inputs: ReportInputs, model: str) -> str:
 
 
 def _first_focus(metrics: dict) -> str:
-    held, limit = metrics.get("first_focus_hold_s"), metrics.get("first_focus_limit_s")
-    if held is None or limit is None or held >= limit:
-        return f"{_seconds(held)}, until a constraint"
-    return f"{_seconds(held)}, until its dose was reached; a constraint would end it at " \
+    duration, limit = metrics.get("first_focus_hold_s"), metrics.get("first_focus_limit_s")
+    if duration is None or limit is None or duration >= limit:
+        return f"{_seconds(duration)}, until a constraint"
+    return f"{_seconds(duration)}, until its dose was reached; a constraint would end it at " \
         f"{_seconds(limit)}"
 
 
 def _on_off(trajectory, metrics: dict, max_power: float) -> str:
-    """How much of the treatment after the first power off was at zero or full power."""
+    """Fraction of samples at zero or full power, after the power was first switched off."""
     start, end = metrics.get("full_power_s"), metrics.get("treatment_time_s")
     if start is None or end is None:
         return MISSING

@@ -1,4 +1,4 @@
-"""What mild hyperthermia is judged by: the temperature that is held, and no thermal lesion."""
+"""Goals of mild hyperthermia: a held temperature, and no thermal lesion."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from dataclasses import dataclass
 
 from .settings import HoldSettings
 
-ABLATION = ("coverage", "t90_cem43_min", "time_to_t90_s")  # goals of a treatment that destroys
+ABLATION = ("coverage", "t90_cem43_min", "time_to_t90_s")  # goals of an ablation
 
 
 @dataclass(frozen=True)
 class Goal:
-    """One entry of a hyperthermia treatment's metrics, and the range it should lie in.
+    """One entry of a hyperthermia treatment's metrics, and the range in which it should lie.
 
-    `low`, `high` : of the range, None where it is open; both None: shown without a verdict.
+    Attributes
+    ----------
+    key : in `metrics.json`.  label : as shown.  scale, digits, unit : of the shown value.
+    low, high : ends of the range, None where it is open; both None: shown without a verdict.
+    source : key of the patient file that sets the range.
     """
 
     key: str
@@ -41,19 +45,19 @@ class Goal:
         return f"{self.show(self.low)} to {self.show(self.high)}"
 
     def reached(self, value: float) -> bool:
-        """Whether a value lies in the range, as both are shown: less is rounding."""
+        """Whether a value lies in the range, both as shown: smaller differences are rounding."""
         shown, low, high = (None if one is None else round(one * self.scale, self.digits)
                             for one in (value, self.low, self.high))
         return (low is None or shown >= low) and (high is None or shown <= high)
 
 
 def is_hyperthermia(metrics: dict) -> bool:
-    """Whether a treatment's metrics are those of one that holds a temperature."""
+    """Whether the metrics are those of a hyperthermia treatment, which holds a temperature."""
     return "held_mean_c" in metrics
 
 
 def hyperthermia_goals(settings: HoldSettings) -> list[Goal]:
-    """The goals that the section `hyperthermia` of a patient file sets."""
+    """The goals set by the section `hyperthermia` of a patient file."""
     wanted, window, spread = settings.temperature, settings.window, settings.spread
     return [
         Goal("held_mean_c", "Target's mean temperature while it was held", 1, 1, " °C",

@@ -1,4 +1,4 @@
-"""What the report is made from."""
+"""Inputs of the report."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ MODELS = ("control", "plant")
 
 @dataclass
 class ReportInputs:
-    """Everything the report shows; parts that were not computed stay None or empty.
+    """Everything that the report shows; parts that were not computed stay None or empty.
 
     Attributes
     ----------
-    patient : name.  settings : what its file says.
+    patient : name.  settings : from its file.
     anatomy, plan : see `hifuflow.records`.  constraints : `anatomy/constraints.json`.
-    heating_path : `acoustics/heating.h5`, of which one focus is read when it is drawn.
+    heating_path : `acoustics/heating.h5`, from which single foci are read to be drawn.
     mesh_paths, mesh_records : model -> `.msh` path, model -> its JSON record.
-    unknowns : model -> number of unknowns.  plant_path : `fem/plant.h5`, for temperatures at
-        voxels.
-    hsv, error_bound, rom_order : of the reduced model.  certificate : `certificate.json`, where
-        it is about this model; else why not, in words, in certificate_note.
+    unknowns : model -> number of unknowns.
+    plant_path : `fem/plant.h5`, for temperatures of voxels.
+    hsv, error_bound, rom_order : of the reduced model.
+    certificate : `certificate.json`, if it belongs to this reduced model; if not,
+        certificate_note says why, in words.
     treatments : controller -> (Trajectory, metrics).
-    ensembles : controller -> `ensemble/{controller}.json`, where draws were treated.
-    provenance : what made this: versions and hashes by name; a value may itself be a dict.
+    ensembles : controller -> `ensemble/{controller}.json`, where drawn patients were treated.
+    provenance : versions and hashes by name; a value may itself be a dict.
     """
 
     patient: str
@@ -68,21 +69,22 @@ class ReportInputs:
 
     @property
     def prescription(self) -> Prescription:
+        """The prescription of the patient file."""
         return self.settings.prescription
 
     @property
     def holding(self) -> list[str]:
-        """Names of the controllers that hold a temperature and are to leave no lesion."""
+        """Names of the controllers that hold a temperature and should leave no lesion."""
         return [name for name, (_, metrics) in self.treatments.items() if is_hyperthermia(metrics)]
 
-    def held(self, name: str) -> HoldSettings | None:
-        """What a controller was to hold; None of an ablation."""
+    def hold_settings(self, name: str) -> HoldSettings | None:
+        """Settings of a controller that holds a temperature; None for an ablation."""
         return self.settings.hold if name in self.holding else None
 
     @classmethod
     def from_folder(cls, folder, patient: str, settings: ReportSettings, provenance: dict,
                     ensembles=()) -> ReportInputs:
-        """Read `results/{patient}`: all of it that is there, and of its ensembles these files."""
+        """Read `results/{patient}`: all that was computed, and these files of its ensembles."""
         folder = Path(folder)
         inputs = cls(patient, settings, Anatomy.load(folder / "anatomy"),
                      Plan.load(folder / "acoustics" / "plan.json"),

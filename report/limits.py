@@ -1,7 +1,7 @@
-"""The metrics of each controller against their limits, as text with a verdict.
+"""Table of each controller's metrics and their limits, as text with a verdict.
 
-Red is a safety limit that was exceeded or a treatment that was aborted; amber a goal that was not
-reached; green a limit or goal that was kept. Values without a limit get no verdict.
+Red means that a safety limit was exceeded or the treatment aborted, amber that a goal was not
+reached, green that a limit was kept or a goal reached. Values without a limit get no verdict.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .inputs import ReportInputs
 STATUS = {"complete": ("green", "reached"), "timeout": ("amber", "not reached"),
           "unreachable": ("amber", "not reached"), "aborted": ("red", "stopped early")}
 
-# Limits that are no key's value -> the key that they come from.
+# Limits that are not the value of a key -> the key from which they come.
 SOURCE = {"overshoot": "constraints", "undershoot": "mesh.plant.cells"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One value: its text, and verdict ("green", "amber", "red" or "") with the words for it."""
+    """One cell of the table: text, and verdict ("green", "amber", "red" or "") with its words."""
 
     text: str
     level: str = ""
@@ -35,7 +35,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what, its limit and where that comes from, a cell per controller."""
+    """One row of the table: the metric, its limit and the source of that, a cell per controller."""
 
     key: str
     label: str
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Metric:
-    """How one entry of `metrics.json` is shown, and what it is held against.
+    """One entry of `metrics.json`: how it is shown, and its limit.
 
     `limit` is a dotted key of the patient's configuration, or one of `SOURCE`; `sense` says which
     side is good; `safety` makes a broken limit red instead of amber; `absent` is what a missing
@@ -70,7 +70,7 @@ class Metric:
         return f"{value * self.scale:,.{self.digits}f}{self.unit}"
 
     def show_limit(self, limit) -> str:
-        """The limit as text, without zeros that say nothing."""
+        """The limit as text, without trailing zeros."""
         text = f"{limit * self.scale:,.{self.digits}f}"
         if "." in text:
             text = text.rstrip("0").rstrip(".")
@@ -110,35 +110,35 @@ METRICS = (
 
 
 def limit_table(inputs: ReportInputs) -> list[Row]:
-    """All metrics, one row each, with a verdict where there is a limit."""
-    metrics = {name: {"max_power_w": float(trajectory.power.sum(axis=1).max()), **found}
-               for name, (trajectory, found) in inputs.treatments.items()}
-    status = tuple(status_cell(found.get("status")) for found in metrics.values())
+    """The table of all metrics, one row each, with a verdict where there is a limit."""
+    metrics = {name: {"max_power_w": float(trajectory.power.sum(axis=1).max()), **record}
+               for name, (trajectory, record) in inputs.treatments.items()}
+    status = tuple(status_cell(record.get("status")) for record in metrics.values())
     rows = [Row("status", "Status", "complete", "", status)]
     rows += _held(list(metrics.values()), inputs)
     for metric in METRICS:
         limit = _limit(metric, inputs)
-        cells = tuple(metric_cell(metric, found, limit) for found in metrics.values())
+        cells = tuple(metric_cell(metric, record, limit) for record in metrics.values())
         source = SOURCE.get(metric.limit, metric.limit)
         rows.append(Row(metric.key, metric.label,
                         metric.show_limit(limit) if limit is not None else "",
                         source if limit is not None else "", cells))
         if metric.key == "overshoot_k_s":
-            rows += _each_constraint([found.get("constraints", {}) for found in metrics.values()])
+            rows += _each_constraint([record.get("constraints", {}) for record in metrics.values()])
     return rows
 
 
-def _held(found: list[dict], inputs: ReportInputs) -> list[Row]:
-    """The goals of those treatments that hold a temperature, if there are any."""
-    if not any(map(is_hyperthermia, found)):
+def _held(metrics: list[dict], inputs: ReportInputs) -> list[Row]:
+    """Rows with the goals of treatments that hold a temperature, if there are any."""
+    if not any(map(is_hyperthermia, metrics)):
         return []
     return [Row(goal.key, goal.label, goal.limit, goal.source,
-                tuple(goal_cell(goal, one) for one in found))
+                tuple(goal_cell(goal, one) for one in metrics))
             for goal in hyperthermia_goals(inputs.settings.hold)]
 
 
 def goal_cell(goal: Goal, metrics: dict) -> Cell:
-    """A hyperthermia treatment's value held against its goal; nothing for other treatments."""
+    """A hyperthermia treatment's value and verdict by its goal; empty for other treatments."""
     if not is_hyperthermia(metrics):
         return Cell("")
     value = metrics.get(goal.key)
@@ -151,29 +151,30 @@ def goal_cell(goal: Goal, metrics: dict) -> Cell:
 
 
 def metric_cell(metric: Metric, metrics: dict, limit: float | None) -> Cell:
-    """A treatment's metric held against its limit; goals of an ablation are no other's."""
+    """A treatment's metric and verdict by its limit; an ablation's goals judge nothing else."""
     value = metrics.get(metric.key)
     if metric.key in ABLATION and is_hyperthermia(metrics):
         return Cell("–" if value is None else metric.show(value))
     return verdict(metric, value, limit)
 
 
-def _each_constraint(found: list[dict]) -> list[Row]:
-    """Of several constraints each one's overshoot; of those with a limit of dose their dose.
+def _each_constraint(constraints: list[dict]) -> list[Row]:
+    """Rows with the overshoot of each of several constraints, and the dose where it is limited.
 
-    `found` : `constraints` of each controller's `metrics.json`.
+    `constraints` : that entry of each controller's `metrics.json`.
     """
-    listed, rows = (found[0] if found and all(found) else {}), []
-    for name, one in listed.items():
-        note = ", soft" if one["soft"] else ""
+    listed, rows = (constraints[0] if constraints and all(constraints) else {}), []
+    for name, constraint in listed.items():
+        note = ", soft" if constraint["soft"] else ""
         limits = [("max_overshoot_k", "Highest overshoot", 2, " K",
                    0.0 if len(listed) > 1 else None),
-                  ("max_dose_cem43_min", "Highest dose", 1, " CEM43", one["dose_limit_cem43_min"])]
+                  ("max_dose_cem43_min", "Highest dose", 1, " CEM43",
+                   constraint["dose_limit_cem43_min"])]
         for key, label, digits, unit, limit in limits:
             if limit is not None:
-                metric = Metric(key, f"{label}, {name} ({one['n_points']} locations)", 1, digits,
-                                unit, safety=not one["soft"])
-                cells = tuple(verdict(metric, of[name][key], limit) for of in found)
+                metric = Metric(key, f"{label}, {name} ({constraint['n_points']} locations)", 1,
+                                digits, unit, safety=not constraint["soft"])
+                cells = tuple(verdict(metric, record[name][key], limit) for record in constraints)
                 rows.append(Row(f"{name}.{key}", metric.label, metric.show_limit(limit) + note,
                                 "constraints", cells))
     return rows
@@ -199,14 +200,14 @@ def _limit(metric: Metric, inputs: ReportInputs) -> float | None:
 
 
 def verdict(metric: Metric, value, limit: float | None) -> Cell:
-    """A metric's value, held against its limit if there is one."""
+    """A metric's value as text, with a verdict if there is a limit."""
     text = metric.show(value)
     if limit is None or text == metric.absent:
         return Cell(text)
-    # The verdict is on what is shown: a difference below the last digit is rounding.
+    # The verdict is on the shown value: a difference below the last digit is rounding.
     shown, bound = (round(number * metric.scale, metric.digits) for number in (value, limit))
     if metric.sense == "at least":
-        # But a goal that is missed must not be rounded up to "reached".
+        # But a missed goal must not be rounded up to "reached".
         kept = shown >= bound and value >= limit * (1 - 1e-9)
         return Cell(text, "green", "reached") if kept else Cell(text, "amber", "not reached")
     if shown <= bound:

@@ -1,4 +1,4 @@
-"""The page: one self-contained HTML file with everything about a treatment."""
+"""The report page: one self-contained HTML file with everything about a treatment."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ from .inputs import ReportInputs
 from .limits import limit_table, status_cell
 from .tables import certificate_table, flatten, mesh_table, plan_table
 
-DPI = 170
-CSS_PIXELS_PER_INCH = 122  # on screen a figure of a journal's width fills the page's column
-MAX_EVENTS = 200
-SECTIONS = ("treatment", "plan", "models", "ensemble")  # with figures, as they follow on the page
+DPI = 170  # of the figures' PNG files
+CSS_PIXELS_PER_INCH = 122  # a figure of a journal's width then fills the page's column
+MAX_EVENTS = 200  # listed for one treatment
+NARROWEST_WIDE = 6  # inches; wider figures take the whole column
+SECTIONS = ("treatment", "plan", "models", "ensemble")  # with figures, in the order of the page
+# The page without interactive figures.
 STILL = {"live": set(), "viewer": None, "plotly": "", "live_data": "", "frame_data": ""}
 
 
 def write_report(inputs: ReportInputs, out_dir) -> Path:
     """Draw all figures (`figures/*.png`) and write `index.html`; returns the page's path.
 
-    A picture that cannot be drawn takes no other one with it, and no table: the page names it.
+    A figure that cannot be drawn does not affect the others or the tables: the page names it.
 
     Raises
     ------
-    HifuflowError : a file that the report needs cannot be read, or one cannot be written.
+    HifuflowError : a file that the report needs cannot be read, or a result cannot be written.
     """
     out_dir, undrawn = Path(out_dir), []
     figures = _draw_figures(inputs, out_dir / "figures", undrawn)
@@ -53,7 +55,7 @@ def write_report(inputs: ReportInputs, out_dir) -> Path:
 
 
 def _draw_figures(inputs: ReportInputs, folder: Path, undrawn: list) -> list[dict]:
-    """Draw and write every figure; what the template shows of them, in the order of the page."""
+    """Draw and write every figure; returns their template entries in the order of the page."""
     figures, to_draw = [], all_figures(inputs)
     with Progress("report", total=len(to_draw), unit="figures") as progress:
         for draw in to_draw:
@@ -65,8 +67,10 @@ def _draw_figures(inputs: ReportInputs, folder: Path, undrawn: list) -> list[dic
 
 
 def _attempt(what: str, undrawn: list, function, *arguments):
-    """Result of a function that draws; None, and a line in `undrawn`, if it fails by a fault of the
-    program. What is wrong with a file is raised."""
+    """Result of a function that draws; None, and a line in `undrawn`, if the program is at fault.
+
+    Faults of a file are raised.
+    """
     try:
         return function(*arguments)
     except (HifuflowError, OSError):
@@ -79,14 +83,14 @@ def _attempt(what: str, undrawn: list, function, *arguments):
 
 
 def _store(drawn: Drawn, folder: Path) -> dict:
-    """Write the figure as PNG; returns what the template shows of it."""
+    """Write the figure as PNG; returns its entry for the template."""
     buffer = io.BytesIO()
     drawn.figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     with atomic(folder / f"{drawn.name}.png") as temporary:
         temporary.write_bytes(buffer.getvalue())
     return {"name": drawn.name, "section": drawn.section, "title": drawn.title,
             "caption": drawn.caption,
-            "wide": drawn.figure.get_size_inches()[0] > 6,
+            "wide": drawn.figure.get_size_inches()[0] > NARROWEST_WIDE,
             "width": round(drawn.figure.get_size_inches()[0] * CSS_PIXELS_PER_INCH),
             "data": base64.b64encode(buffer.getvalue()).decode()}
 
@@ -118,9 +122,9 @@ def _context(inputs: ReportInputs, figures: list[dict]) -> dict:
 
 
 def _live(inputs: ReportInputs) -> dict:
-    """The interactive figures and the viewer's frames, and the library that draws them."""
+    """Template entries of the interactive figures and the viewer, with the library for them."""
     figures = {f"course_{name}": live_figures.course(trajectory, inputs.prescription,
-                                                     inputs.held(name))
+                                                     inputs.hold_settings(name))
                for name, (trajectory, _) in inputs.treatments.items()}
     viewer, frames = None, b""
     if inputs.treatments:

@@ -1,4 +1,4 @@
-"""What the configuration says for the report and the exports, in SI units and degC."""
+"""Settings of the report and the exports, in SI units and degC."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from hifuflow.settings import Prescription
 
 LIMITS = ("prescription.coverage", "prescription.dose_cem43_min", "prescription.max_time_s",
           "prescription.max_power_w", "safety.max_target_c", "thermometry.interval_s")
+# Values of the section `plant` with which the patient is as the model.
 LIKE_THE_MODEL = {"perfusion_factor": 1, "conductivity_factor": 1, "absorption_factor": 1,
                   "focal_shift_mm": [0, 0, 0], "regions": {}, "tissue": "linear"}
 
 
 @dataclass(frozen=True)
 class HoldSettings:
-    """What mild hyperthermia is to reach.
+    """Goals of mild hyperthermia.
 
     Attributes
     ----------
-    temperature : that the target is held at [degC].  hold : for how long [s].
-    window : of the target's mean, either way [K].  in_window : least part of the time in it.
-    spread : of what 10 % and 90 % of the target exceed, either way [K].
+    temperature : at which the target should be held [degC].  hold : for how long [s].
+    window : allowed deviation of the target's mean, either way [K].
+    in_window : least fraction of the time in the window.
+    spread : allowed deviation of T10 and T90, either way [K].
     """
 
     temperature: float
@@ -32,29 +34,28 @@ class HoldSettings:
 
     @classmethod
     def read(cls, section: dict) -> HoldSettings:
-        """From the section `hyperthermia` of the patient file."""
+        """Settings from the section `hyperthermia` of the patient file."""
         return cls(section["temperature_c"], section["hold_s"], section["window_k"],
                    section["in_window"], section["spread_k"])
 
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """What the report says of a patient's configuration.
+    """The parts of a patient's configuration that the report shows.
 
     Attributes
     ----------
     file : name of the patient file.  description : one line about the patient, or "".
     controllers : names, in the order in which they are shown.
-    anatomical : whether the patient has a left and a right to name; a phantom has not.
-    hold : what hyperthermia is to reach.
+    anatomical : whether left and right have a meaning; not in a phantom.
+    prescription : the prescribed treatment.  hold : goals of hyperthermia.
     imaging_interval : time between images [s].  noise_seed : of the simulated thermometry.
-    limits : what metrics are held against, by its dotted key in the patient file and as it is
-        written there.
+    limits : limits of metrics: dotted key in the patient file -> value as written there.
     deviations : keys of the section `plant` by which the patient differs from the model, and
         "faults" where some are simulated.
     faults : simulated ones, each in the words of the patient file.
-    own_controllers : name -> file, class and hash of each that is not built in.
-    config : the patient file with all defaults filled in, to be shown. Not to be changed.
+    own_controllers : name -> file, class and hash of each controller that is not built in.
+    config : the patient file with all defaults filled in, to be shown. Must not be changed.
     """
 
     file: str
@@ -73,7 +74,7 @@ class ReportSettings:
 
     @classmethod
     def read(cls, section: dict) -> ReportSettings:
-        """From the section of the rule `report`."""
+        """Settings from the section of the rule `report`."""
         config = section["patient"]
         thermometry = config["thermometry"]
         return cls(section["file"], config["description"], tuple(section["controllers"]),
@@ -87,13 +88,13 @@ class ReportSettings:
 
 @dataclass(frozen=True)
 class SummarySettings:
-    """What the page of all patients shows.
+    """Settings of the page of all patients.
 
     Attributes
     ----------
     controllers : patient -> names of its controllers.
-    coverage : patient -> part of the target that is to be treated.
-    hold : patient -> what hyperthermia is to reach.
+    coverage : patient -> fraction of the target that should be treated.
+    hold : patient -> goals of hyperthermia.
     """
 
     controllers: Mapping[str, list[str]]
@@ -102,7 +103,7 @@ class SummarySettings:
 
     @classmethod
     def read(cls, section: dict) -> SummarySettings:
-        """From the section of the rule `summary`: patient -> its controllers and goals."""
+        """Settings from the section of the rule `summary`: patient -> controllers and goals."""
         return cls({name: one["controllers"] for name, one in section.items()},
                    {name: one["coverage"] for name, one in section.items()},
                    {name: HoldSettings.read(one["hyperthermia"])
@@ -128,13 +129,14 @@ def _deviations(plant: dict, faults: list) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """What the exported files depend on.
+    """Settings of the exported files.
 
     Attributes
     ----------
-    dose : prescribed [CEM43 min].
-    surfaces : temperature at each surface that is not insulated, or in front of it [degC].
-    nifti_transform : which transform of a NIfTI source's header places its voxels.
+    dose : prescribed dose [CEM43 min].
+    surfaces : temperature of each surface that is not insulated, or of what is in front of it
+        [degC].
+    nifti_transform : the transform of a NIfTI source's header that positions its voxels.
     """
 
     dose: float
@@ -143,7 +145,7 @@ class ExportSettings:
 
     @classmethod
     def read(cls, section: dict) -> ExportSettings:
-        """From the section of the rule `export`."""
+        """Settings from the section of the rule `export`."""
         boundary = section["boundary"]
         return cls(section["dose_cem43_min"],
                    {name: boundary[name]["temperature_c"] for name in ("skin", "cut")

@@ -1,4 +1,4 @@
-"""Several patients or variants side by side: one page and one table for a spreadsheet."""
+"""Summary of several patients or variants: one page, and one table for a spreadsheet."""
 
 from __future__ import annotations
 
@@ -25,16 +25,22 @@ COLUMNS = {"time_to_t90_s": "90 % treated after", "treatment_time_s": "Treatment
            "coverage": "Target treated", "max_overshoot_k": "Overshoot",
            "max_target_temperature_c": "Hottest in target",
            "damaged_normal_volume_m3": "Normal tissue at 240 CEM43", "energy_j": "Energy"}
-HELD = {"held_mean_c": "Held mean", "held_t90_c": "T90", "held_t50_c": "T50", "held_t10_c": "T10",
-        "time_in_window_fraction": "Time in window", "held_s": "Held for"}
-BESIDE = ("treatment_time_s", "max_overshoot_k", "max_target_temperature_c",
-          "damaged_normal_volume_m3", "energy_j")  # columns that hyperthermia has, too
+HELD_COLUMNS = {"held_mean_c": "Held mean", "held_t90_c": "T90", "held_t50_c": "T50",
+                "held_t10_c": "T10", "time_in_window_fraction": "Time in window",
+                "held_s": "Held for"}
+SHARED_COLUMNS = ("treatment_time_s", "max_overshoot_k", "max_target_temperature_c",
+                  "damaged_normal_volume_m3", "energy_j")  # of ablation and hyperthermia
 DASHES = ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2)))
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """One controller's treatment of one patient: its metrics, and fraction treated over time."""
+    """One controller's treatment of one patient: its metrics, and the fraction treated over time.
+
+    Attributes
+    ----------
+    t : (n_t,) [s].  coverage : (n_t,) fraction of the target treated.
+    """
 
     patient: str
     controller: str
@@ -44,6 +50,7 @@ class Treatment:
 
     @classmethod
     def load(cls, folder: Path, patient: str, controller: str) -> Treatment:
+        """Read one treatment from the results folder."""
         control = folder / patient / "control" / controller
         with open_artifact(control / "trajectory.h5", "trajectory") as file:
             return cls(patient, controller, read_json(control / "metrics.json"), file["t"][:],
@@ -52,7 +59,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Failure:
-    """A step of a patient that failed: its name, why, and where its log is."""
+    """A failed step of a patient: its name, the error, and the path of its log."""
 
     patient: str
     step: str
@@ -62,12 +69,12 @@ class Failure:
 
 def write_summary(folder, settings: SummarySettings, page, table,
                   failed: list[Failure] = ()) -> None:
-    """Write `summary.html` and `summary.csv`; treatments that are not there are left out.
+    """Write `summary.html` and `summary.csv`; treatments without results are left out.
 
     Parameters
     ----------
-    folder : the results folder.  page, table : where they go.
-    failed : what went wrong in this run.
+    folder : the results folder.  page, table : files to write.
+    failed : steps that failed in this run.
     """
     treatments = [Treatment.load(Path(folder), patient, controller)
                   for patient, names in settings.controllers.items() for controller in names
@@ -76,17 +83,18 @@ def write_summary(folder, settings: SummarySettings, page, table,
     templates = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
-    held = [one for one in treatments if is_hyperthermia(one.metrics)]
-    ablated = [one for one in treatments if not is_hyperthermia(one.metrics)]
+    hyperthermia = [one for one in treatments if is_hyperthermia(one.metrics)]
+    ablation = [one for one in treatments if not is_hyperthermia(one.metrics)]
     tables = [
         {"caption": "Ablation", "labels": ["Status", *COLUMNS.values()],
-         "rows": [_row(one, _cells(one, settings), folder, page, failed) for one in ablated]},
-        {"caption": "Hyperthermia", "labels": ["Status", *HELD.values(),
-                                               *(COLUMNS[key] for key in BESIDE)],
-         "rows": [_row(one, _held_cells(one, settings), folder, page, failed) for one in held]}]
+         "rows": [_row(one, _cells(one, settings), folder, page, failed) for one in ablation]},
+        {"caption": "Hyperthermia", "labels": ["Status", *HELD_COLUMNS.values(),
+                                               *(COLUMNS[key] for key in SHARED_COLUMNS)],
+         "rows": [_row(one, _held_cells(one, settings), folder, page, failed)
+                  for one in hyperthermia]}]
     text = environment.get_template("summary.html.j2").render(
         tables=[table for table in tables if table["rows"]],
-        failures=failed, figure=_figure(ablated) if ablated else None)
+        failures=failed, figure=_figure(ablation) if ablation else None)
     with atomic(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -110,14 +118,14 @@ def _cells(one: Treatment, settings: SummarySettings, columns=COLUMNS) -> list[C
 
 
 def _held_cells(one: Treatment, settings: SummarySettings) -> list[Cell]:
-    status, *beside = _cells(one, settings, BESIDE)
-    found = {goal.key: goal_cell(goal, one.metrics)
+    status, *beside = _cells(one, settings, SHARED_COLUMNS)
+    goals = {goal.key: goal_cell(goal, one.metrics)
              for goal in hyperthermia_goals(settings.hold[one.patient])}
-    return [status, *(found[key] for key in HELD), *beside]
+    return [status, *(goals[key] for key in HELD_COLUMNS), *beside]
 
 
 def _write_table(treatments: list[Treatment], path) -> None:
-    """Every metric of every treatment, named as in `metrics.json`; nested names have dots."""
+    """Write every metric of every treatment, named as in `metrics.json`; nested names have dots."""
     rows = [dict(_flat(one.metrics)) for one in treatments]
     keys = list(dict.fromkeys(key for row in rows for key in row))
     with atomic(path) as temporary, open(temporary, "w", newline="") as stream:
@@ -128,7 +136,7 @@ def _write_table(treatments: list[Treatment], path) -> None:
 
 
 def _flat(metrics: dict, prefix: str = ""):
-    """Names and values; nested ones by their path: `constraints.skin.max_overshoot_k`."""
+    """Yield names and values; nested names by their path, `constraints.skin.max_overshoot_k`."""
     for key, value in metrics.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")

@@ -9,7 +9,7 @@ from .inputs import ReportInputs
 
 
 def plan_table(inputs: ReportInputs) -> list[tuple[str, str]]:
-    """What is planned, line by line."""
+    """Rows (label, text) of the plan."""
     plan, prescription, view = inputs.plan, inputs.prescription, inputs.view
     anatomy = inputs.anatomy
     heights = np.unique(np.round(plan.foci @ view.upright * 1e3, 1))
@@ -64,7 +64,7 @@ def mesh_table(inputs: ReportInputs) -> dict:
 
 
 def certificate_table(certificate: dict) -> list[tuple[str, str]]:
-    """The reduction's certificate, known entries first; nested entries are spread out."""
+    """Rows (label, text) of the reduction's certificate, known entries first, nested ones flat."""
     certificate = dict(certificate)
     reason = certificate.pop("not_certified_because", None)
     if "certified" in certificate:
@@ -84,6 +84,7 @@ def certificate_table(certificate: dict) -> list[tuple[str, str]]:
 
 
 def flatten(values: dict, prefix: str = ""):
+    """Yield (label, text) of all entries; labels of nested entries are joined."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from flatten(value, f"{prefix}{key} · ")
@@ -92,6 +93,7 @@ def flatten(values: dict, prefix: str = ""):
 
 
 def number(value) -> str:
+    """A value as text."""
     if value is None:
         return MISSING
     if isinstance(value, bool):

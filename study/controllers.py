@@ -1,4 +1,4 @@
-"""Controllers that a patient file names, built in or from a file of its own, and their options."""
+"""Controllers that a patient file names, built in or from a user's file, and their options."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from .paths import user_path
 from .schema import check, load_schema
 
 OWN = "./FILE.py:CLASS"
-RESERVED = ("treatment",)  # results of the best controller are called so
+RESERVED = ("treatment",)  # name of the results of the best controller
 
 
 @dataclass(frozen=True)
 class NamedController:
-    """Controller that a patient file names.
+    """A controller that a patient file names.
 
     Attributes
     ----------
     key : where it is named.  options : class of its options; None if it cannot be used.
     yardstick : see `Controller.yardstick`.
-    source : what `registry.controller_class` takes, and for an own one the `sha256` of its code.
+    source : argument of `registry.controller_class`; for a user's own one with the `sha256` of its
+        code.
     """
 
     key: str
@@ -36,23 +37,25 @@ class NamedController:
 
 
 def named_controllers(content: dict, file: Path) -> tuple[dict, list[InputError]]:
-    """Name -> `NamedController`, in the order of the patient file, and the faults of those that
-    cannot be used, which are there all the same."""
+    """Name -> `NamedController`, in the order of the patient file, and the faults.
+
+    Controllers that cannot be used are included, with None for their options.
+    """
     schema = load_schema("patient")["properties"]
     entries = content.get("controllers", schema["controllers"]["default"])
     named, faults = {}, []
     for number, entry in enumerate(entries if isinstance(entries, list) else []):
         if not isinstance(entry, str) or entry in entries[:number]:
             continue  # the schema says what is wrong
-        key, own = f"controllers.{number}", FORM.fullmatch(entry)
-        name = plain_name(own["class_name"]) if own else entry
+        key, own_form = f"controllers.{number}", FORM.fullmatch(entry)
+        name = plain_name(own_form["class_name"]) if own_form else entry
         try:
-            if not own and name not in OPTIONS:
+            if not own_form and name not in OPTIONS:
                 raise InputError("no such controller", value=entry,
                                  allowed=f"{', '.join(OPTIONS)}, or {OWN}")
-            if own:
+            if own_form:
                 _check_name(name, schema, named)
-            named[name] = _own(key, name, own, file) if own else NamedController(
+            named[name] = _own(key, name, own_form, file) if own_form else NamedController(
                 key, OPTIONS[name], name in YARDSTICKS, {"name": name})
         except InputError as error:
             faults.append(InputError(error.problem, file=file, key=key, value=entry,
@@ -64,30 +67,33 @@ def named_controllers(content: dict, file: Path) -> tuple[dict, list[InputError]
 def patient_schema(named: dict) -> dict:
     """Schema of a patient file, with a section for the options of every controller.
 
-    What stands in the section of a controller that cannot be used is not judged.
+    The section of a controller that cannot be used is not checked.
     """
     schema = load_schema("patient")
-    own = {name: controller.options for name, controller in named.items() if name not in OPTIONS}
+    own_options = {name: controller.options for name, controller in named.items()
+                   if name not in OPTIONS}
     sections = {name: {} if options is None else json_schema(options)
-                for name, options in {**OPTIONS, **own}.items()}
+                for name, options in {**OPTIONS, **own_options}.items()}
     return {**schema, "properties": {**schema["properties"], **sections}}
 
 
 def check_controllers(config: dict, named: dict, file: Path) -> list[InputError]:
-    """Faults of options that their class or the files beside the patient file show, and of the
-    ensemble. Paths of files become absolute, and their content part of the controller's source."""
+    """Faults of the controllers' options and of the ensemble, beyond the schema.
+
+    Paths of files become absolute, and the hashes of the files part of the controller's source.
+    """
     faults = []
     for name, controller in named.items():
         for key in file_keys(controller.options):
-            given = config[name].get(key)
-            path = user_path(given, file.parent)
+            entered = config[name].get(key)
+            path = user_path(entered, file.parent)
             if path is not None and path.is_file():
                 path = path.resolve()
                 config[name][key] = str(path)
                 controller.source.setdefault("files", {})[key] = file_sha256(path)
             else:
                 faults.append(InputError(
-                    "no such file", file=file, key=f"{name}.{key}", value=given,
+                    "no such file", file=file, key=f"{name}.{key}", value=entered,
                     allowed="a path relative to the patient file"))
         try:
             read_options(controller.options, config[name])
@@ -98,7 +104,8 @@ def check_controllers(config: dict, named: dict, file: Path) -> list[InputError]
     if ensemble["draws"] and "controllers" not in ensemble and not treating:
         faults.append(InputError(
             "draws patients, but no controller treats them", file=file, key="controllers",
-            value=list(named), allowed="another one, or these in ensemble.controllers too"))
+            value=list(named),
+            allowed="a controller that treats, or these in ensemble.controllers too"))
     faults += [InputError("does not treat the patient", file=file, key="ensemble.controllers",
                           value=name, allowed=", ".join(named))
                for name in ensemble.get("controllers", []) if name not in named]
@@ -118,7 +125,7 @@ def _check_name(name: str, sections: dict, named: dict) -> None:
 
 
 def _own(key: str, name: str, entry, patient_file: Path) -> NamedController:
-    """A controller of a file relative to the patient file; its options class is judged, too."""
+    """A controller from a file relative to the patient file; its options class is checked, too."""
     file = user_path(entry["file"], patient_file.parent)
     if file is None or not file.is_file():
         raise InputError("no such file", allowed="a path relative to the patient file")

@@ -49,7 +49,7 @@ def cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputEr
         fault("give one of order and tolerance_k", "reduction.tolerance_k", tolerance,
               f"none beside an order ({order})")
     if config["reduction"]["model"] is not None and (order != "auto" or tolerance is not None):
-        fault("is taken as it is, with the order that it has", "reduction.model",
+        fault("is used as it is, with its own order", "reduction.model",
               config["reduction"]["model"], "no order and no tolerance_k beside it")
     if config["mesh"]["plant"]["cells"] <= config["mesh"]["control"]["cells"]:
         fault("the plant must be finer than the control model", "mesh.plant.cells",
@@ -145,22 +145,22 @@ def _check_anatomy(anatomy: dict, fault) -> None:
         fault("give one of labels, image, mesh and phantom", "anatomy", sorted(anatomy),
               "exactly one of them, or labels and image together")
     if ("image" in anatomy) != ("thresholds" in anatomy):
-        fault("image and thresholds need each other", "anatomy", sorted(anatomy),
+        fault("needs both image and thresholds", "anatomy", sorted(anatomy),
               "both of them or none")
     images = [anatomy[key] for key in ("labels", "image") if key in anatomy]
     if anatomy["nifti_transform"] != "auto":
         from hifuflow.formats.image import NIFTI  # here only: most patient files need no NumPy
 
         if not any(name.lower().endswith(NIFTI) for name in images):
-            fault("no NIfTI file is read", "anatomy.nifti_transform", anatomy["nifti_transform"],
-                  "auto, or a file with the suffix " + ", ".join(NIFTI))
+            fault("is set, but no NIfTI file is read", "anatomy.nifti_transform",
+                  anatomy["nifti_transform"], "auto, or a file with the suffix " + ", ".join(NIFTI))
     extent = anatomy.get("body_extent_mm", [0, 1])
     if extent[0] >= extent[1]:
-        fault("holds no length", "anatomy.body_extent_mm", extent, "smallest < largest")
+        fault("is not a range of lengths", "anatomy.body_extent_mm", extent, "smallest < largest")
     for name, options in anatomy.get("thresholds", {}).items():
         low, high = options.get("at_least"), options.get("below")
         if (low is None and high is None) or (None not in (low, high) and low >= high):
-            fault("holds no range of intensities", f"anatomy.thresholds.{name}",
+            fault("is not a range of intensities", f"anatomy.thresholds.{name}",
                   [low, high], "at_least, below, or both with at_least < below")
     phantom = anatomy.get("phantom")
     if phantom:
@@ -217,5 +217,5 @@ def _check_target(target: dict, regions: dict, fault) -> None:
         first, second = (target["ellipsoid"][key] for key in ("first_axis", "second_axis"))
         cross = [first[i - 2] * second[i - 1] - first[i - 1] * second[i - 2] for i in range(3)]
         if math.hypot(*cross) < SHORTEST_AXIS:
-            fault("give no two directions", "target.ellipsoid", [first, second],
+            fault("do not define two directions", "target.ellipsoid", [first, second],
                   "two vectors that are not zero and not parallel")

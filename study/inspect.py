@@ -1,4 +1,4 @@
-"""What a file holds, in text: artifacts of the workflow, label maps, scans and meshes."""
+"""Description of files as text: artifacts of the workflow, label maps, scans and meshes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .inspect_labels import label_table
 
 
 def describe(path, quality_table: Callable) -> str:
-    """Text about one file.
+    """Description of one file as text.
 
     Parameters
     ----------
-    quality_table : function of points (n, 3) and cells (m, 4) that tells their quality in lines
+    quality_table : function of points (n, 3) and cells (m, 4) that describes their quality in lines
         of text.
 
     Raises
     ------
-    InputError : no such file, or not of a kind that the workflow writes or reads.
+    InputError : there is no such file, or it is of no kind that the workflow writes or reads.
     """
     path = Path(path)
     if not path.exists():

@@ -1,4 +1,4 @@
-"""What a label map or a scan holds, and the `regions:` of a patient file made from it."""
+"""Content of a label map or a scan, and the section `regions` of a patient file made from it."""
 
 from __future__ import annotations
 
@@ -59,8 +59,10 @@ def known_tissues() -> list[str]:
 
 
 def label_rows(image, maps) -> list[dict]:
-    """What there is of each label: `label`, `name`, `voxels`, `ml`, `components` (their number)
-    and `largest` (volume [ml] and innermost point [mm] of the largest of them).
+    """Rows about each label: `label`, `name`, `voxels`, `ml`, `components`, `largest`.
+
+    `components` is the number of connected components, `largest` has the volume [ml] and innermost
+    point [mm] of the largest of them.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ def label_rows(image, maps) -> list[dict]:
 
     Raises
     ------
-    InputError : so many values that this cannot be a label map.
+    InputError : there are too many different values for a label map.
     """
     counts = [np.unique(layer[layer != 0], return_counts=True) for layer in maps]
     values = sum(len(labels) for labels, _ in counts)
@@ -77,11 +79,11 @@ def label_rows(image, maps) -> list[dict]:
                          allowed=f"a label map of at most {MOST_LABELS} labels; a scan goes into "
                                  "anatomy.image, with thresholds")
     rows = []
-    for index, (layer, held) in enumerate(zip(maps, counts, strict=True)):
+    for index, (layer, label_counts) in enumerate(zip(maps, counts, strict=True)):
         lowest = layer.min()  # may be negative
         boxes = ndimage.find_objects(layer - lowest + 1)
         rows += [_row(image, layer, int(label), int(voxels), index, boxes[label - lowest])
-                 for label, voxels in zip(*held, strict=True)]
+                 for label, voxels in zip(*label_counts, strict=True)]
     return rows
 
 

@@ -1,8 +1,8 @@
-"""Runs that were killed start again by themselves; runs that would collide are refused.
+"""Locks of runs: a killed run can be started again at once, and colliding runs are refused.
 
 Snakemake refuses to start in a folder whose last run was killed, because its lock is still there.
-Here kernel locks, which die with their process, tell a killed run from one that is still going.
-(What the killed run left unfinished is made again: `rerun-incomplete` in the profiles.)
+Here kernel locks, which end with their process, distinguish a killed run from a running one. (What
+a killed run left unfinished is made again: `rerun-incomplete` in the profiles.)
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from hifuflow.job import log
 from hifuflow.locking import NoLocks, open_folder, open_lock, take
 from hifuflow.storage import full_disk, refused
 
-CANCEL_SECONDS = 60  # until cancelled jobs must have left the queue
-_held = []  # the locks live as long as this process
+CANCEL_SECONDS = 60  # within which cancelled jobs must have left the queue
+_held = []  # open lock files, which must live as long as this process
 
 
 def clear_stale_locks() -> None:
-    """Remove what killed runs left in this folder: their locks and their jobs in SLURM's queue.
+    """Remove the locks that killed runs left in this folder, and their jobs in SLURM's queue.
 
-    Every run shares one lock for as long as it lives. What is there while nobody shares it has no
-    owner; while anybody does, all is left alone.
+    All runs share one lock while they live. If nobody else shares it, the remains have no owner and
+    are removed; otherwise nothing is touched.
 
     Raises
     ------
@@ -63,11 +63,11 @@ def _clear(state: int) -> None:
 
 
 def claim(results_dir, patients) -> None:
-    """Take the results of these patients for this run, whoever else may share them.
+    """Claim the results of these patients for this run.
 
     Raises
     ------
-    InputError, StorageError : another run, of whichever user in whichever folder, has one of them;
+    InputError, StorageError : another run, of any user and in any folder, has claimed one of them;
         or they cannot be written to.
     """
     for name in patients:
@@ -90,7 +90,7 @@ def claim(results_dir, patients) -> None:
 
 
 def _open(folder: Path, name: str):
-    """Descriptor of a folder, made if need be, and the open lock file of a name in it."""
+    """Descriptor of a folder, which is created if needed, and an open lock file in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = open_folder(folder)

@@ -1,6 +1,6 @@
-"""Check a patient file thoroughly: do what the workflow's first steps do, and look ahead.
+"""Thorough check of a patient file: the workflow's first steps, and checks of the later ones.
 
-What the next steps would refuse before they compute is refused here. Nothing is meshed.
+What later steps would refuse before they compute is refused here. Nothing is meshed.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ STEPS = 40  # as `meshes.routes` draws the surface of the body
 
 
 def check_thoroughly(patient: Patient) -> tuple[str, list[str]]:
-    """What there is to treat, in one line, and warnings.
+    """Check a patient by the first steps of the workflow: a summary in one line, and warnings.
 
     Raises
     ------
-    HifuflowError : what the workflow would refuse, as far as it can be known before meshing.
+    HifuflowError : an error that the workflow would raise, if it can be known before meshing.
     """
     planned = PlanSettings.read(patient.section("plan"))
     Transducer.of(planned.transducer)  # at once, however large the images are
@@ -57,11 +57,11 @@ def check_thoroughly(patient: Patient) -> tuple[str, list[str]]:
 
 
 def check_surfaces(anatomy: Anatomy, patient: Patient) -> None:
-    """The conditions at skin and cut, held against the surfaces that the body has.
+    """Check the conditions at skin and cut against the surfaces that the body has.
 
     Raises
     ------
-    InputError : a cut that is held where there is none; nothing that fixes the temperature.
+    InputError : the cut has a condition but the body has no cut, or nothing fixes the temperature.
     """
     body, free = np.pad(anatomy.body_mask, 1), np.pad(anatomy.coupling | anatomy.air, 1)
     border = ndimage.binary_dilation(body) & ~body

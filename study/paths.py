@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def user_path(given: str, folder) -> Path | None:
-    """`given`, with ~ for a home and relative to `folder`, whether it exists or not.
+def user_path(text: str, folder) -> Path | None:
+    """Path of a `text` with ~ for a home, relative to `folder`; it need not exist.
 
     None where no file can be: no such user, a NUL byte, a name that is too long, a loop of links,
     a folder that may not be searched.
     """
     try:
-        path = Path(folder) / Path(given).expanduser()
+        path = Path(folder) / Path(text).expanduser()
         path.stat()
     except FileNotFoundError:
         return path

@@ -1,4 +1,4 @@
-"""From configuration files to what each workflow rule gets.
+"""Patients: configuration files, checked and divided into the sections of the workflow's rules.
 
 A patient file, its transducer and the tissue table become one plain dict, checked, with every
 default filled in. A rule then gets only the sections it uses (`Patient.section`), so editing one
@@ -38,7 +38,7 @@ ACOUSTIC = ("density_kg_m3", "speed_of_sound_m_s", "attenuation_np_m_mhz", "abso
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient file, valid and complete.
+    """A patient file, checked and complete.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Patient:
 
     @property
     def sources(self) -> list[str]:
-        """Paths of all that the anatomy is made from; empty for the built-in phantom."""
+        """Paths of all files from which the anatomy is made; empty for the built-in phantom."""
         return [file for section, key, _ in _source_files(self.config["anatomy"])
                 for file in with_side_files(section[key])]
 
@@ -88,10 +88,10 @@ class Patient:
         return self.config["controllers"]
 
     def section(self, rule: str, part: str | None = None) -> dict:
-        """What a rule depends on, and nothing else; `part`: which model or which controller.
+        """The settings that a rule depends on, and no others; `part`: its model or controller.
 
-        Plain values, as Snakemake compares them to see what must run again; the `settings.py` of
-        the rule's stage reads them.
+        They are plain values, because Snakemake compares them to decide what must run again. The
+        `settings.py` of the rule's stage reads them.
         """
         content = getattr(self, f"_{rule}")
         return content[part] if part else content
@@ -174,14 +174,14 @@ class Patient:
 
     @property
     def treating(self) -> list[str]:
-        """Names of the controllers that are no yardstick."""
+        """Names of the controllers that treat: all but the yardsticks."""
         return [name for name, one in self.named_controllers.items() if not one.yardstick]
 
     @property
     def ensemble_controllers(self) -> list[str]:
         """Names of the controllers whose treatments are repeated with other draws.
 
-        The yardstick only where it is named: it would search for the same plan in every draw.
+        A yardstick is only included if it is named: it would find the same plan in every draw.
         """
         ensemble = self.config["ensemble"]
         return ensemble.get("controllers", self.treating) if ensemble["draws"] else []
@@ -219,11 +219,11 @@ class Patient:
 
 
 def check_name(file) -> None:
-    """Refuse a file whose name cannot be that of a patient, whose results are kept under it.
+    """Refuse a file whose name cannot be that of a patient, under which results are kept.
 
     Raises
     ------
-    InputError : it has other than the letters and the ending that are allowed.
+    InputError : the name has characters or an ending that are not allowed.
     """
     file = Path(file)
     if not NAME.fullmatch(file.stem) or file.suffix not in SUFFIXES:
@@ -237,7 +237,7 @@ def load_patient(path) -> Patient:
 
     Raises
     ------
-    InvalidConfig : every fault found, each with file, key, value and what is allowed.
+    InvalidConfig : with every fault, each with file, key, value and what is allowed.
     """
     path = Path(path)
     content = read_yaml(path)
@@ -258,9 +258,9 @@ def load_patient(path) -> Patient:
 
 
 def _source_files(anatomy: dict) -> list:
-    """(section, key in it, dotted key) of each file that the anatomy is made from."""
-    found = [(anatomy, key, f"anatomy.{key}") for key in ("labels", "image") if key in anatomy]
-    return found + ([(anatomy["mesh"], "file", "anatomy.mesh.file")] if "mesh" in anatomy else [])
+    """(section, key in it, dotted key) of each file from which the anatomy is made."""
+    entries = [(anatomy, key, f"anatomy.{key}") for key in ("labels", "image") if key in anatomy]
+    return entries + ([(anatomy["mesh"], "file", "anatomy.mesh.file")] if "mesh" in anatomy else [])
 
 
 def _find_sources(config: dict, patient_file) -> None:
@@ -269,21 +269,22 @@ def _find_sources(config: dict, patient_file) -> None:
     if config["reduction"]["model"] is not None:
         files.append((config["reduction"], "model", "reduction.model"))
     for section, key, dotted in files:
-        given = section[key]
-        found = user_path(given, patient_file.parent)
-        folder = found is not None and found.is_dir()
-        if found is not None and (found.is_file() or (key == "image" and folder)):
-            section[key] = str(found.resolve())
+        entered = section[key]
+        path = user_path(entered, patient_file.parent)
+        folder = path is not None and path.is_dir()
+        if path is not None and (path.is_file() or (key == "image" and folder)):
+            section[key] = str(path.resolve())
         else:
             faults.append(InputError(
                 "is a folder" if folder else "no such file", file=patient_file, key=dotted,
-                value=given, allowed="a file" if folder else "a path relative to the patient file"))
+                value=entered,
+                allowed="a file" if folder else "a path relative to the patient file"))
     if faults:
         raise InvalidConfig(faults)
 
 
 def _load_tissues(overrides: dict, patient_file) -> tuple[dict, list]:
-    """The tissue table with a patient's own values laid over it, checked as a whole."""
+    """The tissue table overridden by a patient's own values, checked as a whole."""
     content = read_yaml(TISSUES)
     table, faults = check(content, "tissues", TISSUES)
     if faults:

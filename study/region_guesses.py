@@ -8,8 +8,8 @@ import unicodedata
 from dataclasses import dataclass
 
 FILL_IN = "FILL_IN"  # stands where nothing can be guessed; `validate` refuses it
-OUTSIDE = {"background", "outside", "exterior"}  # names of labels that are no body
-# What is to be treated, and words that say that this is what lies around it, or is not there.
+OUTSIDE = {"background", "outside", "exterior"}  # names of labels outside the body
+# Words for something to be treated, and words that mean its surroundings or its absence.
 TARGET = re.compile(r"gtv|.*(tumou?r|lesion|metasta|carcinom|sarcom|fibroid|myoma|cancer|neoplas)")
 NO_TARGET = re.compile(r"no|non|not|without|healthy|normal|near|around|outside|.*peri.*|non.*")
 # Words of names that stand for a tissue of config/tissues.yaml, beside that tissue's own name.
@@ -23,7 +23,7 @@ WORDS = {
     "kidney": "kidneys",
     "soft_tissue": "body trunk",
 }
-NEEDS = {"gland": {"breast", "mammary"}}  # of other glands that tissue has not the properties
+NEEDS = {"gland": {"breast", "mammary"}}  # the tissue does not have the properties of other glands
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,17 @@ class Region:
     Attributes
     ----------
     name : of the region, usable in a patient file.  label : as it is written there.
-    given : the name in the map's header, "" if it has none.
+    header_name : the name in the map's header, "" if it has none.
     tissue : name of a tissue, or FILL_IN.
     certain : whether the header names the tissue itself.
-    target : whether the name is that of something to be treated.
-    outside : whether the name is that of something that is no body.
+    target : whether the name means something to be treated.
+    outside : whether the name means something outside the body.
     components : number of connected pieces.  ml : volume.
     """
 
     name: str
     label: str
-    given: str
+    header_name: str
     tissue: str
     certain: bool
     target: bool
@@ -66,32 +66,32 @@ def guess_regions(rows: list[dict], layered: bool, tissues) -> list[Region]:
     used: set[str] = set()
     regions = []
     for row in sorted(rows, key=lambda row: row["voxels"] if layered else 0):
-        given, label = row["name"] or "", row["label"]
-        words = _words(given)
+        header_name, label = row["name"] or "", row["label"]
+        words = _words(header_name)
         target = is_target(words)
         tissue = "tumour" if target and "tumour" in tissues else tissue_of(words, tissues)
         regions.append(Region(
             _new_name(words, label, used),
             # A value may be that of other layers' segments, too.
-            json.dumps(given, ensure_ascii=False) if layered and given else str(label),
-            given, tissue or FILL_IN, "_".join(words) == tissue, target,
+            json.dumps(header_name, ensure_ascii=False) if layered and header_name else str(label),
+            header_name, tissue or FILL_IN, "_".join(words) == tissue, target,
             "_".join(words) in OUTSIDE, row["components"], row["ml"]))
     return regions
 
 
 def is_target(words: list[str]) -> bool:
-    """Whether a name of these words is that of something to be treated."""
+    """Whether a name of these words means something to be treated."""
     return (any(TARGET.match(word) for word in words)
             and not any(NO_TARGET.fullmatch(word) for word in words))
 
 
 def tissue_of(words: list[str], tissues) -> str | None:
-    """The tissue that a name of these words tells of, None if it tells of none."""
+    """The tissue that a name of these words means; None if it means none."""
     text = f"_{'_'.join(words)}_"
-    own = [tissue for tissue in tissues if f"_{tissue}_" in text
-           and (words == [tissue] or NEEDS.get(tissue, set(words)) & set(words))]
-    if own:
-        return max(own, key=len)
+    by_name = [tissue for tissue in tissues if f"_{tissue}_" in text
+               and (words == [tissue] or NEEDS.get(tissue, set(words)) & set(words))]
+    if by_name:
+        return max(by_name, key=len)
     return next((tissue for word in words for tissue, others in WORDS.items()
                  if word in others.split() and tissue in tissues), None)
 
@@ -103,7 +103,7 @@ def _words(name: str) -> list[str]:
 
 
 def _new_name(words: list[str], label: int, used: set[str]) -> str:
-    """A name that a region may have and no other one has yet."""
+    """A valid name for a region that no other region has yet."""
     base = "_".join(words) or f"label_{label}".replace("-", "minus_")
     base = base if base[0].isalpha() else f"region_{base}"
     name, number = base, 1

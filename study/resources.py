@@ -2,7 +2,7 @@
 
     memory [MB] = sum_k m_k s_k,    CPU time [s] = sum_k t_k s_k
 
-over the sizes s_k of `sizes`. The coefficients, one set for each rule, stand in
+over the sizes s_k of `sizes`. The coefficients, one set for each rule, are in
 `workflow/resources.yaml`, fitted to measured runs by `benchmarks/resources.py`.
 """
 
@@ -23,22 +23,22 @@ TABLE = ROOT / "workflow" / "resources.yaml"
 
 @cache
 def table() -> dict:
-    """The coefficients of every rule, and what is asked for beyond them."""
+    """The coefficients of every rule, and the margins of what is requested."""
     return read_yaml(TABLE)
 
 
 def sizes(patient, folder, part: str | None = None, treatment_s: float | None = None) -> dict:
-    """Sizes of a patient's models, as far as they are known by now.
+    """Sizes of a patient's models, as far as they are known yet.
 
     Parameters
     ----------
     patient : study.patient.Patient.  folder : its results.
-    part : which mesh the rule is about: "control" or "plant"; every other rule has both.
-    treatment_s : how long the treatment took [s]; without it, as long as it may take.
+    part : mesh that the rule uses, "control" or "plant"; None for rules that use both.
+    treatment_s : duration of the treatment [s]; None: the longest allowed.
 
     Returns
     -------
-    dict of name -> number; before the anatomy and the plan are there, those of a large breast.
+    dict of name -> number; before anatomy and plan exist, those of a large breast.
     """
     config, unknown, folder = patient.config, table()["unknown"], Path(folder)
     plan, regions = (_known(folder / name)
@@ -68,7 +68,7 @@ def sizes(patient, folder, part: str | None = None, treatment_s: float | None = 
 
 
 def _known(path: Path) -> dict:
-    """Content of a result; empty where there is none yet, or a damaged one: its reader says so."""
+    """Content of a result; empty if there is none yet or it is damaged, as its reader will say."""
     try:
         return read_json(path) if path.is_file() else {}
     except InputError:
@@ -77,13 +77,13 @@ def _known(path: Path) -> dict:
 
 @cache
 def _million_voxels(path: str) -> float:
-    """Of a NIfTI file by its header; of anything else by its bytes, as if two made a voxel."""
+    """Million voxels of a NIfTI file by its header, of others by their size at 2 bytes each."""
     if path.endswith((".nii", ".nii.gz")):
         import nibabel  # here only: most Snakemake processes need no images
 
         try:
             return math.prod(nibabel.load(path).shape) / 1e6
-        except Exception:  # whatever is wrong with the file, the first step says it better
+        except Exception:  # the first step reports what is wrong with the file
             return 0.0
     files = Path(path).rglob("*") if Path(path).is_dir() else [Path(path)]
     return sum(file.stat().st_size for file in files if file.is_file()) / 2e6
@@ -98,7 +98,7 @@ def expected(rule: str, part: str | None, size: dict) -> tuple[float, float]:
 
 
 def requested(memory_mb: float, cpu_s: float, attempt: int) -> tuple[int, int]:
-    """What to ask a scheduler for: memory [MB] and wall time [min], more on each attempt."""
+    """Memory [MB] and wall time [min] to request from a scheduler, more on each attempt."""
     asked = table()["requested"]
     memory = asked["memory_factor"] * memory_mb + asked["memory_overhead_mb"]
     minutes = (asked["time_factor"] * cpu_s + asked["time_overhead_s"]) / 60
@@ -106,10 +106,10 @@ def requested(memory_mb: float, cpu_s: float, attempt: int) -> tuple[int, int]:
 
 
 def useful_threads(cpu_s: float, share: float = math.inf) -> int:
-    """Threads for a rule that can use several: more where there is more to do.
+    """Number of threads for a rule that can use several: more for longer jobs.
 
-    `share` : cores for each patient of the run. Many patients fill a machine better side by side,
-    on one thread each, than one after the other on all.
+    `share` : cores for each patient of the run. Many patients use a machine better side by side, on
+    one thread each, than one after the other on all.
     """
     asked = table()["requested"]
     most = min(asked["most_threads"], max(share, 1))

@@ -1,4 +1,4 @@
-"""What the workflow's rules ask of a study: settings, code, resources, files, what is outdated.
+"""Functions of a study for the workflow's rules: settings, code, resources, files, staleness.
 
 Methods named as a directive of a rule return the function that Snakemake calls with the wildcards.
 """
@@ -29,8 +29,8 @@ class RuleFunctions:
     Parameters
     ----------
     study : the patients.
-    workflow : Snakemake's object of this name. Its main process decides what is done; those that
-        run single jobs are spared the time.
+    workflow : Snakemake's object of this name. Its main process decides which jobs run; the
+        processes of single jobs skip what they do not need.
     """
 
     def __init__(self, study: Study, workflow):
@@ -41,7 +41,7 @@ class RuleFunctions:
         self._campaign = cache(self._campaign_of)
 
     def section(self, name: str, wildcard: str | None = None):
-        """What a rule uses of a patient's configuration, for one model or controller."""
+        """The part of a patient's configuration that a rule uses, for one model or controller."""
         return lambda wildcards: self._patient(wildcards).section(
             name, wildcards.get(wildcard) if wildcard else None)
 
@@ -104,7 +104,7 @@ class RuleFunctions:
             for name in self._patient(wildcards).section("best")["controllers"]]
 
     def sources(self, wildcards):
-        """All that the anatomy is made from, so that a new file there reruns the patient."""
+        """All files from which the anatomy is made, so that a new one reruns the patient."""
         return self._patient(wildcards).sources
 
     def given_model(self, wildcards):
@@ -136,7 +136,7 @@ class RuleFunctions:
                 for draw in range(1, self.draws(wildcards) + 1)]
 
     def draws(self, wildcards):
-        """How many draws there are."""
+        """Number of draws of the ensemble."""
         return self._patient(wildcards).config["ensemble"]["draws"]
 
     # --- fault campaigns --------------------------------------------------------------------
@@ -184,7 +184,7 @@ class RuleFunctions:
     # --- all of a run -----------------------------------------------------------------------
 
     def every_result(self) -> list[str]:
-        """What a run makes for people."""
+        """The files of a run that are made for users."""
         folder = self.study.results_dir
         return [f"{folder}/summary.html", *(
             f"{folder}/{name}/{file}" for name, patient in self.study.patients.items()
@@ -200,7 +200,7 @@ class RuleFunctions:
                 for file in ("metrics.json", "trajectory.h5")]
 
     def summary_settings(self) -> dict:
-        """Patient -> its controllers, and what its treatments are to reach."""
+        """Patient -> its controllers, and the goals of its treatments."""
         return {name: patient.section("summary") for name, patient in self.study.patients.items()}
 
     def _patient(self, wildcards):
@@ -212,7 +212,7 @@ class RuleFunctions:
     # --- what is outdated -------------------------------------------------------------------
 
     def outdated(self, name: str, path: str, config=None, sources=None):
-        """An input function without files: has results made again that content calls outdated.
+        """Input function without files, which has results made again that are outdated by content.
 
         Parameters
         ----------
@@ -222,9 +222,9 @@ class RuleFunctions:
         def check(wildcards):
             if self.workflow.is_main_process:
                 file = path.format(**dict(wildcards.items()))
-                given = config(wildcards) if callable(config) else config
+                settings = config(wildcards) if callable(config) else config
                 files = sources(wildcards) if sources else []
-                self._note(file, why_outdated(file, given, self.code(name),
+                self._note(file, why_outdated(file, settings, self.code(name),
                                               [files] if isinstance(files, str) else files,
                                               self.state))
             return []
@@ -232,9 +232,9 @@ class RuleFunctions:
         return check
 
     def write_unfinished_summary(self) -> None:
-        """The page and the table of all patients, of what is there, and why the rest is not.
+        """Write the page and the table of all patients with the existing results, and the failures.
 
-        They are no result: the rule makes them anew.
+        They do not count as results: the rule makes them again.
         """
         try:
             write_unfinished_summary(self.study.results_dir, self.summary_settings())
@@ -242,11 +242,11 @@ class RuleFunctions:
             print(f"no summary: {error}", file=sys.stderr)
 
     def print_summary(self, failed: bool = False) -> None:
-        """How each treatment ended and where its report is, or why there is none."""
+        """Print how each treatment ended and where its report is, or why there is none."""
         if self.study.campaign and not failed:
             print("\n".join(f"fault campaign: {page}" for page in self.every_campaign()))
             return
-        # In a process of its own: the report's libraries take a second to load.
+        # In a separate process, as the report's libraries take a second to load.
         subprocess.run([sys.executable, "-m", "hifuflow", "summary", self.study.results_dir,
                         *self.study.patients])
 
@@ -256,11 +256,11 @@ class RuleFunctions:
             self.workflow.dag.forcefiles.add(file)
 
     def check_results(self) -> None:
-        """Look at all results that are there before Snakemake does.
+        """Check all existing results before Snakemake does.
 
         Raises
         ------
-        InputError : some are not what their jobs wrote.
+        InputError : some were changed since their jobs wrote them.
         """
         folders = {f"{self.study.results_dir}/{name}": patient
                    for name, patient in self.study.patients.items()}
@@ -274,7 +274,7 @@ class RuleFunctions:
             pass
 
     def started(self) -> None:
-        """Write down of which configuration and code the results are from now on."""
+        """Record the configuration and code to which the results belong from now on."""
         codes = {**self.code_hashes, "assemble_mpi": self.code("assemble")}
         shared = {"created_by": created_by(), "code_sha256": codes}
         save_run_record(self.study.results_dir, shared)

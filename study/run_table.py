@@ -14,7 +14,7 @@ SHORT = {"treatment_time_s": "time", "coverage": "coverage", "max_overshoot_k": 
 
 
 def run_table(patient: str, metrics: dict, report) -> str:
-    """The end of a run in a few lines: one row per controller, and where the report is.
+    """Result of a run as a small text table: one row per controller, and the path of the report.
 
     Parameters
     ----------
@@ -22,13 +22,13 @@ def run_table(patient: str, metrics: dict, report) -> str:
     """
     by_key = {metric.key: metric for metric in METRICS}
     rows = [["controller", "status", *SHORT.values()]]
-    for controller, found in metrics.items():
-        shown = {key: by_key[key].show(found.get(key)) for key in SHORT}
-        if is_hyperthermia(found):
-            shown["coverage"] = held(found)
-        rows.append([controller, str(found.get("status", "not computed")), *shown.values()])
+    for controller, record in metrics.items():
+        shown = {key: by_key[key].show(record.get(key)) for key in SHORT}
+        if is_hyperthermia(record):
+            shown["coverage"] = held(record)
+        rows.append([controller, str(record.get("status", "not computed")), *shown.values()])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    # Text stands on the left, numbers on the right.
+    # Text is left-aligned, numbers are right-aligned.
     lines = ["  ".join(text.ljust(width) if i < 2 else text.rjust(width)
                        for i, (text, width) in enumerate(zip(row, widths, strict=True))).rstrip()
              for row in rows]
@@ -37,17 +37,17 @@ def run_table(patient: str, metrics: dict, report) -> str:
 
 
 def held(metrics: dict) -> str:
-    """What a hyperthermia treatment reached, in place of a fraction at a dose."""
+    """Result of a hyperthermia treatment as text, in place of a fraction at a dose."""
     if metrics["held_mean_c"] is None:
         return "never held"
     return f"held {metrics['held_mean_c']:.1f} °C"
 
 
 def ending(folder) -> str:
-    """How the latest run of a patient ended: its table, or which steps failed and why.
+    """Outcome of a patient's latest run as text: its table, or the failed steps with their errors.
 
-    Controllers that the patient no longer names, and what was made with other settings, belong to
-    none of its present results and are left out.
+    Controllers that the patient no longer names, and results made with other settings, are left
+    out.
     """
     folder = Path(folder)
     name, run = folder.name, run_record(folder)
@@ -63,15 +63,15 @@ def ending(folder) -> str:
 
 
 def failures(folder, run: dict) -> dict[Path, str]:
-    """Log of each step of the latest run of a patient that failed -> why."""
+    """Log -> error of each failed step of a patient's latest run."""
     return {path: error for path in sorted(Path(folder).glob("logs/*.log"))
             if _is_present(path.stem, run) and (error := last_error(path))}
 
 
 def present_metrics(folder, run: dict) -> dict[str, dict]:
-    """Metrics of each controller of the latest run, empty where there are none of its settings.
+    """Metrics of each controller of the latest run; empty where there are none for its settings.
 
-    `run` : what `run_record` returns; without it all controllers that are there.
+    `run` : the result of `run_record`; if it names no controllers, all that exist are taken.
     """
     files = {path.parent.name: path for path in sorted(folder.glob("control/*/metrics.json"))}
     if "controllers" not in run:
@@ -88,7 +88,7 @@ def _was_made_with(file: Path, settings: str) -> bool:
 
 
 def _is_present(job: str, run: dict) -> bool:
-    """Whether a job, by the name of its log, is one of the latest run's."""
+    """Whether a job, by the name of its log, belongs to the latest run."""
     if "controllers" not in run:
         return True
     if job.startswith("dead_"):

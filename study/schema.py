@@ -1,4 +1,4 @@
-"""Read a YAML file strictly and hold it against its schema; find every fault, fill every default.
+"""Check YAML content against its schema: find every fault, and fill in every default.
 
 The schemas in `workflow/schemas/` are JSON Schema (draft 2020-12); they are also where each key's
 meaning, unit (in its name), range and default are documented.
@@ -27,20 +27,20 @@ MOST_FAULTS = 100  # of one file: nobody reads more
 
 
 def _pattern(validator, pattern, instance, schema):
-    """The whole text must match: `$` alone would let a line feed at the end pass."""
+    """Refuse a text that does not match as a whole: `$` alone would accept a final line feed."""
     if isinstance(instance, str) and not re.fullmatch(pattern, instance):
         yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
 def _unique(validator, wanted, instance, schema):
-    """Without comparing all with all."""
+    """Refuse equal elements of a list, without comparing every pair."""
     if wanted and isinstance(instance, list) and (
             len({_comparable(item) for item in instance}) < len(instance)):
         yield jsonschema.ValidationError("has non-unique elements")
 
 
 def _comparable(item):
-    """Equal for equal values: 1 and 1.0 are one number, 1 and true are not."""
+    """A hashable equivalent that is equal for equal values: 1 equals 1.0, but not true."""
     if isinstance(item, list):
         return tuple(map(_comparable, item))
     if isinstance(item, dict):
@@ -73,7 +73,7 @@ def meant(schema: dict, value) -> dict | None:
     return kinds(schema).get(name) if isinstance(name, str) else None
 
 
-# JSON Schema takes 256.0 for an integer; what counts things must be one.
+# JSON Schema accepts 256.0 as an integer; a count must be written 256.
 _Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
     {"pattern": _pattern, "uniqueItems": _unique, "anyOf": _any_of},
@@ -83,12 +83,12 @@ _Validator = jsonschema.validators.extend(
 
 @cache
 def load_schema(name: str) -> dict:
-    """One of `patient`, `study`, `tissues`, `transducer`, `campaign`."""
+    """The schema with a name: `patient`, `study`, `tissues`, `transducer` or `campaign`."""
     return read_yaml(SCHEMAS / f"{name}.schema.yaml")
 
 
 def check(content: dict, schema: str | dict, file) -> tuple[dict, list[InputError]]:
-    """Return a copy of `content` with defaults filled in, and every fault that was found.
+    """A copy of `content` with defaults filled in, and the list of all faults.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def _fill(value, schema, root) -> None:
 
 
 def _leaves(errors):
-    """Of alternatives (`anyOf`), the one that came closest speaks; otherwise each error itself."""
+    """Each error; of alternatives (`anyOf`) only those of the closest one."""
     for error in errors:
         if error.validator == "anyOf" and isinstance(error.instance, dict | list):
             inner = [e for e in error.context if e.validator != "const" and e.validator != "type"]
@@ -200,7 +200,7 @@ def _join(key, name) -> str:
 
 
 def _allowed(schema: dict, root: dict) -> str:
-    """What a schema accepts, in words."""
+    """The values that a schema accepts, in words."""
     schema = resolve(schema, root)
     if "const" in schema:
         return "null" if schema["const"] is None else f"'{schema['const']}'"

@@ -140,8 +140,8 @@ def _with_comment(text: str, comment: str) -> str:
 
 
 def _remark(region: Region) -> str:
-    """What a person should know of a region's line; its name in the header where it has changed."""
-    name = json.dumps(region.given, ensure_ascii=False) if region.given else "no name"
+    """Comment on a region's line, with its name in the header where that was changed."""
+    name = json.dumps(region.header_name, ensure_ascii=False) if region.header_name else "no name"
     if region.tissue == FILL_IN:
         return f"FILL IN the tissue ({name}, {region.ml:.3g} ml)"
     return "" if region.certain else f"tissue: {GUESS}, {name}"
@@ -155,7 +155,7 @@ def _target_remark(chosen: str, targets: list[Region]) -> str:
 
 
 def _component(targets: list[Region], chosen: str) -> list[str]:
-    """Which of several pieces is meant, where the target has several."""
+    """Comment on how to choose one of several pieces of the target."""
     if chosen == FILL_IN or targets[0].components == 1:
         return []
     return [f"  # It has {targets[0].components} pieces, and all are treated; for one of them:",
@@ -164,7 +164,7 @@ def _component(targets: list[Region], chosen: str) -> list[str]:
 
 
 def scalar(text: str) -> str:
-    """A text as YAML, in quotes only where it would be something else without them."""
+    """A text as YAML, in quotes only where it would mean something else without them."""
     try:
         plain = parse_yaml(f"key: {text}  # comment") == {"key": text}
     except InputError:

@@ -16,7 +16,7 @@ from .schema import check
 
 @dataclass(frozen=True)
 class Study:
-    """The patients of one run: `config/config.yaml` with the command line laid over it.
+    """The patients of one run, by `config/config.yaml` overridden by the command line.
 
     `campaign` : the fault campaign that each of them gets, or None.
     """
@@ -27,7 +27,7 @@ class Study:
     campaign: Campaign | None = None
 
     def drawn(self) -> tuple[Study, list[str]]:
-        """Of this study what has a page, and the names of the patients that have none."""
+        """The study of the patients that have a page, and the names of those without one."""
         pages = {name: Path(self.results_dir, name, "report", "index.html")
                  for name in self.patients}
         kept = {name: self.patients[name] for name, page in pages.items() if page.is_file()}
@@ -36,10 +36,10 @@ class Study:
     @classmethod
     def from_config(cls, config: dict) -> Study:
         """Check the study and every patient file in it; all faults are reported together."""
-        given = {key: value if key == "mpi_ranks" else
-                 _numbered(value) if key == "campaign" else _named(value)
-                 for key, value in config.items()}
-        config, faults = check(given, "study", "config/config.yaml or --config")
+        entered = {key: value if key == "mpi_ranks" else
+                   _numbered(value) if key == "campaign" else _named(value)
+                   for key, value in config.items()}
+        config, faults = check(entered, "study", "config/config.yaml or --config")
         if faults:
             raise InvalidConfig(faults)
         folders = {key: user_path(config[key], "") for key in ("patients_dir", "results_dir")}
@@ -67,13 +67,13 @@ class Study:
 
 
 def reports(arguments: list[str]) -> bool:
-    """Whether Snakemake was asked for a report of what is there, not for a run."""
+    """Whether Snakemake was asked for a report of existing results, and not for a run."""
     return "--report-after-run" not in arguments and any(
         argument.partition("=")[0] in ("--report", "--reporter") for argument in arguments)
 
 
 def _named(value):
-    """`--config patients=33` comes as a number."""
+    """Names as text: `--config patients=33` arrives as a number."""
     if isinstance(value, list):
         return [_named(item) for item in value]
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -1,6 +1,6 @@
-"""Transducer files: read, check, and complete with what follows from the elements.
+"""Transducer files: reading, checks, and values that follow from the elements.
 
-A transducer is a file of `config/transducers`, or a user's own one beside the patient file.
+A transducer is a file of `config/transducers`, or a user's own file beside the patient file.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ TRANSDUCERS = ROOT / "config" / "transducers"
 PROSE = ("description", "source", "assumed")  # an edit there changes no result
 COLUMNS = ("x_m", "y_m", "z_m", "nx", "ny", "nz", "radius_m")
 MOST_ELEMENTS = 10_000
-SMALLEST = 1e-5  # below the radius of every element [m]
-LARGEST = 1.0  # length in a list of elements [m]
-LONGEST_NORMAL = 1e6
+SMALLEST = 1e-5  # least radius of an element [m]
+LARGEST = 1.0  # largest length in a list of elements [m]
+LONGEST_NORMAL = 1e6  # largest component of a normal, before it is normalised
 ON_BOWL = ("random_spherical", "fermat_spiral", "bowl")
-WATER_SPEED = 1500.0  # only to tell what is small against a wavelength [m/s]
-# Part of a plane that discs cover at most: at random until none finds room (J. Feder, J. Theor.
-# Biol. 87, 237 (1980)); side by side as bees build, pi / sqrt(12).
+WATER_SPEED = 1500.0  # [m/s], only to compare sizes with a wavelength
+# Largest fraction of a plane that discs cover: placed at random until none fits (J. Feder, J.
+# Theor. Biol. 87, 237 (1980)); in a hexagonal lattice, pi / sqrt(12).
 MOST_FILLED = {"random_spherical": 0.547, "fermat_spiral": 0.907}
-ROUNDING = 0.01  # part of two radii by which discs of a rounded list may overlap
-KEYS = {  # the keys of each kind beside those that every kind has; the first ones are required
+ROUNDING = 0.01  # fraction of the sum of two radii by which discs of a rounded list may overlap
+KEYS = {  # required and optional keys of each kind, beside those that every kind has
     "elements": (("elements",), ()),
     "random_spherical": (("aperture_m", "n_elements", "element_radius_m"),
                          ("inner_aperture_m", "seed")),
@@ -40,26 +40,26 @@ KEYS = {  # the keys of each kind beside those that every kind has; the first on
 
 
 def load_device(choice: dict, patient_file) -> tuple[dict, list[InputError]]:
-    """The transducer of a patient, and every fault that was found.
+    """The transducer of a patient, and the list of all faults.
 
     Parameters
     ----------
     choice : section `transducer` of the patient file: its `name` is a file in
         `config/transducers`, or a path (with a slash, or ending in .yaml) relative to the patient
-        file; `failed_elements` and `apodisation` are laid over those of the device.
+        file; `failed_elements` and `apodisation` are applied on top of those of the device.
 
     Returns
     -------
     The file's content, completed: `name`, `file`; `n_elements` and `aperture_m` for every kind;
     `elements` as rows of numbers in the order of `COLUMNS`; `weights` [1], one for each element.
     """
-    given = choice["name"]
-    own = "/" in given or given.endswith(".yaml")
-    file = user_path(given if own else f"{TRANSDUCERS}/{given}.yaml", Path(patient_file).parent)
+    name = choice["name"]
+    is_path = "/" in name or name.endswith(".yaml")
+    file = user_path(name if is_path else f"{TRANSDUCERS}/{name}.yaml", Path(patient_file).parent)
     if file is None or not file.is_file():
         known = ", ".join(sorted(path.stem for path in TRANSDUCERS.glob("*.yaml")))
         return {}, [InputError("no such transducer", file=patient_file, key="transducer.name",
-                               value=given, allowed=f"{known}, or the path of a .yaml file "
+                               value=name, allowed=f"{known}, or the path of a .yaml file "
                                                     "relative to the patient file")]
     content = read_yaml(file)
     device, faults = check(content, "transducer", file)
@@ -69,24 +69,24 @@ def load_device(choice: dict, patient_file) -> tuple[dict, list[InputError]]:
     if not faults:
         faults = _check_sizes(device, file) or _weigh(device, choice, file, patient_file)
     device = {key: value for key, value in device.items() if key not in PROSE}
-    shown = given if own else f"config/transducers/{given}.yaml"
+    shown = name if is_path else f"config/transducers/{name}.yaml"
     return {"name": file.stem, "file": shown, **device}, faults
 
 
 def _check_kind(content: dict, file) -> list[InputError]:
-    """Each kind of layout has keys of its own."""
+    """Faults of keys that a kind of layout requires, or that belong to other kinds."""
     required, optional = KEYS[content["kind"]]
-    own = {key for keys in KEYS.values() for part in keys for key in part}
+    special = {key for keys in KEYS.values() for part in keys for key in part}
     faults = [InputError("is missing", file=file, key=key, allowed=f"needed by the kind "
                          f"{content['kind']}") for key in required if key not in content]
     return faults + [InputError(f"does not belong to the kind {content['kind']}", file=file,
                                 key=key, value=content[key],
                                 allowed=", ".join((*required, *optional)))
-                     for key in sorted(own & content.keys() - {*required, *optional})]
+                     for key in sorted(special & content.keys() - {*required, *optional})]
 
 
 def _complete(device: dict, file) -> tuple[dict, list[InputError]]:
-    """The number of elements and the aperture, which some kinds do not give themselves."""
+    """Add the number of elements and the aperture, which some kinds do not state."""
     if device["kind"] == "elements":
         try:
             path = user_path(device["elements"], file.parent)
@@ -108,7 +108,7 @@ def _complete(device: dict, file) -> tuple[dict, list[InputError]]:
 
 
 def _check_sizes(device: dict, file) -> list[InputError]:
-    """Lengths that only together cannot be."""
+    """Faults of lengths that contradict each other."""
     faults, radius, aperture = [], device["radius_of_curvature_m"], device["aperture_m"]
     wide = {"annular": "rings_m", "elements": "elements"}.get(device["kind"], "aperture_m")
     wavelength = WATER_SPEED / device["frequency_hz"]
@@ -130,7 +130,7 @@ def _check_sizes(device: dict, file) -> list[InputError]:
               f"at most {aperture / 2:g}, half of aperture_m")
     if not faults and device["kind"] in MOST_FILLED:
         filled, most = _filled(device), MOST_FILLED[device["kind"]] + 0.5 / device["n_elements"]
-        if filled > most:  # of a few discs more fits in, for they have a rim around them
+        if filled > most:  # a few discs may cover more, as the rim around them counts
             fault(f"{device['n_elements']} discs would cover {filled:.1%} of the bowl without "
                   "touching", "element_radius_m", device["element_radius_m"],
                   f"fewer or smaller elements, at most {min(most, 1):.1%}")
@@ -148,7 +148,7 @@ def _check_sizes(device: dict, file) -> list[InputError]:
 
 
 def _filled(device: dict) -> float:
-    """Part of the bowl between hole and rim that the discs cover."""
+    """Fraction of the bowl between hole and rim that the discs cover."""
     radius, discs = device["radius_of_curvature_m"], device["n_elements"]
     depth = math.sqrt(radius**2 - device["inner_aperture_m"] ** 2 / 4) - math.sqrt(
         radius**2 - device["aperture_m"] ** 2 / 4)
@@ -156,17 +156,17 @@ def _filled(device: dict) -> float:
 
 
 def _weigh(device: dict, choice: dict, file, patient_file) -> list[InputError]:
-    """Fill in `weights` and what power is left: failed elements 0, apodised ones less than 1."""
+    """Fill in `weights` (failed elements 0, apodised ones less than 1) and reduce `max_power_w`."""
     count, faults = device["n_elements"], []
     weights = [1.0] * count
     for section, source, prefix in ((device, file, ""), (choice, patient_file, "transducer.")):
-        given = section.get("apodisation")
-        if given is not None and len(given) != count:
-            faults.append(InputError(f"has {len(given)} numbers", file=source,
+        apodisation = section.get("apodisation")
+        if apodisation is not None and len(apodisation) != count:
+            faults.append(InputError(f"has {len(apodisation)} numbers", file=source,
                                      key=f"{prefix}apodisation", allowed=f"one for each of the "
                                      f"{count} elements"))
-        elif given is not None:
-            weights = list(given)
+        elif apodisation is not None:
+            weights = list(apodisation)
     for section, source, prefix in ((device, file, ""), (choice, patient_file, "transducer.")):
         for number in section["failed_elements"]:
             if number > count:
@@ -177,7 +177,7 @@ def _weigh(device: dict, choice: dict, file, patient_file) -> list[InputError]:
                 weights[number - 1] = 0.0
     if not faults and not any(weights):
         faults.append(InputError("no element is left", file=patient_file, key="transducer",
-                                 allowed="failed_elements and apodisation that leave one"))
+                                 allowed="failed_elements and apodisation that leave at least one"))
     if not faults:
         areas = _areas(device)
         whole = sum(areas)
@@ -189,7 +189,7 @@ def _weigh(device: dict, choice: dict, file, patient_file) -> list[InputError]:
 
 
 def _areas(device: dict) -> list[float]:
-    """Radiating area of each element, up to a factor common to all."""
+    """Radiating area of each element, up to a common factor."""
     if device["kind"] == "elements":
         return [row[-1] ** 2 for row in device["elements"]]
     if device["kind"] == "annular":
@@ -207,9 +207,9 @@ def read_elements(path, radius_of_curvature: float) -> list[list[float]]:
 
     Raises
     ------
-    InputError : no such file or not of this form, a value that is not a finite number, a radius
-        that is not positive, a normal without direction or away from the focus, discs that
-        overlap; with the number of the line.
+    InputError : the file does not exist or has another form; a value is not a finite number; a
+        radius is not positive; a normal has no direction or points away from the focus; discs
+        overlap. The message has the number of the line.
     """
     allowed = "a text file of comma-separated values"
     text = read_text(path, MOST_BYTES, allowed)
@@ -248,8 +248,8 @@ def _element(line: list[str], number: int, path, radius_of_curvature: float) -> 
                     f"lengths up to {LARGEST:g} m")
     length = math.hypot(*normal)
     if radius < SMALLEST:
-        raise fault("has a radius that is not positive, or of no element", f"radius_m from "
-                    f"{SMALLEST:g}")
+        raise fault("has a radius that is not positive, or too small for an element",
+                    f"radius_m from {SMALLEST:g}")
     if length < 1e-6:
         raise fault("has a normal without a direction", "nx, ny, nz not all 0")
     normal = [value / length for value in normal]
@@ -260,7 +260,7 @@ def _element(line: list[str], number: int, path, radius_of_curvature: float) -> 
 
 
 def _check_apart(rows: list, numbers: list, path) -> None:
-    """Discs must not overlap. Neighbours in a list sorted by x are enough to compare."""
+    """Refuse discs that overlap; it suffices to compare neighbours in a list sorted by x."""
     order = sorted(range(len(rows)), key=lambda i: rows[i][0])
     widest = max(row[-1] for row in rows)
     for place, i in enumerate(order):

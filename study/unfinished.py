@@ -1,4 +1,4 @@
-"""The page of all patients after a run that did not finish: what is there, and what failed."""
+"""The page of all patients after an unfinished run: the existing results, and the failures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .run_table import failures, present_metrics
 
 
 def write_unfinished_summary(results_dir, settings: dict) -> None:
-    """Write `summary.html` and `summary.csv` of those treatments that are there.
+    """Write `summary.html` and `summary.csv` of the treatments that exist.
 
-    Both get a time stamp before all that they are made from, for the rule to make them anew.
+    Both get a time stamp older than their inputs, so that the rule makes them again.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def write_unfinished_summary(results_dir, settings: dict) -> None:
     ------
     HifuflowError : a result is damaged, or the folder cannot be written to.
     """
-    # Loaded here only: most runs end well.
+    # Loaded here, because most runs do not need it.
     from hifuflow.report.settings import SummarySettings
     from hifuflow.report.summary import Failure, write_summary
 

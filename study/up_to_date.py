@@ -1,7 +1,7 @@
-"""Which results belong to the present configuration, decided by their content.
+"""Check by content of which results belong to the present configuration.
 
-Snakemake's own records are kept by path, apart from the results, and it compares time stamps. Ours
-(`hifuflow.job_record`) go with the results, and compare content.
+Snakemake's records are kept by path, apart from the results, and compare time stamps. Those of
+`hifuflow.job_record` are kept with the results and compare content.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from hifuflow.job_record import (
     state_of,
 )
 
-FINAL = ("export", "report")  # folders of what is made for people: no job reads it
-TIMESTAMP = ".snakemake_timestamp"  # file in a folder whose time Snakemake takes for the folder's
+FINAL = ("export", "report")  # folders with results for users, which no job reads
+TIMESTAMP = ".snakemake_timestamp"  # file whose time Snakemake takes as that of its folder
 
 
 def why_outdated(file, config, code_sha256: str, sources: Iterable = (),
                  state: Callable = state_of) -> str | None:
-    """Why a result is not what its job would make now; None if it is, or if it is not there.
+    """Reason why a result is outdated; None if it is up to date or does not exist.
 
     Parameters
     ----------
     file : the result, `results/{patient}/...`.
     config, code_sha256 : settings of its job, and hash of its code.
     sources : files from elsewhere that the job reads.
-    state : function that tells the state of a result.
+    state : function that returns the state of a result.
     """
     if not Path(file).exists():
         return None
@@ -72,7 +72,7 @@ def _folder(file) -> Path:
 
 
 def damaged_results(folder) -> list[DamagedFile]:
-    """Results of a patient that are not what their jobs wrote and that other jobs would read."""
+    """Errors for changed results of a patient, of those that other jobs would read."""
     faults = []
     for path, _ in _records(folder):
         try:
@@ -83,7 +83,7 @@ def damaged_results(folder) -> list[DamagedFile]:
 
 
 def refresh_marks(folder) -> None:
-    """Note how unchanged results look now, so that those of a copied folder are hashed once."""
+    """Update the marks of unchanged results, so that a copied folder is hashed only once."""
     for path, record in _records(folder):
         state = FileState.of(path, record.state)
         if state.sha256 == record.state.sha256 and state.marks != record.state.marks:
@@ -91,9 +91,9 @@ def refresh_marks(folder) -> None:
 
 
 def order_times(folder, elsewhere: Iterable = ()) -> None:
-    """Make no result older than what it was made from.
+    """Adjust time stamps so that no result is older than its inputs.
 
-    Snakemake would make it again, and content has already told whether that is needed.
+    Snakemake would otherwise make it again, and content has already decided whether it must.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def order_times(folder, elsewhere: Iterable = ()) -> None:
         oldest = max(sources, default=0) if len(newest) < len(record.inputs) else 0
         jobs[tuple(record.outputs)] = newest, oldest
     moved = True
-    while moved:  # what is moved may be newer than what was made from it
+    while moved:  # a changed result may now be newer than results made from it
         moved = False
         for outputs, (inputs, oldest) in jobs.items():
             newest = max([oldest, *map(_time, inputs)])
@@ -118,7 +118,7 @@ def order_times(folder, elsewhere: Iterable = ()) -> None:
 
 
 def _time(path: Path) -> int:
-    """Time of modification [ns], 0 where nothing is; of a link, its own."""
+    """Time of modification [ns] of a file or link itself; 0 if it does not exist."""
     mark = path / TIMESTAMP
     return os.lstat(mark if mark.exists() else path).st_mtime_ns if os.path.lexists(path) else 0
 
@@ -129,7 +129,7 @@ def _set_time(path: Path, time: int) -> None:
 
 
 def _records(folder, final: bool = False):
-    """(file, record) of each result that is there, of those that no job reads only if `final`."""
+    """Yield (file, record) of each existing result; those that no job reads only if `final`."""
     folder = Path(folder)
     for path in sorted((folder / FOLDER).rglob("*.json")):
         name = path.relative_to(folder / FOLDER)

@@ -1,9 +1,8 @@
-"""Read a YAML file strictly: plain keys, numbers and text, and an end to everything.
+"""Strict reading of YAML files: plain keys, numbers and text, within limits.
 
 The file is read event by event and built here, so that nothing in it can call a constructor, run
-for long or fill the memory: bytes, values (aliases written out) and depth are limited. What YAML
-1.1 reads in a way that few expect is refused: a key given twice, dates, 010 for eight, 1:30 for
-ninety.
+for long or fill the memory: bytes, values (with aliases expanded) and depth are limited. What YAML
+1.1 reads in unexpected ways is refused: a key given twice, dates, 010 for eight, 1:30 for ninety.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ WORDS = {"": None, "~": None, "null": None, "true": True, "false": False, "yes":
 WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)")
 DECIMAL = re.compile(r"[-+]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
 NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-TRAPS = {  # what YAML 1.1 takes for something else than its writer
+TRAPS = {  # texts that YAML 1.1 reads as something unexpected
     "a date": re.compile(r"\d{4}-\d\d?-\d\d?(?:[Tt ].*)?"),
     "a number to the base of 60": re.compile(r"[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.\d*)?"),
     "an octal number": re.compile(r"[-+]?0[0-9_]+"),
@@ -43,8 +42,8 @@ def read_yaml(path) -> dict:
 
     Raises
     ------
-    InputError : no such file, not YAML (with the line), a key given twice, not a mapping, more
-        than a configuration holds.
+    InputError : the file does not exist, is not YAML (with the line), has a key twice, is not a
+        mapping, or is too large for a configuration.
     """
     path = Path(path)
     content = parse_yaml(read_text(path, MOST_BYTES, "a YAML file in UTF-8"), path)
@@ -54,7 +53,7 @@ def read_yaml(path) -> dict:
 
 
 def parse_yaml(text: str, file=None):
-    """What a YAML text holds, of a file that is named in errors.
+    """Content of a YAML text; `file` is named in errors.
 
     Raises
     ------
@@ -101,7 +100,7 @@ def read_text(path, most_bytes: int, allowed: str) -> str:
 
 
 class _Fault(Exception):
-    """What is wrong, and in which line."""
+    """A fault of a YAML text, with its line."""
 
     def __init__(self, problem: str, event):
         super().__init__(problem)
@@ -109,7 +108,7 @@ class _Fault(Exception):
 
 
 class _Builder:
-    """Plain dicts, lists and scalars from the events of one YAML document."""
+    """Builder of plain dicts, lists and scalars from the events of one YAML document."""
 
     def __init__(self, events):
         self._events = iter(events)
@@ -118,7 +117,7 @@ class _Builder:
         self._anchors: dict = {}  # name -> (value, number of values in it, levels in it)
 
     def document(self):
-        """The value of the only document; None of an empty file."""
+        """The value of the only document; None for an empty file."""
         next(self._events)  # the stream's start
         event, value = next(self._events), None
         if isinstance(event, yaml.DocumentStartEvent):
@@ -223,7 +222,7 @@ def _scalar(event):
 
 
 def _plain(event):
-    """What is written without quotes and tags."""
+    """Value of a scalar without quotes and tags."""
     text = event.value
     if text in WORDS or (text.lower() in WORDS and text in (text.upper(), text.capitalize())):
         return WORDS[text.lower()]

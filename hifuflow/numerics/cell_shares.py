@@ -1,4 +1,4 @@
-"""What of the label map each tetrahedron of a mesh stands for."""
+"""Fractions of the label map's labels in each tetrahedron of a mesh."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from scipy.ndimage import distance_transform_edt
 from .tetrahedra import signed_volumes
 
 SAMPLES_PER_VOXEL_EDGE = 2
-MAX_SUBDIVISION = 12
+MAX_SUBDIVISION = 12  # of a cell's edge
 POINTS_AT_ONCE = 2_000_000
-FITTINGS = 20
+FITTINGS = 20  # steps of iterative proportional fitting
 
 
 def label_shares(vertices: np.ndarray, labels: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Share of each label in the body's voxels that a cell stands for, (n_cells, n_labels).
+    """(n_cells, n_labels) fraction of each label in the body's voxels that a cell represents.
 
     Each cell is cut into equal parts about half a voxel wide. A voxel is divided among the cells
-    that have parts with their centroids in it, by the volume of these parts; one of the body that
-    has none, as the mesh's surface is smooth and the voxels' is not, goes with the nearest voxel
-    that has. So whatever the map holds is in some cell, that of thin layers at the surface as
-    well. Voxels farther from the mesh than its longest edge are not part of it. As cells are then
-    held to their own volume, by iterative proportional fitting the labels are to theirs, all of
-    them by the same factor where mesh and map differ in volume.
+    that have parts with their centroids in it, by the volume of these parts. A body voxel without
+    such parts (the mesh's surface is smooth, the voxels' is not) joins the nearest voxel that has
+    some. So every voxel of the map is in some cell, even those of thin layers at the surface.
+    Voxels farther from the mesh than its longest edge are left out. Iterative proportional fitting
+    then makes the volumes of the cells and of the labels right at once; where mesh and map differ
+    in volume, all labels change by the same factor.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def label_shares(vertices: np.ndarray, labels: np.ndarray, affine: np.ndarray) -
     Returns
     -------
     Rows add up to 1; column 0, the outside, is 0. A cell without any body voxel has the label of
-    the one nearest to its centroid.
+    the body voxel nearest to its centroid.
     """
     grid = _Grid(labels, affine)
     n_labels, longest = int(labels.max()) + 1, _longest_edges(vertices)
@@ -42,10 +42,10 @@ def label_shares(vertices: np.ndarray, labels: np.ndarray, affine: np.ndarray) -
     labels, covered = labels.ravel(), np.zeros(labels.size)
     for _, voxel, volume in parts:
         np.add.at(covered, voxel, volume.astype(float))
-    lost, carrier = _uncovered(grid, covered, longest.max(initial=0))
+    uncovered, carrier = _uncovered(grid, covered, longest.max(initial=0))
     carrier, row = np.unique(carrier, return_inverse=True)
-    more = np.zeros((len(carrier), n_labels))
-    np.add.at(more, (row, labels[lost]), 1)
+    carried = np.zeros((len(carrier), n_labels))
+    np.add.at(carried, (row, labels[uncovered]), 1)
     place = np.full(labels.size, -1, np.int32)
     place[carrier] = np.arange(len(carrier))
     content = np.zeros((len(vertices), n_labels))
@@ -53,7 +53,7 @@ def label_shares(vertices: np.ndarray, labels: np.ndarray, affine: np.ndarray) -
         share = volume / covered[voxel]
         np.add.at(content.reshape(-1), np.int64(n_labels) * cell + labels[voxel], share)
         carries = np.flatnonzero(place[voxel] >= 0)
-        np.add.at(content, cell[carries], share[carries, None] * more[place[voxel[carries]]])
+        np.add.at(content, cell[carries], share[carries, None] * carried[place[voxel[carries]]])
     content[:, 0] = 0
     total = content.sum(axis=0)
     empty = np.flatnonzero(content.sum(axis=1) == 0)
@@ -63,7 +63,7 @@ def label_shares(vertices: np.ndarray, labels: np.ndarray, affine: np.ndarray) -
 
 
 class _Grid:
-    """The label map, and where its voxels are."""
+    """The label map and the positions of its voxels."""
 
     def __init__(self, labels: np.ndarray, affine: np.ndarray):
         self.labels, self.body = labels, labels > 0
@@ -75,11 +75,11 @@ class _Grid:
 
 
 def _fitted(content, volumes, total):
-    """Shares whose rows add up to 1 and, where that can be, columns times volumes to `total`."""
+    """Shares whose rows add up to 1 and, where possible, columns times volumes to `total`."""
     for _ in range(FITTINGS):
         share = content / content.sum(axis=1, keepdims=True)
-        held = volumes @ share
-        content = share * np.where(held > 0, total / np.maximum(held, 1e-300), 0)
+        fitted = volumes @ share
+        content = share * np.where(fitted > 0, total / np.maximum(fitted, 1e-300), 0)
         content[content.sum(axis=1) == 0] = share[content.sum(axis=1) == 0]
     return content / content.sum(axis=1, keepdims=True)
 
@@ -90,9 +90,9 @@ def _longest_edges(vertices):
 
 
 def _parts(vertices, volumes, grid, longest):
-    """Cell, flat index of the voxel, and volume [m3] of each part that lies on the grid.
+    """Yield cell, flat index of the voxel, and volume [m3] of each part that lies on the grid.
 
-    Some cells at a time, in small numbers: a body has tens of millions of parts.
+    In groups of cells and small number types, as a body has tens of millions of parts.
     """
     wanted = np.ceil(SAMPLES_PER_VOXEL_EDGE * longest / grid.spacing.min()).astype(int)
     subdivision = np.clip(wanted, 2, MAX_SUBDIVISION)
@@ -101,7 +101,7 @@ def _parts(vertices, volumes, grid, longest):
         barycentric = subdivided_centroids(m)
         cells = np.flatnonzero(subdivision == m).astype(np.int32)
         for part in np.array_split(cells, len(cells) * m**3 // POINTS_AT_ONCE + 1):
-            # linear in the corners, so the corners' indices will do
+            # positions are linear in the corners, and so are indices
             index = np.rint(barycentric @ grid.index(vertices[part])).astype(np.int32)
             inside = np.all((index >= 0) & (index < shape), axis=-1)
             owner = np.broadcast_to(part[:, None], inside.shape)[inside]
@@ -110,15 +110,15 @@ def _parts(vertices, volumes, grid, longest):
 
 
 def _uncovered(grid, covered, reach):
-    """Body voxels without a part in them, and the nearest voxel with one, as flat indices."""
+    """Flat indices of body voxels without a part in them, and of the nearest voxels with one."""
     covered = (covered > 0).reshape(grid.labels.shape)
     bare = grid.body & ~covered
     if not bare.any() or not covered.any():
         return np.empty(0, int), np.empty(0, int)
     distance, nearest = distance_transform_edt(~covered, sampling=grid.spacing,
                                                return_indices=True)
-    lost = np.flatnonzero(bare & (distance <= reach))
-    return lost, np.ravel_multi_index(nearest.reshape(3, -1)[:, lost], covered.shape)
+    uncovered = np.flatnonzero(bare & (distance <= reach))
+    return uncovered, np.ravel_multi_index(nearest.reshape(3, -1)[:, uncovered], covered.shape)
 
 
 def subdivided_centroids(m: int) -> np.ndarray:

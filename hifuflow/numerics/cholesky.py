@@ -1,4 +1,4 @@
-"""Direct solves with a K + b E: one ordering, one analysis, many factors (CHOLMOD, METIS)."""
+"""Direct solver of a K + b E: one ordering, one analysis, many factors (CHOLMOD, METIS)."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class _Dense(ctypes.Structure):
 
 
 class _BlockSolve:
-    """CHOLMOD's own solve with all columns at once.
+    """CHOLMOD's solve with all columns at once.
 
-    `cvxopt.cholmod.solve` hands its columns to the same routine one by one, which takes four
-    times as long for 45 of them: each column streams the whole factor through the memory.
+    `cvxopt.cholmod.solve` calls the same routine column by column, which takes four times as long
+    for 45 columns: each one reads the whole factor from memory.
     """
 
     def __init__(self):
@@ -46,25 +46,25 @@ class _BlockSolve:
     def __call__(self, factor, right, system=CHOLMOD_A) -> np.ndarray:
         right = np.asfortranarray(right, dtype=float)
         n, m = right.shape
-        given = _Dense(n, m, n * m, n, right.ctypes.data, None, CHOLMOD_REAL, 0)
-        found = self._library.cholmod_l_solve(
-            system, self._pointer(factor, b"CHOLMOD FACTOR D L"), ctypes.byref(given),
+        right_side = _Dense(n, m, n * m, n, right.ctypes.data, None, CHOLMOD_REAL, 0)
+        solution = self._library.cholmod_l_solve(
+            system, self._pointer(factor, b"CHOLMOD FACTOR D L"), ctypes.byref(right_side),
             self._common)
-        if not found:
+        if not solution:
             raise NumericalError(f"CHOLMOD could not solve for {m} columns of {n} unknowns: out "
                                  "of memory")
-        values = ctypes.cast(found.contents.x, ctypes.POINTER(ctypes.c_double))
+        values = ctypes.cast(solution.contents.x, ctypes.POINTER(ctypes.c_double))
         unknowns = np.ctypeslib.as_array(values, (m, n)).T.copy(order="F")
-        self._library.cholmod_l_free_dense(ctypes.byref(found), self._common)
+        self._library.cholmod_l_free_dense(ctypes.byref(solution), self._common)
         return unknowns
 
 
 class ShiftedSolver:
-    """Sparse Cholesky factors of a K + b E, one at a time.
+    """Direct solver of a K + b E by sparse Cholesky factors, one at a time.
 
     Nested dissection (METIS) orders the joint pattern of E and K once and CHOLMOD analyses it
-    once; each `factor` is then the numerical factorization only. At 12,000 unknowns of P2
-    tetrahedra this takes 0.1 s a factor, against 0.6 s for SuperLU with the same ordering.
+    once; each `factor` then needs only the numerical factorization. At 12,000 unknowns of P2
+    tetrahedra this takes 0.1 s per factor, against 0.6 s for SuperLU with the same ordering.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class ShiftedSolver:
         return self
 
     def solve(self, right: np.ndarray) -> np.ndarray:
-        """Solve with the last factor; `right` (n,) or (n, m), real or complex."""
+        """Solution with the last factor; `right` (n,) or (n, m), real or complex."""
         if np.iscomplexobj(right):
             both = self.solve(np.concatenate([right.real, right.imag], axis=-1)
                               if right.ndim == 2 else np.stack([right.real, right.imag], axis=-1))
@@ -123,7 +123,7 @@ class ShiftedSolver:
     def gram(self, right: np.ndarray) -> np.ndarray:
         """right' A^-1 right (m, m) for `right` (n, m) and A of the last factor.
 
-        With one of the two triangular solves: it is the Gram matrix of L^-1 P right.
+        One of the two triangular solves suffices: it is the Gram matrix of L^-1 P right.
         """
         ordered = self._block_solve(self._factor, right, CHOLMOD_P)
         half = self._block_solve(self._factor, ordered, CHOLMOD_L)

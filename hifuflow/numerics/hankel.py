@@ -1,4 +1,4 @@
-"""Hankel singular values: what they say about a truncated model."""
+"""Hankel singular values and the error of a truncated model."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ def truncation_bound(hsv: np.ndarray) -> np.ndarray:
     Source: D. F. Enns, "Model reduction with balanced realizations: an error bound and a
     frequency weighted generalization", IEEE Conf. Decision and Control, 1984, 127-132.
     """
-    # From the smallest on: as a difference of sums, a small tail would be rounding.
+    # Summed from the smallest: as a difference of sums, a small tail would be lost in rounding.
     tails = np.cumsum(hsv[::-1])[::-1]
     return 2 * np.append(tails[1:], 0.0)

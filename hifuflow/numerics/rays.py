@@ -1,4 +1,4 @@
-"""Straight rays from places in the body to the skin: what lies in a beam's way."""
+"""Straight rays from points in the body to the skin: obstacles and attenuation on a beam's way."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from hifuflow.settings import BeamTissue
 
 CUT, EDGE = "where the model is cut", "where the label map ends inside the body"
 AT_ONCE = 4_000_000  # pieces of rays
-SHORTEST = 1e-6  # of a voxel edge: a piece through a corner, whose voxel is a matter of rounding
+SHORTEST = 1e-6  # of a voxel edge: the voxel of a shorter piece, at a corner, depends on rounding
 KINDS = ("bone", "lung", "gas")
 
 
 @dataclass(frozen=True)
 class Rays:
-    """Rays from n origins in k directions common to all.
+    """Rays from n origins in k directions, the same for all origins.
 
     Attributes
     ----------
     directions : (k, 3) unit vectors, from the body outwards.
-    blocked : (n, k) index into `names` of the obstacle that a beam coming in along the ray would
-        meet first; 0 is none.
+    blocked : (n, k) index into `names` of the obstacle that a beam entering along the ray would
+        meet first; 0: none.
     names : "" and then the obstacles: names of regions, `CUT`, `EDGE`.
     loss : (n, k) attenuation of the amplitude between skin and origin [Np].
-    skin : (n, k) distance from the origin to the outermost place of the body on the ray [m].
+    skin : (n, k) distance from the origin to the outermost point of the body on the ray [m].
     """
 
     directions: np.ndarray
@@ -36,7 +36,7 @@ class Rays:
     skin: np.ndarray
 
     def blocked_by(self, chosen) -> dict[str, float]:
-        """Obstacle -> part of the chosen rays that it blocks; largest first.
+        """Obstacle -> fraction of the chosen rays that it blocks; largest first.
 
         Parameters
         ----------
@@ -60,30 +60,30 @@ def trace(labels: np.ndarray, affine: np.ndarray, origins, directions: np.ndarra
     labels : (nx, ny, nz); 0 is outside the body.  affine : (4, 4), diagonal, index to metres.
     origins : (n, 3) [m].  directions : (k, 3) unit vectors.
     regions : name -> {"label", "tissue"}.
-    tissues : by their names, all that the regions are made of.
+    tissues : by name, all tissues of the regions.
     frequency : [Hz].
-    cut : (nx, ny, nz) bool; where the model ends, no beam comes from there.
+    cut : (nx, ny, nz) bool; voxels beyond a cut of the model, through which the beam may not enter.
     """
     tables = _tables(labels, regions, tissues, frequency)
     if cut is not None:
         labels = np.where(cut, len(tables.obstacle) - 1, labels)
     spacing = np.diag(affine)[:3]
     parts = max(1, len(directions) * (sum(labels.shape) + 3) // AT_ONCE)
-    blocked, lost, skin = [], [], []
+    blocked, loss, skin = [], [], []
     for origin in np.atleast_2d(origins):
         start = (origin - affine[:3, 3]) / spacing
         rows = [_follow(labels, start, part / spacing, SHORTEST * spacing.min(), tables)
                 for part in np.array_split(directions, parts)]
         hit, attenuation, end = (np.concatenate(column) for column in zip(*rows, strict=True))
         blocked.append(hit)
-        lost.append(attenuation)
+        loss.append(attenuation)
         skin.append(end)
-    return Rays(directions, np.array(blocked), tables.names, np.array(lost), np.array(skin))
+    return Rays(directions, np.array(blocked), tables.names, np.array(loss), np.array(skin))
 
 
 @dataclass(frozen=True)
 class _Tables:
-    """Per label: the obstacle's index in `names` (0: free), its kind, its attenuation [Np/m]."""
+    """Tables by label: index of the obstacle in `names` (0: free), its kind, attenuation [Np/m]."""
 
     names: list
     obstacle: np.ndarray
@@ -92,7 +92,7 @@ class _Tables:
 
 
 def _tables(labels, regions: dict, tissues, frequency: float) -> _Tables:
-    """Look-up tables; the last label is one more than any of the map and stands for a cut."""
+    """Look-up tables by label; a last label, beyond those of the map, stands for a cut."""
     size = max([int(labels.max()), *(region["label"] for region in regions.values())]) + 2
     names, obstacle, kind, loss = [""], np.zeros(size, int), np.zeros(size, int), np.zeros(size)
     for name, region in regions.items():
@@ -132,8 +132,8 @@ def _follow(labels, start, slopes, shortest: float, tables: _Tables):
     label = np.take_along_axis(np.where(inside, labels.ravel()[flat], 0), before, axis=1)
     kind = tables.kind[label]
     first = kind[np.arange(len(kind)), np.argmax(real, axis=1)]
-    own = np.logical_and.accumulate(~real | (kind == first[:, None]), axis=1)
-    meets = (kind > 0) & ~own & real
+    in_first_obstacle = np.logical_and.accumulate(~real | (kind == first[:, None]), axis=1)
+    meets = (kind > 0) & ~in_first_obstacle & real
     rows = np.arange(len(slopes))
     outermost = length.shape[1] - 1 - np.argmax(meets[:, ::-1], axis=1)
     hit = np.where(meets[rows, outermost], tables.obstacle[label[rows, outermost]], 0)
@@ -145,8 +145,10 @@ def _follow(labels, start, slopes, shortest: float, tables: _Tables):
 
 
 def _crossings(start, slopes, shape) -> np.ndarray:
-    """(k, n) distances [m] at which rays cross voxel faces, ascending: from 0 to where they leave
-    the map, which stands for all crossings behind it as well."""
+    """(k, n) distances [m] at which rays cross voxel faces, ascending.
+
+    They begin with 0. All crossings outside the map have the distance at which the ray leaves it.
+    """
     leaves, planes = np.full(len(slopes), np.inf), []
     for axis, count in enumerate(shape):
         with np.errstate(divide="ignore", invalid="ignore"):

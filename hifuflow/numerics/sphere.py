@@ -19,7 +19,7 @@ def fibonacci_sphere(count: int) -> np.ndarray:
 
 
 def cone(axis, half_angle: float, count: int = RAYS) -> np.ndarray:
-    """Those of `fibonacci_sphere` from which a beam along `axis` converges, (k, 3)."""
+    """(k, 3) directions of `fibonacci_sphere` from which a beam along `axis` converges."""
     directions = fibonacci_sphere(count)
     return directions[directions @ np.negative(axis) >= np.cos(half_angle)]
 

@@ -27,10 +27,10 @@ def smallest_dihedral(points, cells):
 
 
 def shape(corners):
-    """One measure of tetrahedra (..., 4, 3) for those who improve them; negative when inverted.
+    """Shape measure of tetrahedra (..., 4, 3), to be improved; negative when inverted.
 
-    The smallest dihedral angle [degrees], or the radius ratio times `RATIO_DEGREES` if that is
-    smaller: a flat cell can have fair angles.
+    It is the smallest dihedral angle [degrees], or the radius ratio times `RATIO_DEGREES` if that
+    is smaller: a flat cell can have fair angles.
     """
     ratio, angle = _measures(corners)
     return np.where(ratio > 0, np.minimum(angle, RATIO_DEGREES * ratio), ratio - 1e-9)
@@ -45,7 +45,7 @@ def _in_parts(points, cells):
 def _measures(corners):
     """Radius ratio and smallest dihedral angle [degrees] of tetrahedra (..., 4, 3).
 
-    Coordinate by coordinate: many times faster than with NumPy's functions of vectors.
+    Computed coordinate by coordinate, many times faster than with NumPy's vector functions.
     """
     x = np.ascontiguousarray(np.moveaxis(corners, (-2, -1), (0, 1)))
     edge = {(i, j): x[j] - x[i] for i, j in EDGES.tolist()}
@@ -73,6 +73,8 @@ def _dot(a, b):
 
 
 def signed_volumes(corners: np.ndarray) -> np.ndarray:
-    """Signed volumes (m,) of tetrahedra (m, 4, 3), positive when right-handed, in the cube of the
-    corners' unit."""
+    """(m,) signed volumes of tetrahedra (m, 4, 3), positive when right-handed.
+
+    The unit is the cube of the corners' unit.
+    """
     return np.linalg.det(corners[:, 1:] - corners[:, :1]) / 6

@@ -1,7 +1,7 @@
-"""Temperatures below those before treatment: what quadratic elements too coarse for a focus make.
+"""Undershoot: temperatures below those before treatment, where elements are too coarse for a focus.
 
-Heat is only brought in, so nothing gets colder than it was. Where the heated spot is smaller than
-a cell, quadratic shape functions swing below zero beside it. On meshes of the reference breast of
+Heat is only added, so nothing gets colder than it was. Where the heated spot is smaller than a
+cell, quadratic shape functions fall below zero beside it. On meshes of the reference breast of
 4,000 to 66,000 cells the undershoot after one shot fell as the number of cells to the power -0.8.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 
-SAID = 0.5  # from here on it is a warning [K]
-REFUSED = 3.0  # from here on the treatment is not computed [K]
-EXPONENT = 0.8
+SAID = 0.5  # undershoot above which there is a warning [K]
+REFUSED = 3.0  # undershoot above which the treatment is refused [K]
+EXPONENT = 0.8  # of the number of cells, with which the undershoot falls
 
 
 def cells_for(undershoot: float, n_cells: int) -> int:

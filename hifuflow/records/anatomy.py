@@ -16,7 +16,7 @@ WATER, AIR = 1, 2  # outside voxels in coupling.nii.gz
 
 @dataclass
 class Anatomy:
-    """Segmented anatomy in RAS+ order: `labels.nii.gz`, `coupling.nii.gz`, `regions.json`.
+    """Segmented anatomy in RAS+ order, from `labels.nii.gz`, `coupling.nii.gz`, `regions.json`.
 
     Attributes
     ----------
@@ -26,12 +26,12 @@ class Anatomy:
     target : names of the regions that make up the target (never empty).
     coupling : (nx, ny, nz) bool; outside voxels on the transducer's side, filled with water.
     axis : (3,) unit vector, the direction in which the ultrasound travels.
-    source_sha256 : hash of what this came from.
-    beam : what is in the way of a beam from the transducer to the target, on the whole label map:
+    source_sha256 : hash of its source.
+    beam : obstacles of a beam from the transducer to the target, on the whole label map:
         "blocked_fraction", "blocked_by" (obstacle -> fraction), "arriving_fraction" (of the power).
-    record : how it came about, further entries of `regions.json`.
+    record : of its making, further entries of `regions.json`.
     air : (nx, ny, nz) bool; other outside voxels at the body's free surface; by default none.
-        Outside voxels that are neither water nor air lie behind a cut: the body goes on there.
+        Outside voxels that are neither water nor air lie beyond a cut, where the body continues.
     """
 
     labels: np.ndarray
@@ -85,7 +85,7 @@ class Anatomy:
         return (np.asarray(position) - self.affine[:3, 3]) / self.spacing
 
     def table(self, values: dict, outside: float) -> np.ndarray:
-        """Look-up table from label to a number: `table(...)[labels]` maps tissue -> value."""
+        """Look-up table from label to a number by tissue, for `table(...)[labels]`."""
         table = np.full(int(self.labels.max()) + 1, outside)
         for region in self.regions.values():
             table[region["label"]] = values[region["tissue"]]
@@ -93,7 +93,7 @@ class Anatomy:
 
     def save(self, folder) -> None:
         """Write the two images and `regions.json` into a folder."""
-        import nibabel as nib  # here only, as in `load`: treatments are spared its loading
+        import nibabel as nib  # here, as in `load`, because treatments do not need it
 
         folder = Path(folder)
         millimetres = self.affine.copy()

@@ -33,7 +33,7 @@ class Voxels:
 
 @dataclass
 class BioheatModel:
-    """E x' = -K x + B u, y = C x with x = T - baseline [K]: `fem/{model}.h5`.
+    """Bioheat model E x' = -K x + B u, y = C x with x = T - baseline [K]: `fem/{model}.h5`.
 
     Dirichlet unknowns are eliminated; E and K are symmetric positive definite.
 
@@ -41,10 +41,10 @@ class BioheatModel:
     ----------
     E : (n, n) CSR [J/K].  K : (n, n) CSR [W/K].  B : (n, n_foci) [W per W acoustic].
     C : (p, n) CSR [1].  dof_coordinates : (n, 3) [m].  baseline : (n,) [degC].
-    outputs : what the p rows of C are.  foci : (n_foci, 3) [m].  voxels : see `Voxels`.
-    cells : what K is made of, for a plant that departs from it; see `Cells`.
-    C_mean : (p, n) CSR [1], like C, but in the target the mean over each voxel, as an image shows
-        it; by default C.
+    outputs : meaning of the p rows of C.  foci : (n_foci, 3) [m].  voxels : see `Voxels`.
+    cells : elements of K, for a plant whose tissue changes; see `Cells`.
+    C_mean : (p, n) CSR [1], like C, but with the mean over each voxel of the target, as in an
+        image; by default C.
     """
 
     E: sp.csr_array
@@ -64,6 +64,7 @@ class BioheatModel:
             self.C_mean = self.C
 
     def save(self, path, patient: str, config_sha256: str) -> None:
+        """Write the model to `path`, with the patient's name and the hash of the settings."""
         with create(path, "bioheat_model", patient, config_sha256) as file:
             put_csr(file, "E", self.E, "J/K", "heat capacity matrix")
             put_csr(file, "K", self.K, "W/K", "conduction and perfusion matrix")
@@ -86,6 +87,7 @@ class BioheatModel:
 
     @classmethod
     def load(cls, path) -> BioheatModel:
+        """Read a model that `save` wrote."""
         with open_artifact(path, "bioheat_model") as file:
             voxels = Voxels(get_csr(file, "voxels/interpolation"),
                             *(file[f"voxels/{name}"][:] for name in (

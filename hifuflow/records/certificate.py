@@ -1,4 +1,4 @@
-"""Certificate of a reduced model: `reduction/certificate.json`, and which model it is about."""
+"""Certificate of a reduced model, `reduction/certificate.json`, and its link to the model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def save_certified(reduced: ReducedModel, certificate: dict, model_path, path, p
 def read_certificate(path, model_path) -> tuple[dict, str]:
     """Certificate of the model in a file, and "".
 
-    If there is none, or one that is not about this model: an empty dict, and why in words.
+    If there is none, or it is about another model: an empty dict, and the reason in words.
 
     Raises
     ------

@@ -10,7 +10,7 @@ import numpy as np
 
 from hifuflow.formats.hdf5 import create, open_artifact, put
 
-PLANES_IN_CHUNK = 16  # of a heating's q that are packed and read together
+PLANES_IN_CHUNK = 16  # of q that are compressed and read together
 
 
 @dataclass
@@ -24,8 +24,8 @@ class Heating:
     foci : (n_foci, 3) [m].
     focal_pressure_pa : (n_foci,) pressure amplitude at the planned focus at 1 W [Pa].
     absorbed_fraction : (n_foci,) integral of q over the body at 1 W [W/W], never above 1.
-    frequency_hz, transducer : attributes.
-    balance : where each focus's power goes: name -> (n_foci,) [W/W].
+    frequency_hz, transducer : of the ultrasound, and name of the transducer.
+    balance : power balance of each focus: name -> (n_foci,) [W/W].
     steering : focal gain in water of an array that steers, else empty: `gain` (2, n_axial,
         n_lateral) intensity of a focus steered there over that of the geometric focus `focus_m`
         (3,), on the planes of the beam and each of two directions `across` (2, 3); `lateral_m`,
@@ -43,19 +43,21 @@ class Heating:
     steering: dict = field(default_factory=dict)
 
     def save(self, path, patient: str, config_sha256: str) -> None:
+        """Write the heating to `path`, with the patient's name and the hash of the settings."""
         with HeatingFile.create(path, patient, config_sha256) as file:
             file.allocate(self.q.shape)[:] = self.q
             file.complete(self)
 
     @classmethod
     def load(cls, path) -> Heating:
+        """Read a heating with the `q` of all foci."""
         with cls.opened(path) as heating:
             return replace(heating, q=heating.q[:])
 
     @classmethod
     @contextmanager
     def opened(cls, path):
-        """A heating whose `q` stays in the file, to be read part by part inside the block."""
+        """Yield a heating whose `q` stays in the file, to be read part by part in the block."""
         with open_artifact(path, "heating") as file:
             names = ("affine", "foci", "focal_pressure_pa", "absorbed_fraction")
             yield cls(file["q"], *(file[name][:] for name in names),
@@ -66,18 +68,19 @@ class Heating:
 
 @dataclass
 class HeatingFile:
-    """A heating that is written while it is computed, as all foci may not fit into memory."""
+    """File of a heating that is written while it is computed: all foci may not fit into memory."""
 
     file: h5py.File
 
     @classmethod
     @contextmanager
     def create(cls, path, patient: str, config_sha256: str):
+        """Yield a new file, which appears at `path` once the block has succeeded."""
         with create(path, "heating", patient, config_sha256) as file:
             yield cls(file)
 
     def allocate(self, shape):
-        """The data set `q` of this shape, to be filled."""
+        """Create the data set `q` of this shape, to be filled."""
         chunk = (1, *shape[1:3], min(shape[3], PLANES_IN_CHUNK))
         q = self.file.create_dataset("q", shape, np.float32, chunks=chunk, compression="lzf",
                                      shuffle=True, fletcher32=True)

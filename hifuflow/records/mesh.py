@@ -1,4 +1,4 @@
-"""The hash of a mesh: `mesh/{model}.json` says which `mesh/{model}.msh` it is about."""
+"""Link of a mesh to its record: `mesh/{model}.json` has the hash of `mesh/{model}.msh`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ HASH = "mesh_sha256"  # MSH files have no checksum of their own
 
 
 def save_mesh_record(path, record: dict) -> None:
-    """Write what is known of a mesh beside it, with its hash."""
+    """Write the record of a mesh beside it, with the mesh's hash."""
     path = Path(path)
     write_json(path, {**record, HASH: file_sha256(path.with_suffix(".msh"))})
 
 
 def check_mesh(path) -> Path:
-    """The path of a mesh, if it is the one that its record is about; without a record, any is.
+    """The path of a mesh, which must match its record if there is one.
 
     Raises
     ------
-    DamagedFile : it is not.
+    DamagedFile : it does not.
     """
     path, record = Path(path), Path(path).with_suffix(".json")
     if path.is_file() and record.is_file():

@@ -1,4 +1,4 @@
-"""What the rows of y = C x mean: the group `outputs` of models and trajectories."""
+"""Meaning of the rows of y = C x: the group `outputs` of models and trajectories."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hifuflow.formats.hdf5 import get_text, put
 
 @dataclass
 class Outputs:
-    """What y = C x means, row by row: constraint points first, then target voxels.
+    """Meaning of the rows of y = C x: constraint points first, then target voxels.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Outputs:
     name : (p,) str, the constraint that a point belongs to; "" on the target.
     region : (p,) str, the region that it lies in.
     dose_limit : (p,) highest allowed dose [CEM43 min]; NaN where there is none.
-    soft : (p,) bool, limits that are wished for and may be exceeded.
+    soft : (p,) bool, limits that are desired but may be exceeded.
     mean_baseline : (p,) [degC], mean of the baseline over a target voxel; at points the baseline.
     """
 
@@ -49,12 +49,12 @@ class Outputs:
 
     @property
     def temperatures(self) -> bool:
-        """Whether the rows are temperatures [K]; a model from elsewhere has units of its own."""
+        """Whether the rows are temperatures [K]; a model from elsewhere has other units."""
         return not np.any(self.kind == "output")
 
     @property
     def unit(self) -> str:
-        """What follows a number in a message: " K", or nothing where the unit is not known."""
+        """Unit behind a number in a message: " K", or empty where it is not known."""
         return " K" if self.temperatures else ""
 
     @property
@@ -69,10 +69,11 @@ class Outputs:
 
     @property
     def hard_limit(self) -> np.ndarray:
-        """(p,) [degC], limits that must be kept: infinite where they are soft."""
+        """(p,) limits that must be kept [degC]; infinite where they are soft."""
         return np.where(self.soft, np.inf, self.limit)
 
     def write(self, file) -> None:
+        """Write the group `outputs` of a model's or trajectory's file."""
         group = file.create_group("outputs")
         put(group, "kind", self.kind.astype(str), "1", "constraint or target")
         put(group, "position", self.position, "m", "where the temperature is taken")
@@ -88,6 +89,7 @@ class Outputs:
 
     @classmethod
     def read(cls, file) -> Outputs:
+        """Read the group `outputs` of a model's or trajectory's file."""
         group = file["outputs"]
         # Models from elsewhere need not name regions and constraints.
         further = {name: get_text(group[name]) for name in ("name", "region") if name in group}

@@ -12,10 +12,10 @@ from hifuflow.job import read_json, write_json
 
 @dataclass
 class Plan:
-    """Where the transducer stands and where it will focus: `acoustics/plan.json`.
+    """Treatment plan: pose of the transducer and planned foci, `acoustics/plan.json`.
 
-    While focus i is treated, the transducer's apex is at apex + apex_shift[i] (its axis stays), so
-    in the transducer's own frame of that moment the focus lies at
+    While focus i is treated, the transducer's apex is at apex + apex_shift[i], with the same axis.
+    In the transducer's frame at that time the focus lies at
     rotation.T @ (foci[i] - apex - apex_shift[i]). The shift is zero wherever electronic steering
     alone reaches the focus.
 
@@ -25,13 +25,13 @@ class Plan:
     axis : (3,) unit vector from the apex to the geometric focus.
     foci : (n_foci, 3) planned foci [m], in raster order.
     spacing_m : distance between neighbouring foci [m].
-    apex_shift : (n_foci, 3) how far the transducer is moved for each focus [m].
+    apex_shift : (n_foci, 3) displacement of the transducer for each focus [m].
     focal_width_m, focal_length_m : of the focus in water, at half its pressure [m].
     coverage : fraction of the target that lies inside the foci's ellipsoids of these sizes.
     spread_coverage : the same for ellipsoids twice as wide, into which heat spreads by conduction.
     left_out : foci that were not planned: {"position_m", "reason"}.
-    warnings : what a person should know before treating, in words.
-    switch_time_s, move_time_s : to steer, and to move, to another focus [s].
+    warnings : warnings for the user before a treatment, in words.
+    switch_time_s, move_time_s : time to steer, and to move, to another focus [s].
     """
 
     apex: np.ndarray
@@ -56,6 +56,7 @@ class Plan:
             self.apex_shift = np.zeros_like(self.foci)
 
     def save(self, path) -> None:
+        """Write `plan.json`."""
         write_json(path, {"apex_m": self.apex.tolist(), "axis": self.axis.tolist(),
                           "foci_m": self.foci.tolist(), "apex_shift_m": self.apex_shift.tolist(),
                           "n_foci": len(self.foci),
@@ -64,6 +65,7 @@ class Plan:
 
     @classmethod
     def load(cls, path) -> Plan:
+        """Read `plan.json`."""
         record = read_json(path)
         foci, shift = (np.array(record[name]).reshape(-1, 3)
                        for name in ("foci_m", "apex_shift_m"))

@@ -14,7 +14,7 @@ from .outputs import Outputs
 
 @dataclass
 class ReducedModel:
-    """x' = A x + B u, y = C x + D u with the outputs of the full model: `reduction/rom.h5`.
+    """Reduced model x' = A x + B u, y = C x + D u with the model's outputs: `reduction/rom.h5`.
 
     Attributes
     ----------
@@ -50,13 +50,14 @@ class ReducedModel:
 
     @property
     def truncation_bound(self) -> np.ndarray:
-        """(len(hsv),) bound on what keeping only i + 1 states changes [K/W].
+        """(len(hsv),) H-infinity bound on the error of keeping only i + 1 states [K/W].
 
-        The states of a balanced model come in falling order of importance.
+        The states of a balanced model are in falling order of importance.
         """
         return truncation_bound(self.hsv)
 
     def save(self, path, patient: str, config_sha256: str, **attributes) -> None:
+        """Write the model to `path`, with further attributes of the file."""
         with create(path, "reduced_model", patient, config_sha256) as file:
             file.attrs.update(order=self.order, method=self.method, **attributes)
             put(file, "A", self.A, "1/s", "state matrix")
@@ -74,6 +75,7 @@ class ReducedModel:
 
     @classmethod
     def load(cls, path) -> ReducedModel:
+        """Read a model that `save` wrote."""
         with open_artifact(path, "reduced_model") as file:
             return cls(*(file[name][:] for name in ("A", "B", "C", "hsv", "error_bound")),
                        str(file.attrs["method"]), Outputs.read(file), file["foci"][:],

@@ -83,6 +83,7 @@ class Trajectory:
         "constraint_temperature", "estimated_constraint_temperature")
 
     def save(self, path, patient: str, config_sha256: str) -> None:
+        """Write the treatment to `path`, with the patient's name and the hash of the settings."""
         with create(path, "trajectory", patient, config_sha256) as file:
             for name, (units, description) in self.DATASETS.items():
                 value = np.asarray(getattr(self, name))
@@ -95,6 +96,7 @@ class Trajectory:
 
     @classmethod
     def load(cls, path) -> Trajectory:
+        """Read a treatment that `save` wrote."""
         with open_artifact(path, "trajectory") as file:
             return cls(**{name: file[name][:] for name in cls.DATASETS},
                        event=get_text(file["event"]), outputs=Outputs.read(file))

@@ -1,7 +1,7 @@
 """Interactive figures, drawn in the browser by plotly.js: curves over time, dose, reduction.
 
-Colours are those of `style`; text and grid colours are set in the browser, where it is known
-whether the page is light or dark.
+Colours are those of `style`. Text and grid colours are set in the browser, which knows whether the
+page is light or dark.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ GREY = "#8a949e"  # readable on white and on black
 DASHED = {"color": GREY, "dash": "dash", "width": 1.2}
 LEGEND = {"orientation": "h", "x": 0.05, "y": 1, "yanchor": "bottom", "traceorder": "normal"}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-MEAN_OVER = 60.0  # s
-COLUMNS = 300  # in time, of the figure of the foci
+MEAN_OVER = 60.0  # length of the moving average of the power [s]
+COLUMNS = 300  # of the figure of the foci, along time
 
 
-def course(trajectory, prescription: Prescription, held: HoldSettings | None = None) -> go.Figure:
-    """Power, focus, constrained temperatures and fraction treated against time; of a treatment
-    that holds a temperature that of the target."""
+def course(trajectory, prescription: Prescription, hold: HoldSettings | None = None) -> go.Figure:
+    """Power, focus, constrained temperatures and fraction treated against time.
+
+    If a temperature is held (`hold`), that of the target replaces the fraction treated.
+    """
     figure = make_subplots(rows=4, shared_xaxes=True, vertical_spacing=0.045,
                            row_heights=[0.22, 0.24, 0.32, 0.22])
     t, total = trajectory.t.astype(np.float32), trajectory.power.sum(axis=1)
@@ -55,8 +57,8 @@ def course(trajectory, prescription: Prescription, held: HoldSettings | None = N
         showscale=False, hovertemplate="focus %{y}: %{z:.1f} W<extra></extra>", name="focus",
         row=2, col=1)
     _constraints(figure, trajectory, t)
-    if held:
-        _held(figure, trajectory, t, held)
+    if hold:
+        _held(figure, trajectory, t, hold)
     else:
         figure.add_scatter(x=t, y=_short(trajectory.coverage), line={"color": GREEN, "width": 2},
                            name="fraction treated", showlegend=False,
@@ -65,7 +67,7 @@ def course(trajectory, prescription: Prescription, held: HoldSettings | None = N
         figure.update_yaxes(tickformat=".0%", range=[0, 1.08], row=4, col=1)
     figure.add_hline(y=prescription.max_power, line=DASHED, row=1, col=1)
     for row, title in enumerate(("power (W)", "focus", "temperature (°C)",
-                                 "target (°C)" if held else "treated"), start=1):
+                                 "target (°C)" if hold else "treated"), start=1):
         figure.update_yaxes(title_text=title, row=row, col=1)
     figure.update_xaxes(title_text="time (s)", row=4, col=1)
     figure.update_layout(height=760, hovermode="x unified", legend=LEGEND)
@@ -76,8 +78,8 @@ def course(trajectory, prescription: Prescription, held: HoldSettings | None = N
     return figure
 
 
-def _held(figure, trajectory, t, held: HoldSettings) -> None:
-    """Mean, T90 and T10 of the target, and the window that the mean is to be in."""
+def _held(figure, trajectory, t, hold: HoldSettings) -> None:
+    """Draw mean, T90 and T10 of the target, and the window for the mean."""
     shares = target_shares(trajectory)
     for name, width, fill in (("t90", 0.8, None), ("t10", 0.8, "tonexty")):
         figure.add_scatter(x=t, y=_short(shares[name]), line={"color": GREY, "width": width},
@@ -87,12 +89,12 @@ def _held(figure, trajectory, t, held: HoldSettings) -> None:
                        name="target's mean", showlegend=False, hovertemplate="%{y:.2f} °C",
                        row=4, col=1)
     for side in (-1, 1):
-        figure.add_hline(y=held.temperature + side * held.window, line=DASHED, row=4,
+        figure.add_hline(y=hold.temperature + side * hold.window, line=DASHED, row=4,
                          col=1)
 
 
 def _constraints(figure, trajectory, t) -> None:
-    """Band of all constrained temperatures, the worst of them named, and the limits."""
+    """Draw the band of all constrained temperatures, the worst ones by name, and the limits."""
     values = trajectory.constraint_temperature
     if not values.shape[1]:
         return
@@ -113,8 +115,10 @@ def _constraints(figure, trajectory, t) -> None:
 
 
 def compare(trajectories: dict, prescription: Prescription, holding=()) -> go.Figure:
-    """Fraction treated and distance of the hottest constraint from its limit, per controller;
-    those that hold a temperature (`holding`, names) treat no fraction."""
+    """Fraction treated, and distance of the hottest constraint from its limit, per controller.
+
+    Controllers that hold a temperature (`holding`, names) have no fraction treated.
+    """
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.08)
     for (name, trajectory), colour, dash in zip(trajectories.items(), SERIES, DASHES,
                                                 strict=False):
@@ -194,7 +198,7 @@ def truncation(record: dict, order: int) -> go.Figure:
 
 
 def _letters(figure) -> None:
-    """The captions' letters above the panels, which stand one below the other."""
+    """Write the captions' letters above the panels, which are stacked."""
     for number, letter in enumerate("abcd"[:len(list(figure.select_yaxes()))]):
         axis = "y" if number == 0 else f"y{number + 1}"
         figure.add_annotation(text=f"<b>{letter}</b>", showarrow=False, xref="paper", x=0,
@@ -202,8 +206,10 @@ def _letters(figure) -> None:
 
 
 def _vertical(figure, x: float, text: str, at: float) -> None:
-    """A dashed line with its name; plotly wants an annotation's place on a logarithmic axis, `at`,
-    as a logarithm, and a line's not."""
+    """Draw a dashed vertical line at `x` with its name at `at`.
+
+    On a logarithmic axis plotly takes the place of an annotation as a logarithm, but not a line's.
+    """
     figure.add_vline(x=x, line=DASHED)
     figure.add_annotation(x=float(at), y=0, yref="paper", text=text, showarrow=False,
                           xanchor="right", yanchor="bottom", font={"size": 11})

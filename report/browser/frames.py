@@ -1,4 +1,4 @@
-"""What the report's time slider shows: slices and lesion at every snapshot, in few bytes."""
+"""Frames of the report's time slider: slices and lesion at every snapshot, in few bytes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.trajectory import Trajectory
 from hifuflow.report.figures.treatment import LOWEST_DOSE, constraint_limits, worst_points
 
-MARGIN = 3  # voxels around what is shown
+MARGIN = 3  # voxels around the shown parts
 MOST_PIXELS = 96  # along an edge of a slice
-CELSIUS_STEP, DOSE_STEP, LENGTH_STEP = 0.05, 0.01, 2e-5  # K, log10(CEM43 min), m
+# Rounding of what is stored: temperature [K], log10 of the dose in CEM43 min, length [m].
+CELSIUS_STEP, DOSE_STEP, LENGTH_STEP = 0.05, 0.01, 2e-5
 
 
 @dataclass
 class VoxelTemperatures:
-    """Temperature of any voxel from those of the plant's unknowns, read from `fem/plant.h5`."""
+    """Interpolation of any voxel's temperature from the plant's unknowns, see `fem/plant.h5`.
+
+    Attributes
+    ----------
+    interpolation : (n_voxels, n) CSR.  baseline : (n_voxels,) [degC].  node_baseline : (n,) [degC].
+    """
 
     interpolation: object
     baseline: np.ndarray
@@ -27,6 +33,7 @@ class VoxelTemperatures:
 
     @classmethod
     def load(cls, path) -> VoxelTemperatures:
+        """Read `fem/plant.h5`."""
         with open_artifact(path, "bioheat_model") as file:
             return cls(get_csr(file, "voxels/interpolation"), file["voxels/baseline"][:],
                        file["baseline"][:])
@@ -39,13 +46,19 @@ class VoxelTemperatures:
 
 @dataclass
 class Packed:
-    """Arrays of whole numbers in one run of bytes, and where each of them stands."""
+    """Arrays of whole numbers in one byte string, with an index of their places.
+
+    Attributes
+    ----------
+    index : name -> {"type", "start" [bytes], "shape"}.  parts : byte strings.  length : in bytes.
+    """
 
     index: dict = field(default_factory=dict)
     parts: list = field(default_factory=list)
     length: int = 0
 
     def put(self, name: str, values) -> None:
+        """Append an array; each begins at a multiple of 8 bytes."""
         values = np.ascontiguousarray(values)
         self.index[name] = {"type": values.dtype.name, "start": self.length,
                             "shape": list(values.shape)}
@@ -57,14 +70,15 @@ class Packed:
 
     @property
     def content(self) -> bytes:
+        """All bytes."""
         return b"".join(self.parts)
 
 
 def shown_box(anatomy: Anatomy, constraints: dict, lesions: list) -> np.ndarray:
     """(2, 3) first and last voxel index around target, constrained points and lesions."""
     points = np.asarray(constraints["position_m"], dtype=float).reshape(-1, 3)
-    inside = [np.argwhere(anatomy.target_mask), np.rint(anatomy.index(points)), *lesions]
-    every = np.vstack([found for found in inside if len(found)])
+    shown = [np.argwhere(anatomy.target_mask), np.rint(anatomy.index(points)), *lesions]
+    every = np.vstack([indices for indices in shown if len(indices)])
     last = np.array(anatomy.labels.shape) - 1
     return np.clip([every.min(axis=0) - MARGIN, every.max(axis=0) + MARGIN], 0, last).astype(int)
 
@@ -72,8 +86,8 @@ def shown_box(anatomy: Anatomy, constraints: dict, lesions: list) -> np.ndarray:
 def slice_axes(anatomy: Anatomy, box: np.ndarray) -> list[dict]:
     """The three planes through the target's centre along the voxels' axes.
 
-    Each with its normal axis, its two other axes (right, up), the normal's voxel index, and the
-    voxel indices shown along right and up.
+    Each plane has its normal axis, its two other axes (right, up), the voxel index along the normal
+    (at), and the voxel indices shown along right and up (ticks).
     """
     centre = np.argwhere(anatomy.target_mask).mean(axis=0)
     stride = int(np.ceil((box[1] - box[0] + 1).max() / MOST_PIXELS))
@@ -97,7 +111,7 @@ def plane_index(plane: dict) -> np.ndarray:
 def pack_controller(packed: Packed, name: str, trajectory: Trajectory, anatomy: Anatomy,
                     box: np.ndarray, planes: list, temperatures: VoxelTemperatures | None,
                     dose: float) -> dict:
-    """Add a controller's frames; returns what is said about each (times, numbers, worst point)."""
+    """Add a controller's frames; returns their times, numbers and worst points."""
     row = np.full(anatomy.labels.shape, -1)
     row[tuple(trajectory.voxel_index.T)] = np.arange(len(trajectory.voxel_index))
     _pack_slices(packed, name, trajectory, row, planes, temperatures)
@@ -118,7 +132,7 @@ def pack_controller(packed: Packed, name: str, trajectory: Trajectory, anatomy: 
 
 
 def _shares(trajectory: Trajectory, sample) -> np.ndarray:
-    """(n_s, n_foci) uint8: mean power of each focus since the last frame, 255 the highest total."""
+    """(n_s, n_foci) uint8 mean power of each focus since the last frame; 255: the highest total."""
     shares = np.zeros((len(sample), trajectory.power.shape[1]))
     for frame in range(1, len(sample)):
         part = trajectory.power[sample[frame - 1]:sample[frame]]
@@ -129,17 +143,17 @@ def _shares(trajectory: Trajectory, sample) -> np.ndarray:
 
 
 def _pack_slices(packed, name, trajectory, row, planes, temperatures) -> None:
-    dosed = np.full(len(trajectory.voxel_index), -1)
-    dosed[trajectory.snapshot_voxel] = np.arange(len(trajectory.snapshot_voxel))
+    dose_column = np.full(len(trajectory.voxel_index), -1)
+    dose_column[trajectory.snapshot_voxel] = np.arange(len(trajectory.snapshot_voxel))
     frames = len(trajectory.snapshot_t)
     for number, plane in enumerate(planes):
         voxel = row[tuple(np.moveaxis(plane_index(plane), -1, 0))]
         inside = voxel >= 0
         log_dose = np.full((frames, *voxel.shape), np.log10(LOWEST_DOSE))
-        column = np.where(inside, dosed[voxel], -1)
-        found = column >= 0
-        log_dose[:, found] = np.log10(np.maximum(trajectory.snapshot_dose[:, column[found]],
-                                                 LOWEST_DOSE))
+        column = np.where(inside, dose_column[voxel], -1)
+        has_dose = column >= 0
+        log_dose[:, has_dose] = np.log10(np.maximum(trajectory.snapshot_dose[:, column[has_dose]],
+                                                    LOWEST_DOSE))
         packed.put(f"{name}.dose{number}", np.rint(log_dose / DOSE_STEP).astype(np.int16))
         if temperatures is not None:
             shown = np.zeros((frames, *voxel.shape))
@@ -149,7 +163,7 @@ def _pack_slices(packed, name, trajectory, row, planes, temperatures) -> None:
 
 
 def _pack_lesion(packed, name, trajectory, anatomy, box, dose) -> None:
-    """Surfaces of the lesion, one frame's after another's; equal frames are stored once."""
+    """Add the lesion's surfaces, frame by frame; equal frames are stored once."""
     shape = box[1] - box[0] + 1
     index = trajectory.voxel_index[trajectory.snapshot_voxel] - box[0]
     kept = ((index >= 0) & (index < shape)).all(axis=1)

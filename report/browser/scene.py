@@ -40,8 +40,8 @@ def build_scene(inputs: ReportInputs) -> tuple[dict, Packed]:
 
     Returns
     -------
-    scene : {"figures": {"scene", "slice0", ...}, "controllers": {name: what is said about each
-        frame}, steps and limits that the frames are read with}.
+    scene : {"figures": {"scene", "slice0", ...}, "controllers": {name: times and numbers of each
+        frame}, and the steps and limits for reading the frames}.
     packed : the frames, see `frames.pack_controller`.
     """
     anatomy, prescription = inputs.anatomy, inputs.prescription
@@ -56,7 +56,7 @@ def build_scene(inputs: ReportInputs) -> tuple[dict, Packed]:
                                      dose), "held": is_hyperthermia(metrics),
                    **_end(metrics.get("treatment_time_s"), trajectory)}
             for name, (trajectory, metrics) in inputs.treatments.items()}
-    hottest = max(max(found["hottest"]) for found in said.values())
+    hottest = max(max(frames["hottest"]) for frames in said.values())
     figures = {"scene": view3d(inputs, box)}
     for number, plane in enumerate(planes):
         figures[f"slice{number}"] = slice_figure(inputs, plane, hottest, dose)
@@ -71,7 +71,7 @@ def build_scene(inputs: ReportInputs) -> tuple[dict, Packed]:
 
 
 def _end(time: float | None, trajectory) -> dict:
-    """When the treatment ended, and the frame that shows it; without a time the last one."""
+    """Time at which the treatment ended, and the nearest frame; without a time, the last frame."""
     frames = trajectory.snapshot_t
     if time is None:
         return {"ended_s": None, "end": len(frames) - 1}
@@ -79,7 +79,7 @@ def _end(time: float | None, trajectory) -> dict:
 
 
 def view3d(inputs: ReportInputs, box) -> go.Figure:
-    """Body, target, constrained points, foci and beam; the lesion is filled in by the slider."""
+    """3-D view of body, target, constrained points, foci and beam; the slider adds the lesion."""
     anatomy, view = inputs.anatomy, inputs.view
     figure = go.Figure()
     _mesh(figure, "body", surface(anatomy, anatomy.body_mask, coarse=True), SKIN, 0.22)
@@ -159,7 +159,7 @@ def slice_figure(inputs: ReportInputs, plane: dict, hottest: float, dose: float)
 
 
 def _beam(inputs: ReportInputs):
-    """Surface of a tenth of the central focus's highest heating, or None."""
+    """Surface where the heating is `BEAM_LEVEL` of the central focus's maximum, or None."""
     if inputs.heating_path is None:
         return None
     heating = central_heating(inputs.heating_path, inputs.anatomy)
@@ -187,7 +187,7 @@ def _points(figure, name, points, word, marker) -> None:
 
 
 def _aspect(low, high) -> dict:
-    """Edges of the box in the window: true to scale, the longest one `ZOOM`."""
+    """Aspect ratio of the box, true to scale, with a longest edge of `ZOOM`."""
     return _vector(ZOOM * (high - low) / (high - low).max())
 
 

@@ -1,4 +1,4 @@
-"""Where the ultrasound's power goes: the heating pattern of one focus."""
+"""Figures of the ultrasound: heating pattern, focal gain, power balance and steering."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ENLARGED = 3  # half width of the enlarged focal plane, in widths of the focus
 
 
 def central_heating(path, anatomy) -> Heating:
-    """Heating of the one focus nearest the target's centre; the others stay on disk."""
+    """Heating of the focus nearest the target's centre; the others are not read."""
     centroid = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0)
     with open_artifact(path, "heating") as file:
         foci = file["foci"][:]
@@ -133,7 +133,7 @@ def beam_over_anatomy(heating: Heating, anatomy, view: View):
     step = anatomy.spacing.min() / 3
     peak = heating.q[0].max()
     if not peak > 0:
-        raise InputError("a focus that heats nothing", key="q")
+        raise InputError("the focus deposits no heat", key="q")
     with style():
         wide = min(0.06, max(np.abs((body - focus) @ axis).max() for axis in first) + 0.004)
         figure = new_figure(0.8 + 3.1 * along / wide)
@@ -167,7 +167,7 @@ def beam_over_anatomy(heating: Heating, anatomy, view: View):
 
 
 def focal_gain(path, apex, axis, view: View):
-    """What steering and tissue leave of each focus, and where its power goes.
+    """Loss of focal gain by steering and tissue, and the power balance of the foci.
 
     (a) focal intensity over that of the best focus, on the foci's positions across the beam;
     (b) the same against the distance from the array's axis; (c) shares of the radiated power.
@@ -220,7 +220,7 @@ def steers(path) -> bool:
 
 
 def steering_gain(path, plan, view: View):
-    """Intensity in water of a focus over that of the unsteered one, against where it is steered.
+    """Intensity in water of a steered focus over that of the unsteered one, against its position.
 
     On two planes through the array's axis, with the planned foci seen from the side and the
     limits of steering.
@@ -295,7 +295,7 @@ def _profile(ax, density, affine, focus, axis, half, step, anatomy) -> float:
 
 
 def _normal(axis):
-    """Some unit vector at right angles to `axis`."""
+    """A unit vector perpendicular to `axis`."""
     other = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
     return other / np.linalg.norm(other)
 

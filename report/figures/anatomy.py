@@ -1,4 +1,4 @@
-"""Pictures of the patient, the constraint surface and the planned foci."""
+"""Figures of the patient, the constraint surface and the planned foci."""
 
 from __future__ import annotations
 
@@ -70,8 +70,10 @@ def surface(anatomy, mask, coarse: bool = False):
 
 
 def isosurface(field, level: float, step: int):
-    """Vertices [cells] and triangles where a field (nx, ny, nz) has a level, on every `step`-th
-    cell, or on every one if the surface slips through."""
+    """Vertices [cells] and triangles of the surface where a field (nx, ny, nz) has a level.
+
+    It is computed on every `step`-th cell, or on every cell if the surface slips through these.
+    """
     try:
         return marching_cubes(field, level, step_size=step)[:2]
     except (RuntimeError, ValueError):
@@ -244,7 +246,7 @@ def _outline(ax, anatomy, view, centre, height, colour, bold):
 
 def slice_plane(anatomy, view: View, centre, height: float, margin: float = 0.004,
                 step: float | None = None) -> Plane:
-    """Plane across the beam at `height`, wide enough for the target and `margin` about it."""
+    """Plane across the beam at `height` [m], wide enough for the target and a `margin` [m]."""
     points = anatomy.position(np.argwhere(anatomy.target_mask)) - centre
     halves = [float(np.abs(points @ axis).max()) + margin for axis in view.across]
     centre = centre + (height - centre @ view.upright) * view.upright
@@ -252,7 +254,7 @@ def slice_plane(anatomy, view: View, centre, height: float, margin: float = 0.00
 
 
 def beam_arrow(ax, view: View, width: float = 0.5):
-    """Arrow at the upper edge of an axes whose vertical is the depth: where the beam comes from."""
+    """Draw an arrow where the beam comes from, at the upper edge of an axes over the depth."""
     ax.annotate("", (width, 0.86), (width, 0.99), xycoords="axes fraction",
                 arrowprops={"arrowstyle": "-|>", "color": BEAM, "lw": 1.2, "shrinkA": 0,
                             "shrinkB": 0})
@@ -260,7 +262,7 @@ def beam_arrow(ax, view: View, width: float = 0.5):
 
 
 def depth_axis(ax, view: View):
-    """Let depth run downwards, whatever the sign of the patient's coordinate."""
+    """Make depth run downwards, whatever the sign of the patient's coordinate."""
     low, high = sorted(ax.get_ylim())
     ax.set_ylim((high, low) if view.deeper_is_larger else (low, high))
     ax.set_ylabel(view.label(view.upright))

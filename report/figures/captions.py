@@ -26,14 +26,14 @@ from .models import hankel, mesh_angles, mesh_cuts, truncation_errors
 from .treatment import compare_controllers, dose_histogram, lesion, treatment_course
 
 TREATED = "Fraction of the target's volume at the prescribed dose."
-HELD = ("Temperature of the target: mean, and what 90, 50 and 10 % of its volume are above; "
-        "dashed: the window for the mean.")
-HOLDING = "Hyperthermia is to leave none."
+HELD_TARGET = ("Temperature of the target: mean, and what 90, 50 and 10 % of its volume are above; "
+               "dashed: the window for the mean.")
+HOLDING = "Hyperthermia should leave none."
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A finished figure: `name` is its file's, `section` where on the page it stands."""
+    """A finished figure with its caption, the name of its file and its section on the page."""
 
     name: str
     section: str
@@ -43,7 +43,7 @@ class Drawn:
 
 
 def all_figures(inputs: ReportInputs) -> list[Callable[[], Drawn]]:
-    """Every figure for which there are data, in the order of the page; each call draws one."""
+    """Functions that draw the figures for which there are data, in the order of the page."""
     drawn = [_geometry, _foci]
     if inputs.heating_path is not None:
         drawn += [_heating, _beam, _focal_gain]
@@ -69,9 +69,9 @@ def all_figures(inputs: ReportInputs) -> list[Callable[[], Drawn]]:
 
 
 def _has_lesion(inputs, name: str) -> bool:
-    """Whether there is one to show: what hyperthermia does not do needs no picture."""
+    """Whether there is a lesion to show; hyperthermia without one needs no figure."""
     dose = inputs.treatments[name][0].voxel_dose
-    return not inputs.held(name) or bool((dose >= inputs.prescription.dose).any())
+    return not inputs.hold_settings(name) or bool((dose >= inputs.prescription.dose).any())
 
 
 def _trajectories(inputs) -> dict:
@@ -155,7 +155,7 @@ def _controllers(inputs) -> Drawn:
 def _lesion(inputs, name: str) -> Drawn:
     anatomy, trajectory = inputs.anatomy, inputs.treatments[name][0]
     dose = inputs.prescription.dose
-    words = HOLDING if inputs.held(name) else _left_untreated(inputs, trajectory)
+    words = HOLDING if inputs.hold_settings(name) else _left_untreated(inputs, trajectory)
     return Drawn(
         f"lesion_{name}", "treatment", f"Thermal lesion, controller “{name}”",
         f"Where the final dose is at least {dose:g} CEM43 (filled), on slices across the beam "
@@ -165,11 +165,11 @@ def _lesion(inputs, name: str) -> Drawn:
 
 
 def _left_untreated(inputs, trajectory) -> str:
-    left = untreated(inputs.anatomy, trajectory, inputs.prescription.dose, inputs.view)
-    if not left["volume"]:
+    left_out = untreated(inputs.anatomy, trajectory, inputs.prescription.dose, inputs.view)
+    if not left_out["volume"]:
         return "The whole target is treated."
-    return (f"Left untreated: {left['volume'] * 1e6:.2f} ml, {100 * left['fraction']:.1f} % of the "
-            f"target ({left['where']}).")
+    return (f"Left untreated: {left_out['volume'] * 1e6:.2f} ml, "
+            f"{100 * left_out['fraction']:.1f} % of the target ({left_out['where']}).")
 
 
 def _course(inputs, name: str) -> Drawn:
@@ -178,10 +178,10 @@ def _course(inputs, name: str) -> Drawn:
         "(a) Acoustic power and its mean over a minute, dashed: its maximum. (b) Foci with "
         "power, pale where theirs is a small share of it. (c) Temperatures of the "
         "constrained locations: range of all, and the three that came closest to their limit "
-        f"or went furthest over it. (d) {HELD if inputs.held(name) else TREATED} All values are "
-        "those of the simulated patient, not of the controller's model.",
+        f"or went furthest over it. (d) {HELD_TARGET if inputs.hold_settings(name) else TREATED} "
+        "All values are those of the simulated patient, not of the controller's model.",
         treatment_course(inputs.treatments[name][0], inputs.prescription,
-                         held=inputs.held(name)))
+                         hold=inputs.hold_settings(name)))
 
 
 def _dose(inputs) -> Drawn:

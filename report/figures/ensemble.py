@@ -1,4 +1,4 @@
-"""How a treatment comes out over many drawn patients."""
+"""Figure of the outcomes of a treatment over many drawn patients."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ PANELS = (("time_to_t90_s", "90 % treated", "time (s)", 1),
 
 
 def ensemble_distributions(ensembles: dict):
-    """One panel for each number: a mark for every draw over the fraction of draws up to it.
+    """Empirical distribution of each metric over the draws, one panel per metric.
 
-    Damaged tissue is normal tissue at 240 CEM43. Draws in which the number does not exist (a time
-    that was never reached) keep the curve from reaching 1.
+    Damaged tissue is normal tissue at 240 CEM43. Where a metric does not exist for some draws (a
+    time that was never reached), the curve does not reach 1.
 
     Parameters
     ----------

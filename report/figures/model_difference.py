@@ -1,4 +1,4 @@
-"""How far the controller's model is off in each treatment, in the report's words."""
+"""Error of the controller's model in each treatment, as text for the report."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FINER_MESH = ("The finer one flattens the focus itself: on the reference patient
 
 def model_differences(inputs: ReportInputs) -> dict:
     """Controller -> rows (label, text), from `model_difference` of the metrics."""
-    found = {name: metrics.get("model_difference")
-             for name, (_, metrics) in inputs.treatments.items()}
-    return {name: _rows(record) for name, record in found.items() if record}
+    records = {name: metrics.get("model_difference")
+               for name, (_, metrics) in inputs.treatments.items()}
+    return {name: _rows(record) for name, record in records.items() if record}
 
 
 def what_differs(inputs: ReportInputs) -> str:
-    """What the difference is due to: the mesh alone, or the patient's tissue too."""
+    """Cause of the difference, in words: the mesh alone, or the patient's tissue too."""
     control, plant = (inputs.mesh_records.get(model, {}).get("n_cells")
                       for model in ("control", "plant"))
     cells = f" ({control:,} and {plant:,} cells)" if control and plant else ""

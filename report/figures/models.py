@@ -1,4 +1,4 @@
-"""Pictures of the models themselves: meshes and the reduction."""
+"""Figures of the models: meshes and the reduction."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from .view import Plane, View
 
 
 def read_tetrahedra(path):
-    """Vertices (n, 3) [m], tetrahedra (m, 4) and the region's name of each (m,)."""
+    """Vertices (n, 3) [m], tetrahedra (m, 4) and the region name of each (m,) of a mesh file."""
     mesh = read_mesh_file(check_mesh(path))
     regions = np.array([region_of(mesh.names.get(tag, "")) for tag in mesh.tags.tolist()])
     return mesh.points, mesh.cells, regions
 
 
 def cut_tetrahedra(points, cells, normal, height: float):
-    """Polygons in which a plane cuts tetrahedra.
+    """Polygons in which the plane {x : normal . x = height} cuts tetrahedra.
 
     Parameters
     ----------
-    points : (n, 3) [m].  cells : (m, 4).  The plane is {x : normal . x = height}.
+    points : (n, 3) [m].  cells : (m, 4).  normal : (3,) unit vector.  height : [m].
 
     Returns
     -------
     polygons : list of (3 or 4, 3) corners in order around the polygon [m].
-    owner : (len(polygons),) which tetrahedron each belongs to.
+    owner : (len(polygons),) index of the tetrahedron of each.
     """
     distance = points @ normal - height
     # A vertex exactly on the plane would give polygons with repeated corners.
@@ -75,7 +75,7 @@ def _around(corners, normal):
 
 
 def mesh_cuts(mesh_paths: dict, anatomy, view: View):
-    """Each mesh cut through the target's centre along the beam, over the label map it came from.
+    """Cuts through the meshes and the label map, along the beam through the target's centre.
 
     First row: the whole cut; second row: around the target.
     """
@@ -125,7 +125,7 @@ def mesh_cuts(mesh_paths: dict, anatomy, view: View):
 
 
 def mesh_angles(mesh_paths: dict):
-    """How the cells' smallest dihedral angles are distributed, with their first percentile."""
+    """Histogram of the cells' smallest dihedral angles, with their first percentile."""
     with style():
         figure = new_figure(2.5, 4.8)
         ax = figure.subplots()

@@ -1,4 +1,4 @@
-"""One look for every figure: sizes, type, and colours that colour-blind readers tell apart.
+"""Common style of all figures: sizes, type, and colours that colour-blind readers can tell apart.
 
 The hues are those of Okabe and Ito (2008), "Color universal design"; maps of a quantity use one
 sequential map whose lightness rises steadily, so they also survive a grey print.

@@ -1,4 +1,4 @@
-"""What the treatment did: lesion, power, foci, temperatures, fraction treated."""
+"""Figures of the treatment: lesion, power, foci, temperatures, fraction treated."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ from .style import (
 from .view import View, ellipsoid_value, ellipsoids, scattered_points, target_heights, volume_of
 
 MAX_SLICES = 16
-NEAR = 1.5e-3  # m: constrained points at most so far from a slice are shown in it
+NEAR = 1.5e-3  # largest distance of constrained points from a slice that shows them [m]
 DOTS = {"ls": "", "marker": "o", "ms": 2.2, "mfc": BLUE, "mec": "white", "mew": 0.3,
         "gid": "constrained points"}
 LOWEST_DOSE = 1e-3  # CEM43 min; doses are drawn and interpolated as logarithms above it
-WORST = 3
+WORST = 3  # constrained locations that are drawn by name
+MEAN_OVER = 60  # length of the moving average of the power [s]
 
 
 def dose_volume(anatomy, trajectory) -> np.ndarray:
@@ -44,7 +45,7 @@ def dose_volume(anatomy, trajectory) -> np.ndarray:
 
 
 def treated_by_slice(anatomy, trajectory, dose: float, view: View):
-    """Slices across the beam with a part of the target, and how much of each is treated.
+    """Slices across the beam through the target, and the treated fraction of each.
 
     Returns
     -------
@@ -63,11 +64,11 @@ def treated_by_slice(anatomy, trajectory, dose: float, view: View):
 
 
 def lesion(anatomy, trajectory, constraints: dict, dose: float, view: View):
-    """Figure 6: where the final dose reaches `dose` [CEM43 min], slice by slice.
+    """Figure 6: the lesion, where the final dose reaches `dose` [CEM43 min], slice by slice.
 
-    With the target's outline, the parts of it left untreated, the cross-sections of constraint
-    ellipsoids, and the points of other constraints that are nearer than `NEAR`. At most
-    `MAX_SLICES` slices, evenly spread over target and lesion, each wide enough for both.
+    The slices show the target's outline, its untreated parts, the cross-sections of constraint
+    ellipsoids, and the points of other constraints nearer than `NEAR`. There are at most
+    `MAX_SLICES`, spread evenly over target and lesion, each wide enough for both.
     """
     target, treated, _ = treated_by_slice(anatomy, trajectory, dose, view)
     reached = anatomy.position(trajectory.voxel_index[trajectory.voxel_dose >= dose])
@@ -111,8 +112,10 @@ def lesion(anatomy, trajectory, constraints: dict, dose: float, view: View):
 
 
 def _heights(target, treated, lesion, anatomy, view: View) -> tuple[np.ndarray, list]:
-    """Layers (n,) across the beam through target and lesion [m], and of each the treated share of
-    the target, None where it holds none of it."""
+    """Layers (n,) across the beam through target and lesion [m], and their treated fractions.
+
+    The fraction of a layer is that of its part of the target; None where it has none.
+    """
     step = float(np.abs(view.upright) @ anatomy.spacing)
     number = np.round((target - target[0]) / step).astype(int)
     beyond = np.round((lesion - target[0]) / step).astype(int)
@@ -152,8 +155,7 @@ def _lesion_slice(ax, anatomy, plane, log_dose, dose, constraints):
 
 
 def room_around(anatomy, constraints, lesion, view, centroid) -> float:
-    """Room around the target [m] that shows the widest cross-section of the constraint points and
-    of the lesion (n, 3) [m]."""
+    """Margin around the target [m] that shows all constraint points and the lesion (n, 3) [m]."""
     points = anatomy.position(np.argwhere(anatomy.target_mask)) - centroid
     outside = np.vstack([np.reshape(constraints["position_m"], (-1, 3)), lesion]) - centroid
     room = [np.abs(outside @ axis).max(initial=0) - np.abs(points @ axis).max()
@@ -174,26 +176,29 @@ def _lesion_legend(dose, constraints):
 
 
 def target_shares(trajectory) -> dict[str, np.ndarray]:
-    """(n_t,) temperatures [degC] of the target: its mean, and what 90, 50 and 10 % of its volume
-    are at or above ("t90", "t50", "t10")."""
+    """Temperatures (n_t,) [degC] of the target over time: its mean, and T90, T50 and T10.
+
+    T90 is the temperature that 90 % of the volume reach or exceed. Keys: "mean", "t90", "t50",
+    "t10".
+    """
     volume = trajectory.outputs.volume[trajectory.outputs.target]
     temperature = trajectory.target_temperature
     order = np.argsort(-temperature, axis=1)
     hottest = np.take_along_axis(temperature, order, axis=1)
     share = np.cumsum(volume[order], axis=1) / volume.sum()
-    found = {"mean": temperature @ volume / volume.sum()}
+    temperatures = {"mean": temperature @ volume / volume.sum()}
     for name, part in (("t90", 0.9), ("t50", 0.5), ("t10", 0.1)):
         first = (share >= part - 1e-12).argmax(axis=1)
-        found[name] = np.take_along_axis(hottest, first[:, None], axis=1)[:, 0]
-    return found
+        temperatures[name] = np.take_along_axis(hottest, first[:, None], axis=1)[:, 0]
+    return temperatures
 
 
 def treatment_course(trajectory, prescription: Prescription, early: float = 500.0,
-                     held: HoldSettings | None = None):
+                     hold: HoldSettings | None = None):
     """Figure 7: (a) power, (b) focus, (c) constrained temperatures, (d) fraction treated.
 
-    Left column: the first `early` seconds; right column: the whole treatment. Where a temperature
-    is held (d) is the target's.
+    Left column: the first `early` seconds; right column: the whole treatment. If a temperature is
+    held (`hold`), (d) is the temperature of the target.
     """
     t = trajectory.t
     spans = [(t[0], min(early, t[-1])), (t[0], t[-1])]
@@ -209,8 +214,8 @@ def treatment_course(trajectory, prescription: Prescription, early: float = 500.
             _power(power, trajectory, prescription, smooth=whole and len(t) > 400)
             _focus(focus, trajectory, span)
             _temperature(temperature, trajectory, named=column == 0)
-            if held:
-                _held(treated, trajectory, held)
+            if hold:
+                _held(treated, trajectory, hold)
             else:
                 _treated(treated, trajectory, prescription)
             treated.set(xlim=span, xlabel="time (s)")
@@ -218,26 +223,26 @@ def treatment_course(trajectory, prescription: Prescription, early: float = 500.
         panel(panels[0, 0], "a", f"Power, {title}")
         panel(panels[1, 0], "b", "Focus")
         panel(panels[2, 0], "c", "Constrained locations")
-        panel(panels[3, 0], "d", "Target" if held else "Fraction treated")
+        panel(panels[3, 0], "d", "Target" if hold else "Fraction treated")
         if len(spans) == 2:
             panels[0, 1].set_title("Whole treatment")
         panels[0, 0].set_ylabel("acoustic power (W)")
         panels[1, 0].set_ylabel("focus number")
         panels[2, 0].set_ylabel("temperature (°C)")
-        panels[3, 0].set_ylabel("temperature (°C)" if held else "target at the dose")
+        panels[3, 0].set_ylabel("temperature (°C)" if hold else "target at the dose")
         return figure
 
 
-def _held(ax, trajectory, held: HoldSettings):
-    """Mean, T90, T50 and T10 of the target, and the window that the mean is to be in."""
-    shares, wanted, window = target_shares(trajectory), held.temperature, held.window
+def _held(ax, trajectory, hold: HoldSettings):
+    """Draw mean, T90, T50 and T10 of the target, and the window for the mean."""
+    shares, goal, window = target_shares(trajectory), hold.temperature, hold.window
     t = trajectory.t
     ax.fill_between(t, shares["t90"], shares["t10"], color=FAINT, lw=0, label="T90 to T10")
     ax.plot(t, shares["t50"], color=MUTED, lw=0.7, ls=":", label="T50")
     ax.plot(t, shares["mean"], color=LESION, lw=1.2, label="mean", gid="mean")
-    for limit in (wanted - window, wanted + window):
+    for limit in (goal - window, goal + window):
         ax.axhline(limit, color=LIMIT, ls="--", lw=0.8, gid="window")
-    low, high = shares["t90"].min(), max(shares["t10"].max(), wanted + window)
+    low, high = shares["t90"].min(), max(shares["t10"].max(), goal + window)
     ax.set_ylim(low - 0.03 * (high - low), high + 0.3 * (high - low))
     ax.legend(loc="upper left", ncols=3, columnspacing=1.2)
 
@@ -248,10 +253,10 @@ def _power(ax, trajectory, prescription, smooth):
         ax.step(trajectory.t, total, where="post", color=BLUE, alpha=0.25, lw=0.5, gid="power",
                 rasterized=True)
         step = float(np.median(np.diff(trajectory.t)))
-        window = max(1, round(60 / step))
+        window = max(1, round(MEAN_OVER / step))
         mean = np.convolve(total, np.ones(window), "same") / np.convolve(
             np.ones(len(total)), np.ones(window), "same")
-        ax.plot(trajectory.t, mean, color=INK, lw=0.8, label="mean over 60 s")
+        ax.plot(trajectory.t, mean, color=INK, lw=0.8, label=f"mean over {MEAN_OVER} s")
         ax.legend(loc="upper right", bbox_to_anchor=(1, 1.22))
     else:
         ax.fill_between(trajectory.t, total, step="post", color=BLUE, alpha=0.25, lw=0)
@@ -262,7 +267,7 @@ def _power(ax, trajectory, prescription, smooth):
 
 
 def _focus(ax, trajectory, span):
-    """A mark for every sample and focus with power; a pale mark has a small share of it."""
+    """Draw a mark for every sample and focus with power, pale where its share is small."""
     when, which = np.nonzero(trajectory.power > 0)
     share = trajectory.power[when, which] / trajectory.power.sum(axis=1)[when]
     ax.scatter(trajectory.t[when], which + 1, s=3.0, marker="s", lw=0, c=BLUE, rasterized=True,
@@ -271,7 +276,7 @@ def _focus(ax, trajectory, span):
 
 
 def worst_points(trajectory, count: int = WORST) -> np.ndarray:
-    """Rows of the constrained locations that came closest to, or furthest over, their limit."""
+    """Indices of the constrained locations that came closest to, or furthest above, their limit."""
     over = trajectory.constraint_temperature.max(axis=0) - constraint_limits(trajectory)
     return np.argsort(over)[::-1][:count]
 
@@ -311,8 +316,10 @@ def _treated(ax, trajectory, prescription):
 
 
 def compare_controllers(treatments: dict, prescription: Prescription, holding=()):
-    """Fraction treated and the worst overshoot against time, one line per controller; those that
-    hold a temperature (`holding`, names) treat no fraction."""
+    """Fraction treated and the worst overshoot against time, one line per controller.
+
+    Controllers that hold a temperature (`holding`, names) have no fraction treated.
+    """
     with style():
         figure = new_figure(2.5)
         treated, worst = figure.subplots(1, 2)

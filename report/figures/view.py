@@ -1,4 +1,4 @@
-"""Planes through the patient, seen along and across the beam.
+"""Planes through the patient, along and across the beam.
 
 Every figure is drawn in patient coordinates [mm]. A plane is spanned by two unit vectors; for a
 beam along an axis of the patient these are the other two patient axes.
@@ -45,7 +45,7 @@ class View:
 
     @property
     def upright(self) -> np.ndarray:
-        """(3,) the depth direction with the patient's sign: along +x, +y or +z if axis-aligned."""
+        """(3,) depth direction with the patient's sign: along +x, +y or +z if axis-aligned."""
         sign = np.sign(self.depth[np.argmax(np.abs(self.depth))])
         return self.depth * sign
 
@@ -129,9 +129,9 @@ def volume_of(anatomy, index, values, outside) -> np.ndarray:
 
 
 def target_heights(anatomy, view: View) -> np.ndarray:
-    """Coordinates along the beam [m] of every layer of voxels with a part of the target.
+    """Coordinates along the beam [m] of every layer of voxels with a part of the target, ascending.
 
-    Rises with the patient's coordinate. For an oblique beam the layers are one voxel apart.
+    For an oblique beam the layers are one voxel apart.
     """
     points = anatomy.position(np.argwhere(anatomy.target_mask)) @ view.upright
     step = float(np.abs(view.upright) @ anatomy.spacing)

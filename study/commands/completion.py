@@ -1,4 +1,4 @@
-"""What the Tab key completes beside options and ordinary files."""
+"""Completions by the Tab key, beside options and ordinary files."""
 
 from __future__ import annotations
 

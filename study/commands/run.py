@@ -42,7 +42,7 @@ def arguments(parser) -> None:
 
 
 def split(words) -> tuple[list[str], list[str]]:
-    """The words that the command line itself understands, and those that are for Snakemake.
+    """The words that the command line understands itself, and those for Snakemake.
 
     Of `run`, the latter are all from the first unknown option on but --results and --help; of
     `campaign`, all after --.
@@ -82,31 +82,31 @@ def snakemake_command(patients: list[str], results: str | None, further: list[st
 
     Raises
     ------
-    InputError : something is said twice, a patient stands among Snakemake's options, or Snakemake
-        does not understand them.
+    InputError : something is given twice, a patient stands among Snakemake's options, or Snakemake
+        does not understand the options.
     """
     from hifuflow.provenance import ROOT
 
     dashes = further.index("--") if "--" in further else len(further)
     options, files = further[:dashes], further[dashes:]
     fixed = ["--snakefile", str(ROOT / "workflow" / "Snakefile")]
-    given = _understood([*fixed, *options])
-    if given.workflow_profile is None:
+    arguments = _understood([*fixed, *options])
+    if arguments.workflow_profile is None:
         fixed += ["--workflow-profile", str(ROOT / "workflow" / "profiles" / "default")]
-    if given.cores is None and given.jobs is None:
+    if arguments.cores is None and arguments.jobs is None:
         fixed += ["--cores", "all"]
     settings = _settings(patients, results) | (sections or {})
-    _check(given, settings)
-    # Of two --config Snakemake takes the last, so that this one repeats what is in the first.
-    config = [*(given.config or []), *(f"{key}={json.dumps(value, ensure_ascii=False)}"
-                                       for key, value in settings.items())]
+    _check(arguments, settings)
+    # Snakemake uses only the last --config, so this one repeats the content of the first.
+    config = [*(arguments.config or []), *(f"{key}={json.dumps(value, ensure_ascii=False)}"
+                                           for key, value in settings.items())]
     if config:
         options = [*options, "--config", *config]
     return [sys.executable, "-m", "snakemake", *fixed, *options, *files]
 
 
 def _understood(options: list[str]):
-    """What Snakemake understands by its options, those of profiles included."""
+    """Snakemake's parsed options, those of profiles included."""
     from snakemake.cli import parse_args
     from snakemake.exceptions import CliException
 
@@ -125,38 +125,38 @@ def _understood(options: list[str]):
 
 
 def _settings(patients: list[str], results: str | None) -> dict:
-    """Values that stand before those of config/config.yaml."""
+    """Values that override those of config/config.yaml."""
     from hifuflow.study.study import is_path
 
-    # Paths hold wherever --directory takes Snakemake to.
+    # Absolute paths stay valid if --directory changes the folder.
     named = [_absolute(patient) if is_path(patient) else patient for patient in patients]
     settings = {"patients": named[0] if len(named) == 1 else named} if named else {}
     return settings | ({"results_dir": results} if results else {})
 
 
 def _absolute(file: str) -> str:
-    """The same file from any folder; its own name stays, also that of a link."""
+    """Absolute path of a file; its name is kept, even that of a link."""
     path = Path(file).expanduser()
     return str(path.parent.resolve() / path.name)
 
 
-def _check(given, settings: dict) -> None:
-    """Nothing may be said twice, and all that is neither option nor value is a mistake."""
-    entries = dict(entry.partition("=")[::2] for entry in given.config or [])
-    stray = [*given.targets, *(entry for entry in given.config or [] if "=" not in entry)]
+def _check(arguments, settings: dict) -> None:
+    """Refuse settings that are given twice, and words that are neither option nor value."""
+    entries = dict(entry.partition("=")[::2] for entry in arguments.config or [])
+    stray = [*arguments.targets, *(entry for entry in arguments.config or [] if "=" not in entry)]
     if stray:
         raise InputError("stands among Snakemake's options", key="hifuflow run", value=stray[0],
                          allowed="patients before them, files to be made after --: " + USAGE)
     for key in settings.keys() & entries.keys():
         raise InputError("is given twice", key=f"--config {key}", value=entries[key],
-                         allowed=f"one of it and of what stands for it: {USAGE}")
+                         allowed=f"only one of it and its equivalent: {USAGE}")
 
 
 def environment() -> dict:
-    """Variables with which jobs find the commands of this environment, and this package."""
+    """Environment variables with which jobs find this environment's commands and this package."""
     from hifuflow.provenance import PACKAGE
 
-    found = {"PATH": Path(sys.executable).parent, "PYTHONPATH": PACKAGE.parent}
+    folders = {"PATH": Path(sys.executable).parent, "PYTHONPATH": PACKAGE.parent}
     return {"MPLBACKEND": "Agg", **os.environ, **{
         name: os.pathsep.join(filter(None, [str(first), os.environ.get(name)]))
-        for name, first in found.items()}}
+        for name, first in folders.items()}}

@@ -40,7 +40,7 @@ def main(arguments) -> int:
 
 
 def _summary(folder: Path) -> str:
-    """What there is to say about one patient's results."""
+    """Summary of one patient's results, as text."""
     from hifuflow.errors import HifuflowError
     from hifuflow.study.run_table import ending
 

@@ -110,6 +110,19 @@ def test_nothing_is_cut_off_for_no_error(balanced_rod):
     assert whole.order == 8 and whole.error == pytest.approx(0.0, abs=1e-12 * hsv[0])
 
 
+def test_states_that_change_nothing_are_left_out(balanced_rod):
+    """From the continuous model, which is balanced: the bound holds, and is nearly reached."""
+    rom, hsv, gain = balanced_rod
+    for kept in range(1, 6):
+        lost = 2 * hsv[kept:].sum()
+        model = DiscreteModel.sampled(rom, 0.2, 1.001 * lost)
+        assert len(model.A) == kept and model.C.shape[1] == kept == len(model.B)
+        assert len(DiscreteModel.sampled(rom, 0.2, 0.999 * lost).A) == kept + 1
+        at_rest = (model.C @ la.solve(np.eye(kept) - model.A, model.B)).item()
+        assert gain - at_rest == pytest.approx(lost, rel=1e-6, abs=1e-9 * gain)
+    assert len(DiscreteModel.sampled(rom, 0.2).A) == 8
+
+
 @pytest.mark.parametrize("milestone", [0, 4])
 def test_gradient_equals_differences(problem, milestone):
     if milestone:

@@ -97,7 +97,7 @@ def test_constraints_that_cannot_be_used_are_refused(mesh_path, anatomy, change,
 
 def test_a_mesh_of_another_anatomy_is_refused(mesh_path, anatomy):
     anatomy.regions["lesion"] = anatomy.regions.pop("tumour")
-    with pytest.raises(InputError, match="regions that the anatomy has not"):
+    with pytest.raises(InputError, match="regions that the anatomy does not have"):
         build(mesh_path, anatomy)
 
 

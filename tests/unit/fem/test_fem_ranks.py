@@ -111,5 +111,5 @@ def test_a_launcher_that_hands_nothing_on_is_told(tmp_path):
     silent = tmp_path / "mpirun"
     silent.write_text('#!/bin/sh\nexec mpiexec "$@" < /dev/null\n')
     silent.chmod(0o755)
-    with pytest.raises(InputError, match="no standard input"):
+    with pytest.raises(InputError, match="not pass standard input"):
         run_on_ranks(str(silent), 2, tmp_path / ".ranks", len)

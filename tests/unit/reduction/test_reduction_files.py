@@ -98,7 +98,7 @@ def test_number_types_and_layouts_of_matlab(rod, tmp_path, change, version):
     ({"sys": {"A": -np.eye(2), "B": np.ones((2, 1)), "C": np.ones((1, 2)), "InputDelay": 3.0}},
      "InputDelay = 3.0: .* or with delays"),
     ({"A": -np.eye(2), "B": np.ones((2, 1)), "C": np.ones((1, 2)), "M": 2 * np.eye(2)},
-     "M: a matrix M of the size of A, but no E"),
+     "M: has a matrix M of the size of A, but no E"),
     ({name: {"A": -np.eye(2), "B": np.ones((2, 1)), "C": np.ones((1, 2))} for name in ("p", "q")},
      "holds several models: p, q"),
     ({"A": -np.eye(2), "B": np.ones((2, 1)), "C": np.ones((1, 2)), "D": np.ones((2, 2))},
@@ -165,7 +165,7 @@ def test_the_model_that_is_read_is_never_overwritten(rod, tmp_path, kind, monkey
         output.parent.symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path / "sub")
     for given in (model, "../rod.mat"):
-        with pytest.raises(InputError, match="is the model that is read"):
+        with pytest.raises(InputError, match="is the model to be read"):
             reduce_file(given, 4, output)
     assert model.read_bytes() == before and not (tmp_path / "rod.json").exists()
 
@@ -173,7 +173,7 @@ def test_the_model_that_is_read_is_never_overwritten(rod, tmp_path, kind, monkey
 def test_a_link_to_the_model_is_read_and_not_overwritten(rod, tmp_path):
     link = tmp_path / "link.mat"
     link.symlink_to("rod.mat")
-    with pytest.raises(InputError, match="is the model that is read"):
+    with pytest.raises(InputError, match="is the model to be read"):
         reduce_file(link, 4, tmp_path / "rod.mat")
 
 

@@ -88,7 +88,7 @@ def test_bound_on_the_projection_holds_at_every_frequency(cube, tolerance):
     solver = ShiftedSolver(e, k)
     space = reachable_space(e, solver, b, spectral_interval(e, k, solver), tolerance)
     modal = project(k, b, c, space.basis)
-    bound = projection_bound(solver, c, space.rest)
+    bound = projection_bound(solver, c, space.residual_factor)
     errors = []
     for frequency in np.append(0.0, np.geomspace(1e-5, 1e3, 60)):
         seen = modal.outputs @ (modal.inputs / (1j * frequency + modal.rates)[:, None])

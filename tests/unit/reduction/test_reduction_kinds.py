@@ -353,7 +353,7 @@ def test_orders_that_cannot_be_had():
     b[5:], a[5:, :5] = 0, 0
     with pytest.raises(InputError, match="only 5 states can be told from rounding"):
         reduced(e, a, b, c, order=6)
-    with pytest.raises(InputError, match="5001 unknowns of a model that is not symmetric"):
+    with pytest.raises(InputError, match="has 5001 unknowns and is not symmetric"):
         skew = sp.eye_array(5001, format="csr") + sp.csr_array(
             ([0.1], ([0], [1])), shape=(5001, 5001))
         reduced(sp.eye_array(5001), -skew, np.ones((5001, 1)), np.ones((1, 5001)))

@@ -248,7 +248,7 @@ def test_page_of_a_hyperthermia_shows_what_was_held(plain_case, tmp_path):
     inputs = make_inputs(plain_case, treatments={"hyperthermia": (burnt, metrics)})
     drawn = [draw() for draw in captions.all_figures(inputs)
              if "lesion" in draw.func.__name__]
-    assert len(drawn) == 1 and "is to leave none" in drawn[0].caption
+    assert len(drawn) == 1 and "should leave none" in drawn[0].caption
 
 
 def test_a_picture_that_cannot_be_drawn_takes_nothing_else_with_it(plain_case, tmp_path,

@@ -163,7 +163,7 @@ def test_no_link_is_followed_when_a_claim_is_made(precious):
 def test_a_pipe_is_no_lock_and_holds_up_nobody(tmp_path):
     (tmp_path / ".running").mkdir()
     os.mkfifo(tmp_path / ".running" / "anna")
-    with pytest.raises(InputError, match="no ordinary file"):
+    with pytest.raises(InputError, match="not a regular file"):
         resume.claim(tmp_path, ["anna"])
 
 

@@ -348,8 +348,8 @@ def test_a_reduced_model_from_elsewhere_is_found_beside_the_patient_file(patient
 
 @pytest.mark.parametrize(("reduction", "words"), [
     ({"model": "nowhere.h5"}, ("no such file", "relative to the patient file")),
-    ({"model": "mine.h5", "order": 100}, ("taken as it is", "no order")),
-    ({"model": "mine.h5", "tolerance_k": 0.1}, ("taken as it is", "no tolerance_k")),
+    ({"model": "mine.h5", "order": 100}, ("used as it is", "no order")),
+    ({"model": "mine.h5", "tolerance_k": 0.1}, ("used as it is", "no tolerance_k")),
     ({"model": 3}, ("null or text",)),
 ])
 def test_faults_of_a_reduced_model_are_one_error(patient_file, tmp_path, reduction, words):
