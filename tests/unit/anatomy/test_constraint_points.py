@@ -236,3 +236,20 @@ def test_no_point_lies_in_a_sheet_that_no_mesh_holds(surface):
               "device": {"aperture_m": 0.12, "radius_of_curvature_m": 0.1}}
     points = np.array(placed(anatomy, config)["position_m"])
     assert len(points) == 209 and points[:, 1].max() < 46e-3
+
+
+def test_the_alternatives_that_a_refusal_names_work():
+    anatomy, _ = under_a_flat_skin(3)
+    with pytest.raises(InputError, match="outside of the body") as caught:
+        placed(anatomy, with_constraints({"clearance_mm": 9}))
+    text = str(caught.value)
+    assert "auto, which follows the body's surface" in text
+    assert "another constraints.surface (near_field, skin, region)" in text
+    device = {"aperture_m": 0.12, "radius_of_curvature_m": 0.1}
+    for change in ({"clearance_mm": "auto"}, {"surface": "near_field"}, {"surface": "skin"}):
+        config = {**with_constraints(change), "device": device}
+        assert len(placed(anatomy, config)["position_m"]) > 100
+    buried = ball_in_block()  # no skin, no water: neither is offered
+    with pytest.raises(InputError) as caught:
+        placed(buried, with_constraints({"clearance_mm": 25}))
+    assert "near_field" not in str(caught.value) and "skin" not in str(caught.value)
