@@ -168,14 +168,14 @@ def leave_out(foci, reasons: list, limits: str,
 
     Raises
     ------
-    InputError : more are left out than the settings allow.
+    InputError : of planes that were asked for more are left out than the settings allow.
     """
     out = [{"position_m": focus.tolist(), "reason": reason}
            for focus, reason in zip(foci, reasons, strict=True) if reason]
     for entry in out[:LISTED]:
         log.info("focus at (%.1f, %.1f, %.1f) mm left out: %s",
                  *(1e3 * value for value in entry["position_m"]), entry["reason"])
-    if len(out) > settings.max_left_out * len(foci):
+    if not settings.automatic and len(out) > settings.max_left_out * len(foci):
         first = out[0]
         raise settings.written.error(
             f"{len(out)} of {len(foci)} foci cannot be treated; the first one: {first['reason']}",

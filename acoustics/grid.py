@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
-from math import inf, log, tan
+from math import tan
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft
 
+from hifuflow.job import log
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.plan import Plan
 
 from .angular_spectrum import EDGE
+from .fading import STEPS_PER_VOXEL, continued, fading_depth, power_left
 from .frame import beam_frame
 from .medium import Medium
 from .settings import AcousticTissue, HeatingSettings
@@ -26,6 +28,7 @@ AUTOMATIC = 0.5
 FADED = 0.01  # part of the power that is not followed any further
 WEAK = 0.1  # part of the power for which the grid no longer widens: what spreads leaves sideways
 CELL_LIMIT = 60_000_000
+MARGINS = (0.03, 0.02, 0.01, 0.005)  # of the crop, that are tried as a remedy [m]
 SUBSAMPLES = 2  # label map read at this many points per cell edge, and averaged
 
 
@@ -70,20 +73,34 @@ class BeamGrid:
 def check_grid(anatomy: Anatomy, plan: Plan, settings: HeatingSettings) -> BeamGrid:
     """The beam's grid, once its spacing suits the wave and its size is one to compute with.
 
+    A spacing that is left to the default is as much coarser as the number of cells needs.
+
     Raises
     ------
     InputError : a spacing that does not suit the wavelength or needs too many cells.
     """
     device = Transducer.of(settings.transducer)
-    spacing = _spacing(settings, settings.water.speed / device.frequency)
-    grid = place_grid(anatomy, plan, device, spacing, settings.tissues)
+    wavelength = settings.water.speed / device.frequency
+    spacing = _spacing(settings, wavelength)
+    extent = _extent(anatomy, plan, device, settings.tissues)
+    grid = _lay(plan, extent, spacing)
+    if _cells(grid) <= CELL_LIMIT:
+        return grid
+    wider = _coarser(plan, extent, spacing, COARSEST * wavelength)
+    if wider is not None and settings.spacing is None:
+        log.warning("the beam's grid is laid with cells of %.3g mm instead of %.3g: it would have "
+                    "more than %d million", wider.spacing * 1e3, spacing * 1e3, CELL_LIMIT / 1e6)
+        return wider
     nz, nx, ny = grid.shape
-    if nx * ny * nz > CELL_LIMIT:
-        raise settings.written.error(
-            f"the beam's grid would have {nx} x {ny} x {nz} cells of {spacing * 1e3:.3g} mm",
-            "spacing_mm", allowed=f"at most {CELL_LIMIT} cells: a larger spacing, or a smaller "
-                                  "anatomy.crop_margin_mm")
-    return grid
+    remedies = [] if wider is None else [f"a spacing of at least {_upwards(wider.spacing)} mm"]
+    margin = _smaller_margin(anatomy, plan, extent, spacing)
+    if margin is not None:
+        remedies.append(f"anatomy.crop_margin_mm: {margin * 1e3:g}")
+    remedies.append("a transducer of a lower frequency or a narrower beam, or fewer foci at a time "
+                    "(a smaller target)")
+    raise settings.written.error(
+        f"the beam's grid would have {nx} x {ny} x {nz} cells of {spacing * 1e3:.3g} mm",
+        "spacing_mm", allowed=f"at most {CELL_LIMIT} cells: {', or '.join(remedies)}")
 
 
 def _spacing(settings: HeatingSettings, wavelength: float) -> float:
@@ -100,50 +117,111 @@ def _spacing(settings: HeatingSettings, wavelength: float) -> float:
     return spacing
 
 
+@dataclass(frozen=True)
+class _Extent:
+    """Where the beam is followed, transducer's frame [m].
+
+    start, end : first and last depth.  weak : depth from which the grid no longer widens.
+    focus : nearest and deepest focus.  spread : of the foci across.  margin : beside the cones.
+    slope : by which the cones widen with depth.
+    """
+
+    start: float
+    end: float
+    weak: float
+    focus: tuple[float, float]
+    spread: float
+    margin: float
+    slope: float
+
+    def half_width(self, depth):
+        """Across, from the axis to where the scattered beam ends, at depths [m]."""
+        off_focus = np.maximum(depth - self.focus[0], self.focus[1] - depth)
+        return off_focus * self.slope + self.spread + self.margin
+
+
 def place_grid(anatomy: Anatomy, plan: Plan, transducer: Transducer, spacing: float,
                tissues: Mapping[str, AcousticTissue]) -> BeamGrid:
     """Lay a grid over the part of the body that the beams of all foci cross.
 
     The first plane lies in the water just before the body, but not nearer than the rim allows;
-    the last plane behind the body, or where the tissue has taken 99 % of the power (at high
-    frequencies). Across, the grid covers the geometric cones of all foci, down to where 10 % of
-    the power is left, a margin for the scattered side of the beam and the absorbing edge.
+    the last plane behind the body, or where the tissue that the beams cross has taken 99 % of the
+    power (see `power_left`). Across, the grid covers the geometric cones of all foci, down to
+    where 10 % of the power is left, a margin for the scattered side of the beam and the absorbing
+    edge.
 
     Parameters
     ----------
     spacing : edge length of the cells [m].
     tissues : by their names, all of the anatomy's and "water".
     """
+    return _lay(plan, _extent(anatomy, plan, transducer, tissues), spacing)
+
+
+def _extent(anatomy: Anatomy, plan: Plan, transducer: Transducer, tissues) -> _Extent:
+    """How deep and wide the beams of all foci are followed."""
     rotation, apex = beam_frame(plan.axis), np.asarray(plan.apex, dtype=float)
     foci = (plan.foci - apex) @ rotation
     body = (anatomy.position(np.argwhere(anatomy.body_mask)) - apex) @ rotation
-    spread = np.abs(foci[:, :2]).max()
-    margin = MARGIN * tissues["water"].speed / transducer.frequency
-
-    def half_width(depth):
-        off_focus = np.maximum(depth - foci[:, 2].min(), foci[:, 2].max() - depth)
-        return off_focus * tan(transducer.half_angle) + spread + margin
-
-    crossed = body[np.abs(body[:, :2]).max(axis=1) <= half_width(body[:, 2]), 2]
+    extent = _Extent(0, 0, 0, (foci[:, 2].min(), foci[:, 2].max()), np.abs(foci[:, :2]).max(),
+                     MARGIN * tissues["water"].speed / transducer.frequency,
+                     tan(transducer.half_angle))
+    crossed = body[np.abs(body[:, :2]).max(axis=1) <= extent.half_width(body[:, 2]), 2]
     reach = anatomy.spacing.max()
     moved = (plan.apex_shift @ rotation)[:, 2].max()
     start = max(crossed.min() - reach, transducer.first_depth + moved)
-    faded, weak = (crossed.min() + _depth(anatomy, transducer.frequency, tissues, left)
-                   for left in (FADED, WEAK))
-    end = min(crossed.max() + reach, max(foci[:, 2].max(), faded))
-    n_planes = int(np.ceil((end - start) / spacing)) + 1
-    z = start + spacing * np.arange(n_planes)
-    width = half_width(np.array([z[0], min(z[-1], weak)])).max() / (1 - 2 * EDGE)
+    depth = np.arange(crossed.min(), crossed.max() + reach,
+                      anatomy.spacing.min() / STEPS_PER_VOXEL)
+    left = power_left(anatomy, plan.foci, rotation, depth + apex @ rotation[:, 2], transducer,
+                      tissues)
+    faded, weak = (fading_depth(left, depth, part) for part in (FADED, WEAK))
+    return replace(extent, start=start, weak=weak,
+                   end=min(crossed.max() + reach, max(foci[:, 2].max(), faded)))
+
+
+def _lay(plan: Plan, extent: _Extent, spacing: float) -> BeamGrid:
+    """A grid of cells of that edge length [m] over the beam."""
+    n_planes = int(np.ceil((extent.end - extent.start) / spacing)) + 1
+    z = extent.start + spacing * np.arange(n_planes)
+    ends = np.array([z[0], min(z[-1], extent.weak)])
+    width = extent.half_width(ends).max() / (1 - 2 * EDGE)
     count = fft.next_fast_len(2 * int(np.ceil(width / spacing)) + 1)
     across = spacing * (np.arange(count) - count // 2)
-    return BeamGrid(across, across, z, spacing, rotation, apex)
+    return BeamGrid(across, across, z, spacing, beam_frame(plan.axis),
+                    np.asarray(plan.apex, dtype=float))
 
 
-def _depth(anatomy: Anatomy, frequency: float, tissues, left: float) -> float:
-    """Depth in the least attenuating tissue at which the part `left` of the power is left [m]."""
-    least = min(tissues[region["tissue"]].attenuation_at(frequency)
-                for region in anatomy.regions.values())
-    return -log(left) / (2 * least) if least > 0 else inf
+def _cells(grid: BeamGrid) -> int:
+    return len(grid.x) * len(grid.y) * len(grid.z)
+
+
+def _coarser(plan: Plan, extent: _Extent, spacing: float, coarsest: float) -> BeamGrid | None:
+    """The finest grid, in steps of 1 %, that is small enough; None if none up to `coarsest` is."""
+    while (spacing := spacing * 1.01) <= coarsest:
+        grid = _lay(plan, extent, spacing)
+        if _cells(grid) <= CELL_LIMIT:
+            return grid
+    return None
+
+
+def _upwards(spacing: float) -> str:
+    """A spacing [m] in mm with three digits, rounded up."""
+    digits = 2 - int(np.floor(np.log10(spacing * 1e3)))
+    return f"{np.ceil(spacing * 1e3 * 10**digits) / 10**digits:g}"
+
+
+def _smaller_margin(anatomy: Anatomy, plan: Plan, extent: _Extent, spacing: float):
+    """A crop margin [m] with which the body ends so soon that the grid is small enough, or None.
+
+    The body ends a margin behind the target, or where a wall is straight behind it.
+    """
+    target = anatomy.position(np.argwhere(anatomy.target_mask)) - np.asarray(plan.apex)
+    behind = (target @ beam_frame(plan.axis)[:, 2]).max() + 2 * anatomy.spacing.max()
+    for margin in MARGINS:
+        if behind + margin < extent.end and _cells(
+                _lay(plan, replace(extent, end=behind + margin), spacing)) <= CELL_LIMIT:
+            return margin
+    return None
 
 
 def sample_medium(anatomy: Anatomy, grid: BeamGrid, tissues: Mapping[str, AcousticTissue],
@@ -154,7 +232,7 @@ def sample_medium(anatomy: Anatomy, grid: BeamGrid, tissues: Mapping[str, Acoust
     Coupling voxels are water. Voxels behind a cut, and positions beside the label map, continue
     the nearest body or water voxel, but nothing outside the body counts as absorbing.
     """
-    tissue = 2 * _continued(anatomy).astype(np.int32) + anatomy.body_mask  # odd: in the body
+    tissue = 2 * continued(anatomy).astype(np.int32) + anatomy.body_mask  # odd: in the body
     table = {name: np.repeat(values, 2)
              for name, values in _property_tables(anatomy, tissues, frequency).items()}
     table["absorption"][::2] = 0
@@ -193,16 +271,6 @@ def _in_cells(tissue: np.ndarray, anatomy: Anatomy, grid: BeamGrid, offset) -> n
         inside = inside & (index >= 0) & (index < count)
         flat = flat * count + np.clip(index, 0, count - 1).astype(np.int32)
     return tissue.ravel().take(flat) & np.where(inside, -1, -2).astype(np.int32)
-
-
-def _continued(anatomy: Anatomy) -> np.ndarray:
-    """Labels with the voxels behind a cut filled from the nearest body voxel."""
-    behind = ~anatomy.body_mask & ~anatomy.coupling
-    if not behind.any():
-        return anatomy.labels
-    nearest = ndimage.distance_transform_edt(~anatomy.body_mask, sampling=anatomy.spacing,
-                                             return_distances=False, return_indices=True)
-    return np.where(behind, anatomy.labels[tuple(nearest)], anatomy.labels)
 
 
 def _property_tables(anatomy: Anatomy, tissues, frequency: float) -> dict:

@@ -10,6 +10,7 @@ from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.plan import Plan
 from hifuflow.settings import Written
 
+from .filling import filling_foci
 from .focal_zone import coverage, focal_size
 from .foci import (
     Reach,
@@ -29,7 +30,8 @@ from .transducer import Transducer
 
 STEPS_PER_VOXEL = 20
 WORTH_A_WARNING = 0.01  # part of the beam that is blocked
-LITTLE = 0.5  # part of the target within reach of the foci
+LITTLE = 0.5  # part of the target within reach of the foci: no plan, or a warning if asked for
+FULL = 0.9  # the same below which automatic foci are warned of
 
 
 def plan_treatment(anatomy: Anatomy, settings: PlanSettings) -> Plan:
@@ -41,9 +43,10 @@ def plan_treatment(anatomy: Anatomy, settings: PlanSettings) -> Plan:
     in planes normal to the axis, centred on the voxel nearest to the target's centroid; a lattice
     point is kept where the voxel around it belongs to the target. They are numbered plane by
     plane, row by row from the low-x low-y corner, along x within a row. Foci that cannot be
-    reached, lie too near to the skin or behind obstacles are left out and named. Explicit foci
-    stand instead of the lattice; a single one has no neighbour to tell the spacing and takes the
-    lattice's.
+    reached, lie too near to the skin or behind obstacles are left out and named. Where planes are
+    placed automatically further foci follow, at voxels of the target that their heat would not
+    reach otherwise (see `filling`). Explicit foci stand instead of the lattice; a single one has no
+    neighbour to tell the spacing and takes the lattice's.
 
     Returns
     -------
@@ -53,28 +56,29 @@ def plan_treatment(anatomy: Anatomy, settings: PlanSettings) -> Plan:
     Raises
     ------
     InputError : discs that do not fit, the transducer touching the body, no focus, an explicit
-        focus outside the body or out of reach, too many foci left out.
+        focus outside the body or out of reach, too many foci left out, automatic foci that reach
+        too little of the target.
     """
     device = Transducer.of(settings.transducer)
     centroid = anatomy.position(np.argwhere(anatomy.target_mask)).mean(axis=0)
     apex = _stand(anatomy, device, centroid, settings)
     width, length = focal_size(device, settings.water_speed)
     foci, spacing = _wanted(anatomy, centroid, width, length, settings.foci)
-    found = reach(foci, apex, anatomy.axis, device, settings.transducer.travel)
-    touching = touches(anatomy, apex, found.shift, device, device.first_depth)
-    wanted, left_out = len(foci), []
-    limits = _limits(device, found, settings.transducer.travel)
-    if settings.foci.explicit is not None:
-        _check_explicit(anatomy, foci, found, touching, limits, settings.foci)
-        keep = np.ones(len(foci), dtype=bool)
-    else:
-        reasons = _reasons(anatomy, device, foci, found, touching, settings)
-        keep, left_out = leave_out(foci, reasons, limits, settings.foci)
-    foci, shift = foci[keep], found.shift[keep]
-    target = anatomy.position(np.argwhere(anatomy.target_mask))
-    covered, spread = (coverage(target, foci, beam_frame(anatomy.axis), across, length)
+    frame, target = beam_frame(anatomy.axis), anatomy.position(np.argwhere(anatomy.target_mask))
+    shift, left_out, wanted = np.zeros((0, 3)), [], len(foci)
+    if len(foci):
+        foci, shift, left_out = _treatable(anatomy, device, foci, apex, settings)
+    if settings.foci.automatic:
+        more = _filling(anatomy, device, target, foci, apex, (2 * width, length), settings)
+        foci = np.vstack([foci, more])
+        shift = np.vstack([shift, reach(more, apex, anatomy.axis, device,
+                                        settings.transducer.travel).shift])
+    covered, spread = (coverage(target, foci, frame, across, length) if len(foci) else 0.0
                        for across in (width, 2 * width))
-    warnings = _blocked(anatomy.beam) + summary(left_out, wanted) + _few(len(foci), spread)
+    if settings.foci.automatic and spread < LITTLE:
+        raise _unreached(spread, left_out, settings.foci)
+    warnings = (_blocked(anatomy.beam) + summary(left_out, wanted)
+                + _few(len(foci), spread, settings.foci))
     for warning in warnings:
         log.info("WARNING %s", warning)
     log.info("%d foci, apex at (%.1f, %.1f, %.1f) mm; foci of %.1f x %.1f mm (-6 dB) cover %.0f %% "
@@ -83,6 +87,52 @@ def plan_treatment(anatomy: Anatomy, settings: PlanSettings) -> Plan:
     return Plan(apex, anatomy.axis, foci, spacing, shift, width, length, covered, spread,
                 left_out, warnings, settings.transducer.switch_time,
                 settings.transducer.move_time)
+
+
+def _treatable(anatomy: Anatomy, device: Transducer, foci, apex, settings: PlanSettings):
+    """Those of the foci that can be treated, how far the transducer is moved for each, and those
+    that are left out."""
+    found = reach(foci, apex, anatomy.axis, device, settings.transducer.travel)
+    touching = touches(anatomy, apex, found.shift, device, device.first_depth)
+    limits = _limits(device, found, settings.transducer.travel)
+    if settings.foci.explicit is not None:
+        _check_explicit(anatomy, foci, found, touching, limits, settings.foci)
+        return foci, found.shift, []
+    reasons = _reasons(anatomy, device, foci, found, touching, settings)
+    keep, left_out = leave_out(foci, reasons, limits, settings.foci)
+    return foci[keep], found.shift[keep], left_out
+
+
+def _filling(anatomy: Anatomy, device: Transducer, target, foci, apex, size,
+             settings: PlanSettings) -> np.ndarray:
+    """Foci (n, 3) [m] for what of the target (m, 3) the lattice leaves cold; `size` : across and
+    along the beam, of what one focus heats [m]."""
+    travel = settings.transducer.travel
+    reached = reach(target, apex, anatomy.axis, device, travel).reached
+    reached &= ~near_skin(anatomy, target, settings.foci.skin_distance)
+
+    def usable(focus):
+        one = focus[None]
+        moved = reach(one, apex, anatomy.axis, device, travel).shift
+        return not touches(anatomy, apex, moved, device, device.first_depth)[0] and (
+            blocked_part(anatomy, one, device, settings.tissues)[0] <= settings.max_blocked)
+
+    more = filling_foci(target, foci, beam_frame(anatomy.axis), *size, reached, usable)
+    if len(more):
+        log.info("%d further foci where the heat of the lattice's %d does not reach", len(more),
+                 len(foci))
+    return more
+
+
+def _unreached(spread: float, left_out: list, settings: FociSettings):
+    """The fault of automatic foci that leave most of the target cold."""
+    why = f"; {left_out[0]['reason']}" if left_out else ""
+    return settings.written.error(
+        f"heat reaches only {spread:.0%} of the target, wherever foci can be{why}",
+        "plane_offsets_mm",
+        allowed=f"at least {LITTLE:.0%} within reach: one component of the target (at_mm), another "
+                "transducer.axis, a transducer with more steering or travel, or foci of your own "
+                "(plane_offsets_mm, explicit_mm)")
 
 
 def _stand(anatomy: Anatomy, device: Transducer, centroid, settings: PlanSettings) -> np.ndarray:
@@ -157,7 +207,7 @@ def _wanted(anatomy: Anatomy, centroid, width: float, length: float,
     offsets = (planes_through(anatomy, centre, longest) if planned
                else np.sort(settings.plane_offsets))
     foci = lattice(anatomy, centre, spacing, offsets, staggered=planned)
-    if len(foci) == 0:
+    if len(foci) == 0 and not planned:
         raise settings.written.error(
             "no focus lies in the target",
             allowed="a smaller spacing_mm, or plane_offsets_mm that cross the target")
@@ -217,13 +267,15 @@ def _limits(device: Transducer, found: Reach, travel: Travel) -> str:
             f"a transducer.standoff_mm changed by {-middle * 1e3:+.1f}")
 
 
-def _few(count: int, spread: float) -> list[str]:
-    """A warning where foci are so few or so far apart that most of the target stays cold."""
-    if spread >= LITTLE:
+def _few(count: int, spread: float, settings: FociSettings) -> list[str]:
+    """A warning where the heat of the foci leaves much of the target cold."""
+    if spread >= (FULL if settings.automatic else LITTLE):
         return []
     what = "the only focus reaches" if count == 1 else f"the {count} foci reach"
-    return [f"{what} {spread:.0%} of the target, with the spread of heat: a smaller "
-            "foci.spacing_mm or more planes reach more"]
+    remedy = ("steering, travel, the skin or obstacles keep foci from the rest"
+              if settings.automatic else
+              "a smaller foci.spacing_mm or more planes reach more")
+    return [f"{what} {spread:.0%} of the target, with the spread of heat: {remedy}"]
 
 
 def _blocked(beam: dict) -> list[str]:

@@ -82,7 +82,8 @@ class FociSettings:
     plane_spacing : largest spacing of automatic planes [m]; None: from the size of the focus.
     explicit : (n, 3) foci instead of a lattice [m], or None.
     skin_distance : foci of a lattice nearer to the skin than this are left out [m].
-    max_left_out : largest fraction of a lattice's foci that may be left out.
+    max_left_out : largest fraction of a lattice's foci that may be left out; automatic ones are
+        judged by what they reach.
     """
 
     spacing: float | None
@@ -101,6 +102,11 @@ class FociSettings:
                    metres(unless_auto(section["plane_offsets_mm"])),
                    metres(section.get("plane_spacing_mm")), metres(section.get("explicit_mm")),
                    metres(section["skin_distance_mm"]), section["max_left_out_fraction"], written)
+
+    @property
+    def automatic(self) -> bool:
+        """Whether foci are placed by what of the target they reach."""
+        return self.plane_offsets is None and self.explicit is None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Through which part of the skin the beam enters: what is in its way, and the best direction."""
+"""Through which part of the skin the beam enters: what is in its way, and the best directions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from hifuflow.settings import BeamTissue
 from .settings import BeamSettings, PoseSettings
 
 CANDIDATES_AT_ONCE = 500
+ALIKE = np.cos(np.radians(4))  # of two axes: what refuses one refuses the other
 
 
 def look_around(labels, affine, target, regions: dict, cut, directions,
@@ -33,18 +34,55 @@ def look_around(labels, affine, target, regions: dict, cut, directions,
     return trace(labels, affine, origins, directions, regions, tissues, frequency, cut)
 
 
-def best_axis(rays: Rays, beam: BeamSettings, pose: PoseSettings) -> np.ndarray:
-    """Direction of travel on which most of the beam reaches the target.
+def ranked_axes(rays: Rays, beam: BeamSettings, max_blocked: float) -> tuple:
+    """Directions of travel from which the beam can come, by the heat per watt at the target.
 
-    Each ray brings exp(-2 loss) of its power, or nothing if it is blocked; a direction's score is
-    the mean over the cone of rays that converges from the transducer's face on the target.
-    Directions on which the transducer would touch the body even with its focus steered as deep as
-    it can, and those whose own axis is blocked, are left out.
+    The elements' waves add up at the focus, so that its intensity per watt is proportional to the
+    square of the mean amplitude: exp(-loss) of a ray, or nothing where it is blocked, over the cone
+    of rays that converges from the transducer's face on the target; that is a direction's score.
+    Directions on which the transducer, or the water before it, would touch the body even with its
+    focus steered as deep as it can, and those whose own axis is blocked, are left out; those with
+    more of the beam blocked than is allowed as well, unless all are such.
+
+    Parameters
+    ----------
+    rays : all around, the first origin the one that the axis runs through.
+
+    Returns
+    -------
+    axes (k, 3) unit vectors, best first; score (k,), in the same order.
+    """
+    half = beam.half_angle
+    arrives = np.where(rays.blocked == 0, np.exp(-rays.loss), 0)
+    stopped = (rays.blocked > 0).mean(axis=0)
+    free = rays.blocked[0] == 0
+    deepest = beam.radius_of_curvature * np.cos(half) + beam.max_axial - beam.water
+    score, blocked = np.full(len(rays.directions), -1.0), np.ones(len(rays.directions))
+    for part in np.array_split(np.flatnonzero(free), max(1, free.sum() // CANDIDATES_AT_ONCE)):
+        cosine = rays.directions[part] @ rays.directions.T
+        depth = cosine * rays.skin[0]
+        beside = rays.skin[0] * np.sqrt(np.maximum(1 - cosine**2, 0))
+        clear = ~((beside <= beam.aperture / 2) & (depth > deepest)).any(axis=1)
+        within = (cosine >= np.cos(half)).astype(float)
+        number = within.sum(axis=1)
+        amplitude = within @ arrives.T / number[:, None]
+        score[part] = np.where(clear, (amplitude**2).mean(axis=1), -1)
+        blocked[part] = within @ stopped / number
+    usable = (score > 0) & (blocked <= max_blocked)
+    chosen = np.flatnonzero(usable if usable.any() else score > 0)
+    order = chosen[np.argsort(-score[chosen], kind="stable")]
+    return -rays.directions[order], score[order]
+
+
+def best_axis(rays: Rays, beam: BeamSettings, pose: PoseSettings,
+              refused: Callable[[np.ndarray], str] = lambda axis: "") -> np.ndarray:
+    """The first of `ranked_axes` that is not refused.
 
     Parameters
     ----------
     rays : all around, the first origin the one that the axis runs through.
     beam : of the transducer.  pose : named where there is no such direction.
+    refused : why an axis (3,) cannot be taken, "" if it can.
 
     Returns
     -------
@@ -54,24 +92,30 @@ def best_axis(rays: Rays, beam: BeamSettings, pose: PoseSettings) -> np.ndarray:
     ------
     InputError : there is no such direction.
     """
-    half = beam.half_angle
-    arrives = np.where(rays.blocked == 0, np.exp(-2 * rays.loss), 0).mean(axis=0)
-    free = rays.blocked[0] == 0
-    deepest = beam.radius_of_curvature * np.cos(half) + beam.max_axial
-    score = np.full(len(rays.directions), -1.0)
-    for part in np.array_split(np.flatnonzero(free), max(1, free.sum() // CANDIDATES_AT_ONCE)):
-        cosine = rays.directions[part] @ rays.directions.T
-        depth = cosine * rays.skin[0]
-        beside = rays.skin[0] * np.sqrt(np.maximum(1 - cosine**2, 0))
-        clear = ~((beside <= beam.aperture / 2) & (depth > deepest)).any(axis=1)
-        within = (cosine >= np.cos(half)).astype(float)
-        score[part] = np.where(clear, within @ arrives / within.sum(axis=1), -1)
-    if score.max() <= 0:
-        raise pose.written.error(
-            "no direction lets this transducer reach the target through the skin", "axis",
-            allowed="a target nearer the skin, a transducer with a longer focus, or an axis given "
-                    "by hand")
-    return -rays.directions[score.argmax()]
+    axes, _ = ranked_axes(rays, beam, pose.max_blocked)
+    why, bad = "", np.zeros((0, 3))
+    for axis in axes:
+        if len(bad) and (bad @ axis).max() > ALIKE:
+            continue
+        reason = refused(axis)
+        if not reason:
+            return axis
+        why, bad = why or f": on the best one {reason}", np.vstack([bad, axis])
+    raise pose.written.error(
+        f"no direction lets this transducer reach the target through the skin{why}", "axis",
+        allowed="a target nearer the skin, a transducer with a longer focus, or an axis given "
+                "by hand")
+
+
+def apart(axes: np.ndarray, count: int, degrees: float = 10) -> list[int]:
+    """Indices of the first axes (k, 3) that are so far from all before them, at most `count`."""
+    chosen: list[int] = []
+    for number, axis in enumerate(axes):
+        if not chosen or (axes[chosen] @ axis).max() <= np.cos(np.radians(degrees)):
+            chosen.append(number)
+        if len(chosen) == count:
+            break
+    return chosen
 
 
 def beam_record(rays: Rays, axis: np.ndarray, half_angle: float) -> dict:

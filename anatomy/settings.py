@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from hifuflow.numerics.sphere import cone_angle
 from hifuflow.settings import BeamTissue, Written, metres, unless_auto
 
 from .source_settings import MeshMapSettings, PhantomSettings, ScanSettings
+
+CLEARANCE = metres(9)  # of a constraint that does not say: the reference study's [m]
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class TargetSettings:
         component.
     shape : the drawn one, or None.
     margin : what lies so near to it is treated as well [m].
+    max_left_out : part of the target that may be left out where the model ends.
     chosen : key of the section that says what the target is, for messages.
     """
 
@@ -73,6 +77,7 @@ class TargetSettings:
     largest_component: bool
     shape: Ellipsoid | None
     margin: float
+    max_left_out: float
     chosen: str
     written: Written
 
@@ -85,7 +90,8 @@ class TargetSettings:
         return cls(section.get("region"), metres(section.get("at_mm")),
                    section["largest_component"],
                    Ellipsoid.read(written.part(drawn)) if drawn else None,
-                   metres(section["margin_mm"]), chosen, written)
+                   metres(section["margin_mm"]), section.get("max_left_out_fraction", 0),
+                   chosen, written)
 
 
 @dataclass(frozen=True)
@@ -117,22 +123,51 @@ class BeamSettings:
     ----------
     frequency : [Hz].  radius_of_curvature, aperture : [m].
     max_axial : how far along the axis a focus may be steered [m].
+    water : least distance between the plane of the rim and the body [m].
+    reach_lateral, reach_axial : how far a focus may be from the geometric one, by steering or by
+        moving the transducer [m].
     """
 
     frequency: float
     radius_of_curvature: float
     aperture: float
     max_axial: float
+    water: float = 0.0
+    reach_lateral: float = inf
+    reach_axial: float = inf
 
     @classmethod
     def read(cls, section: dict) -> BeamSettings:
+        steering, travel = section["max_steering_m"], section.get("max_travel_m")
+        reach = {name: max(steering[name], travel[name]) if travel else inf
+                 for name in ("lateral", "axial")}
         return cls(section["frequency_hz"], section["radius_of_curvature_m"],
-                   section["aperture_m"], section["max_steering_m"]["axial"])
+                   section["aperture_m"], steering["axial"],
+                   2 * section.get("element_radius_m", 0.0), reach["lateral"], reach["axial"])
 
     @property
     def half_angle(self) -> float:
         """Between the axis and the rim, seen from the geometric focus [rad]."""
         return cone_angle(self.aperture, self.radius_of_curvature)
+
+
+@dataclass(frozen=True)
+class CleaningSettings:
+    """Up to which size pieces of a segmentation are noise [m3]; 0: all pieces are kept.
+
+    Attributes
+    ----------
+    specks : of a region that is cut, or of a tissue that blocks.
+    stray_target : of the target, beside the rest of it.  holes : in the body.
+    """
+
+    specks: float = 0
+    stray_target: float = 0
+    holes: float = 0
+
+    @classmethod
+    def read(cls, section: dict) -> CleaningSettings:
+        return cls(*(section[f"{name}_mm3"] * 1e-9 for name in ("specks", "stray_target", "holes")))
 
 
 @dataclass(frozen=True)
@@ -143,6 +178,7 @@ class AnatomySettings:
     ----------
     source : where the anatomy comes from.
     outside : labels or names of segments that are not body.
+    cleaning : what of the segmentation is noise.
     crop_margin : how far the model reaches beyond the beam's way to the target [m].
     body_extent : smallest and largest longest edge of the body [m], or None: those of a body.
     regions : in the order of the file: where segments overlap, the first holds the voxel.
@@ -153,6 +189,7 @@ class AnatomySettings:
 
     source: PhantomSettings | MeshMapSettings | ScanSettings
     outside: tuple[int | str, ...]
+    cleaning: CleaningSettings
     crop_margin: float
     body_extent: tuple[float, float] | None
     regions: tuple[RegionSettings, ...]
@@ -174,7 +211,9 @@ class AnatomySettings:
             source = MeshMapSettings.read(anatomy.part("mesh"))
         else:
             source = ScanSettings.read(anatomy)
+        cleaning = anatomy.values.get("cleaning")
         return cls(source, tuple(anatomy.values.get("outside", ())),
+                   CleaningSettings.read(cleaning) if cleaning else CleaningSettings(),
                    metres(anatomy.values["crop_margin_mm"]),
                    metres(anatomy.values.get("body_extent_mm")),
                    tuple(RegionSettings.read(name, regions.part(name)) for name in regions.values),
@@ -193,6 +232,7 @@ class Constraint:
     name : what results call it.  surface : kind of surface that carries its points.
     region : name of the region whose surface it is; "" for other kinds.
     clearance : distance of the surface from the target [m].
+    follows : whether points that would lie outside of the body are brought in beneath its surface.
     depth : of the points beneath the skin or the cut [m].
     reach : only what lies so near to the target counts [m].
     points : their number.
@@ -204,6 +244,7 @@ class Constraint:
     surface: str
     region: str
     clearance: float
+    follows: bool
     depth: float
     reach: float
     points: int
@@ -215,8 +256,10 @@ class Constraint:
     @classmethod
     def read(cls, written: Written) -> Constraint:
         section = written.values
+        clearance = metres(unless_auto(section["clearance_mm"]))
         return cls(section["name"], section["surface"], section["region"],
-                   metres(section["clearance_mm"]), metres(section["depth_mm"]),
+                   CLEARANCE if clearance is None else clearance, clearance is None,
+                   metres(section["depth_mm"]),
                    metres(section["reach_mm"]), section["points"], section["limit_c"],
                    section["dose_limit_cem43_min"], section["soft"], written)
 

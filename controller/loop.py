@@ -214,7 +214,7 @@ class _Loop:
 
     def _decide(self, estimate: Estimate, image: Image) -> tuple[str, np.ndarray]:
         given, decide = read_only(estimate), self._controller.decide
-        finding = self._watch.finding()
+        finding = self._watch.finding(given)
         held = self._supervisor.holds(given, image, finding)
         try:
             if self._controller.finished(given) and not held:

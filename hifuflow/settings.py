@@ -56,16 +56,23 @@ class BeamTissue:
     ----------
     attenuation : of the amplitude at 1 MHz [Np/m].
     blocks : kind of obstacle ("bone", "lung" or "gas"); "" lets the beam pass.
+    exponent : power of the frequency with which the attenuation grows.
     """
 
     attenuation: float
     blocks: str = ""
+    exponent: float = 1.0
 
     @classmethod
     def read_all(cls, section: dict) -> Mapping[str, BeamTissue]:
         """Name -> properties, from a table of tissues."""
-        return {name: cls(values["attenuation_np_m_mhz"], values.get("blocks", ""))
+        return {name: cls(values["attenuation_np_m_mhz"], values.get("blocks", ""),
+                          values.get("attenuation_exponent", 1.0))
                 for name, values in section.items()}
+
+    def attenuation_at(self, frequency: float) -> float:
+        """Of the amplitude at a frequency [Hz], in Np/m."""
+        return self.attenuation * (frequency * 1e-6) ** self.exponent
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ def plan_table(inputs: ReportInputs) -> list[tuple[str, str]]:
                                             for surface in inputs.constraints["surfaces"])),
         ("Thermometry", f"every {inputs.settings.imaging_interval:g} s"),
     ]
-    return rows + [("Warning", warning) for warning in plan.warnings]
+    said = [*anatomy.record.get("notes", []), *inputs.constraints.get("notes", []), *plan.warnings]
+    return rows + [("Warning", warning) for warning in said]
 
 
 def mesh_table(inputs: ReportInputs) -> dict:

@@ -50,9 +50,11 @@ def check_thoroughly(patient: Patient) -> tuple[str, list[str]]:
                    points=constraints["position_m"])
     target = anatomy.target_mask.sum() * anatomy.voxel_volume
     body = anatomy.body_mask.sum() * anatomy.voxel_volume
-    warnings = [*plan.warnings, *_shared_names(patient), *outside_mesh(anatomy, constraints)]
+    warnings = [*anatomy.record["notes"], *constraints["notes"], *plan.warnings,
+                *_shared_names(patient), *outside_mesh(anatomy, constraints)]
     return (f"Target {target * 1e6:.2f} ml in {body * 1e6:.0f} ml of body, "
-            f"{len(plan.foci)} foci, {len(constraints['position_m'])} constraint points, "
+            f"{len(plan.foci)} foci within reach of {plan.spread_coverage:.0%} of the target, "
+            f"{len(constraints['position_m'])} constraint points, "
             f"controllers: {', '.join(patient.controllers)}"), warnings
 
 

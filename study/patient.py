@@ -31,7 +31,7 @@ THERMAL = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfu
 FACTORS = ("perfusion_factor", "conductivity_factor", "absorption_factor")
 PLACES = ("focal_shift_mm", "regions")
 CURVES = ("perfusion", "conductivity", "absorption")
-BEAM_PATH = ("attenuation_np_m_mhz", "blocks")
+BEAM_PATH = ("attenuation_np_m_mhz", "attenuation_exponent", "blocks")
 ACOUSTIC = ("density_kg_m3", "speed_of_sound_m_s", "attenuation_np_m_mhz", "absorption_np_m_mhz",
             "attenuation_exponent")
 
@@ -106,11 +106,12 @@ class Patient:
 
     @cached_property
     def _anatomy(self) -> dict:
-        beam = ("frequency_hz", "radius_of_curvature_m", "aperture_m", "max_steering_m")
+        beam = ("frequency_hz", "radius_of_curvature_m", "aperture_m", "max_steering_m",
+                "max_travel_m", "element_radius_m")
         return {"file": self.file.name,
                 "transducer": {key: self.config["transducer"][key]
                                for key in ("axis", "max_blocked_fraction")},
-                "device": {key: self.transducer[key] for key in beam},
+                "device": {key: self.transducer[key] for key in beam if key in self.transducer},
                 "tissues": self._used_tissues(BEAM_PATH),
                 **self._pick("anatomy", "regions", "cut_regions", "target")}
 

@@ -7,8 +7,10 @@ multiple of d. Both are fitted to the innovations i of the target's voxels, over
 
 older ones with the weight FORGETTING for each image since. grad d is taken by linear fits to each
 voxel's `NEIGHBOURS`. Innovations as large as `DOUBT` of the expected change tell little (see
-`response`). A shift is found where |z| exceeds the highest allowed by `SIGNIFICANT` standard
-deviations in `IN_A_ROW` images.
+`response`). Heat of another shape than the model's, by a share `SHAPE` of d, looks like a shift by
+that share of the length |d| / |a . grad d| over which d changes along a: little across the beam,
+more along it. A shift z is found where |z| exceeds the highest allowed by `SIGNIFICANT` standard
+deviations and by that, in `IN_A_ROW` images.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from .response import DOUBT, INFLATION
 
 NEIGHBOURS = 10
 FORGETTING = 0.98
+SHAPE = 0.3
 SIGNIFICANT, IN_A_ROW = 4.0, 2
 LEAST_VOXELS = 30  # of the target
 
@@ -59,7 +62,8 @@ class PlaceCheck:
         self._information = FORGETTING * self._information + (terms * weight) @ terms.T
         self._vector = FORGETTING * self._vector + (terms * weight) @ value
         shift, deviation = self.shift()
-        far = np.linalg.norm(shift) > self._highest + SIGNIFICANT * deviation
+        allowed = self._highest + SIGNIFICANT * deviation + SHAPE * self._length(shift)
+        far = np.linalg.norm(shift) > allowed
         self._far = self._far + 1 if far else 0
         if self._far < IN_A_ROW:
             return ""
@@ -74,6 +78,12 @@ class PlaceCheck:
         shift = found[1:] / max(0.3, 1 + found[0])
         along = shift / max(np.linalg.norm(shift), 1e-12)
         return shift, float(np.sqrt(along @ covariance[1:, 1:] @ along))
+
+    def _length(self, shift: np.ndarray) -> float:
+        """|d| / |a . grad d| along a shift (3,) [m]."""
+        along = shift / max(np.linalg.norm(shift), 1e-12)
+        change = along @ self._information[1:, 1:] @ along
+        return float(np.sqrt(self._information[0, 0] / max(change, 1e-300)))
 
 
 def gradient(position: np.ndarray) -> list[sp.csr_array]:

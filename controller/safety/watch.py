@@ -1,8 +1,9 @@
 """Watch over images, array and filter: whether what they say can be true.
 
-Each check is a file of its own. Two findings end the treatment at once, since waiting cannot mend
-them: heat that does not come, comes twice, elsewhere or without command (`response`, `place`), and
-a filter at the bounds of what it may learn (`learned`). All others hold the power off for as long
+Each check is a file of its own. Three findings end the treatment at once, since waiting cannot mend
+them: heat that does not come, comes twice, elsewhere or without command (`response`, `place`), a
+filter at the bounds of what it may learn (`learned`), and a limit that is exceeded by more than its
+tolerance. All others hold the power off for as long
 as they last.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hifuflow.controller.estimation.estimate import Estimate
 from hifuflow.controller.estimation.kalman import KalmanFilter
 from hifuflow.controller.imaging import Image, Imaging
 from hifuflow.controller.settings import SafetySettings
@@ -23,6 +25,8 @@ from .learned import LearnedCheck
 from .noise import NoiseCheck
 from .place import PlaceCheck
 from .response import ResponseCheck
+
+IN_A_ROW = 2  # images with a point above its limit
 
 
 class Watch:
@@ -50,6 +54,8 @@ class Watch:
         self._hard = (outputs.constraint & ~outputs.soft)[outputs.constraint]
         # (n_m, n_hard): which measurement is which point with a hard limit.
         self._of_point = imaging.averaging[:, np.flatnonzero(outputs.constraint & ~outputs.soft)]
+        self._limit = outputs.hard_limit[outputs.constraint]
+        self._tolerance, self._over = settings.overshoot_tolerance, 0
         self._factor = estimator.heating_range[1]
         self._blind = 0
         self._withheld, self._repeated = "", ""
@@ -61,15 +67,27 @@ class Watch:
         self._say_blind(shown)
         return Image(image.acquired, shown)
 
-    def finding(self) -> Finding:
-        """What is found, once the filter has taken in what is believed."""
+    def finding(self, estimate: Estimate) -> Finding:
+        """What is found, once the filter has taken in what is believed and made this estimate."""
         innovation, gains = self._observer.innovation, self._observer.gains
         final = (self._response.fault(innovation), self._place.fault(innovation),
-                 self._learned.fault(innovation, gains))
+                 self._learned.fault(innovation, gains), self._over_limit(estimate))
         passing = (self._repeated, self._noise.fault(innovation), self._drift.fault(innovation),
                    self._points())
         ending = next(filter(None, final), "")
         return Finding(ending or next(filter(None, passing), ""), bool(ending), self._withheld)
+
+    def _over_limit(self, estimate: Estimate) -> str:
+        """Whether a point is above its hard limit by more than any treatment may be that shall end
+        as complete, in `IN_A_ROW` images, and by what is certain."""
+        excess = np.max(estimate.constraint_temperature - estimate.constraint_deviation
+                        - self._limit, initial=-np.inf)
+        if not estimate.valid or excess <= self._tolerance:
+            self._over = 0
+            return ""
+        self._over += 1
+        return "" if self._over < IN_A_ROW else (
+            f"normal tissue is {excess:.2g} K above its limit (safety.overshoot_tolerance_k)")
 
     def _points(self) -> str:
         """Whether a point with a hard limit heats more than may be learned."""

@@ -97,7 +97,7 @@ def _tables(labels, regions: dict, tissues, frequency: float) -> _Tables:
     names, obstacle, kind, loss = [""], np.zeros(size, int), np.zeros(size, int), np.zeros(size)
     for name, region in regions.items():
         tissue, label = tissues[region["tissue"]], region["label"]
-        loss[label] = tissue.attenuation * frequency * 1e-6
+        loss[label] = tissue.attenuation_at(frequency)
         if tissue.blocks:
             names.append(f"{name} ({tissue.blocks})")
             obstacle[label] = len(names) - 1

@@ -5,6 +5,7 @@ fault is named with its file, key and value and with what is allowed; then the e
 
   hifuflow validate anna.yaml
   hifuflow validate study/*.yaml
+  hifuflow validate --poses anna.yaml    the ten best directions of the beam
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from .messages import each
 def arguments(parser) -> None:
     """Declare what the command takes."""
     parser.add_argument("files", nargs="+", metavar="PATIENT.yaml").completer = patient_files
+    parser.add_argument("--poses", action="store_true",
+                        help="list the ten best directions of the beam, with the heat per watt at "
+                             "the target and what of it foci reach, instead of checking")
 
 
 def main(arguments) -> int:
     """Check each of the files."""
-    return each(arguments.files, check)
+    return each(arguments.files, poses if arguments.poses else check)
 
 
 def check(file) -> str:
@@ -42,3 +46,19 @@ def check(file) -> str:
     for warning in warnings:
         print(f"WARNING {patient.file}: {warning}", file=sys.stderr)
     return f"{patient.file}: usable. {said}"
+
+
+def poses(file) -> str:
+    """Lines about the best directions of the beam for a patient.
+
+    Raises
+    ------
+    HifuflowError : the file is faulty, or there is no direction.
+    """
+    from hifuflow.study.patient import check_name, load_patient
+
+    check_name(file)
+    patient = load_patient(file)
+    from hifuflow.study.poses import pose_lines  # not for a file with a typo: it is slow
+
+    return "\n".join([f"{patient.file}:", *pose_lines(patient)])

@@ -73,7 +73,7 @@ def print_table(checks: list[Check]) -> None:
 
 
 PARTS = ("bioheat", "bioheat_meshes", "bioheat_treatment", "fields", "grids", "meshing", "models",
-         "patients", "planning", "reduced", "treatments")
+         "patients", "planning", "reduced", "synthetic", "treatments")
 
 
 def main(wanted: list[str]) -> int:

@@ -7,6 +7,7 @@ import pytest
 from cube_patient import plan_settings, transducer
 from scipy.spatial.distance import pdist
 
+from hifuflow.acoustics.filling import filling_foci
 from hifuflow.acoustics.focal_zone import coverage, focal_size
 from hifuflow.acoustics.foci import automatic_spacing, planes_through, reach, touches
 from hifuflow.acoustics.plan import plan_treatment
@@ -192,3 +193,63 @@ def test_every_shipped_transducer_fits_and_focuses_at_its_geometric_focus(name):
     np.testing.assert_allclose(sections[:2, [4, 12]], 0.5, atol=0.06)
     # Along the axis discs that end at the rim act like a bowl somewhat narrower.
     assert 0.45 < sections[2, [4, 12]].min() and sections[2, [4, 12]].max() < 0.62
+
+
+def tailed(cube, beam=(0, 0, 1)):
+    """The cube with a flat target that has two thin tails along the beam."""
+    anatomy = cube(beam)
+    anatomy.labels[anatomy.labels == 2] = 1
+    anatomy.labels[8:18, 8:18, 12:14] = 2
+    anatomy.labels[9, 9, 6:20] = anatomy.labels[16, 16, 6:20] = 2
+    return anatomy
+
+
+def test_automatic_foci_go_where_the_target_is_and_not_by_its_tails(cube, device):
+    anatomy = tailed(cube)
+    settings = plan_settings(device, spacing_mm=4, plane_offsets_mm="auto")
+    plan = plan_treatment(anatomy, settings)
+    assert plan.spread_coverage >= 0.97 and plan.warnings == []
+    target = anatomy.position(np.argwhere(anatomy.target_mask))
+    again = coverage(target, plan.foci, np.eye(3), 2 * plan.focal_width_m, plan.focal_length_m)
+    assert again == plan.spread_coverage
+    index = np.rint(anatomy.index(plan.foci)).astype(int)
+    assert anatomy.target_mask[tuple(index.T)].all()
+    for left in range(len(plan.foci)):  # no focus is there for nothing
+        fewer = np.delete(plan.foci, left, axis=0)
+        if left >= len(plan.foci) - 3:
+            assert coverage(target, fewer, np.eye(3), 2 * plan.focal_width_m,
+                            plan.focal_length_m) < again
+
+
+def test_foci_beside_what_no_focus_may_reach_are_as_many_as_help(cube, device):
+    anatomy = tailed(cube)
+
+    def planned(lateral, **foci):
+        near = replace(device, max_lateral=lateral, travel=replace(device.travel, lateral=0.0))
+        return plan_treatment(anatomy, plan_settings(near, standoff="auto", spacing_mm=3, **foci))
+
+    plan = planned(0.008, plane_offsets_mm="auto")
+    offset = plan.foci - plan.apex
+    assert (np.hypot(offset[:, 0], offset[:, 1]) <= 0.008 + 1e-9).all()
+    assert 0.5 <= plan.spread_coverage < 0.9
+    assert any("steering, travel, the skin or obstacles" in text for text in plan.warnings)
+    with pytest.raises(InputError, match=r"foci\.plane_offsets_mm = 'auto': heat reaches only "
+                                         r"\d+% of the target.*steering"):
+        planned(0.003, plane_offsets_mm="auto")
+    own = planned(0.003, plane_offsets_mm=[0], max_left_out_fraction=1)  # asked for: a warning
+    assert own.spread_coverage < 0.5 and "reach" in own.warnings[-1]
+
+
+def test_foci_fill_a_large_target_as_far_as_it_is_worth(device):
+    target = np.stack(np.meshgrid(*[np.arange(20.0)] * 3, indexing="ij"), -1).reshape(-1, 3) * 1e-3
+    asked = []
+
+    def usable(focus):
+        asked.append(focus)
+        return focus[0] < 0.0105
+
+    reached = target[:, 1] < 0.0105
+    more = filling_foci(target, np.zeros((0, 3)), np.eye(3), 4e-3, 13e-3, reached, usable)
+    assert (more[:, 0] < 0.0105).all() and (more[:, 1] < 0.0105).all() and len(more) < len(asked)
+    part = (target[:, 0] < 0.0105) & reached
+    assert coverage(target[part], more, np.eye(3), 4e-3, 13e-3) > 0.98

@@ -9,8 +9,9 @@ import pytest
 from patient_maps import anatomy_of
 from scipy import ndimage
 
-from hifuflow.anatomy.beam_window import beam_record, best_axis, look_around
-from hifuflow.anatomy.settings import BeamSettings, PoseSettings
+from hifuflow.anatomy.beam_window import beam_record, best_axis, look_around, ranked_axes
+from hifuflow.anatomy.build import build_anatomy, pose_candidates
+from hifuflow.anatomy.settings import AnatomySettings, BeamSettings, PoseSettings
 from hifuflow.errors import InputError
 from hifuflow.numerics.rays import CUT
 from hifuflow.numerics.sphere import fibonacci_sphere
@@ -140,3 +141,65 @@ def test_real_liver_tumour_is_reached_from_the_front_between_ribs_and_lung():
             assert axis @ [0, -1, 0] > 0.9  # it travels from the front to the back
     assert blocked[0]["blocked_fraction"] < 0.03
     assert blocked[1]["blocked_by"]["shell (bone)"] > 0.2
+
+
+def test_the_axis_keeps_the_target_out_of_the_shadow_of_a_cut(tmp_path):
+    """A wall beside the target: under the flat side above it lies the shortest way, but from there
+    part of the target is behind the wall."""
+    labels, affine = ball()
+    labels = np.where(labels == 3, 2, labels)
+    labels[:, :, 50:] = 0
+    near = np.indices(labels.shape)
+    wall = (labels == 2) & (near[2] > 39) & (near[2] < 44) & (near[0] > 35) & (near[0] < 40)
+    labels[wall & (abs(near[1] - 35) < 4)] = 3
+    path = tmp_path / "wall.nii.gz"
+    nib.save(nib.Nifti1Image(labels.astype(np.int16), affine * [[1e3], [1e3], [1e3], [1]]), path)
+    tissues = {**TISSUES, "bone": TISSUES["soft_tissue"]}
+    walled = section(path, "auto", cut_regions=["shell"], tissues=tissues)
+    straight = {**walled, "transducer": {"axis": [0, 0, -1], "max_blocked_fraction": 1.0}}
+    with pytest.raises(InputError, match=r"of the target's .* voxels lie behind the cut"):
+        anatomy_of(straight)
+    anatomy = anatomy_of(walled)
+    assert anatomy.target_mask.sum() == (labels == 1).sum()
+    assert anatomy.axis @ [0, 0, -1] < 0.999
+
+
+def test_an_axis_that_is_refused_is_passed_over_with_all_like_it():
+    rays = look_around(*(ball()[i] for i in (0, 1)), ball()[0] == 1, REGIONS, None,
+                       fibonacci_sphere(2500), BeamTissue.read_all(TISSUES), 1e6)
+    axes, score = ranked_axes(rays, BEAM, 0.5)
+    assert (np.diff(score) <= 0).all() and (axes[0] == best_axis(rays, BEAM, POSE)).all()
+    second = best_axis(rays, BEAM, POSE, lambda axis: "too near" * bool(axis @ axes[0] > 0.995))
+    assert second @ axes[0] <= 0.995
+    with pytest.raises(InputError, match="on the best one too near"):
+        best_axis(rays, BEAM, POSE, lambda axis: "too near")
+
+
+def test_heat_per_watt_is_the_square_of_the_amplitude():
+    """A plate that takes half of the amplitude, before half of the cone: (1/2 + 1/4)^2, not
+    (1/2 + 1/8)."""
+    labels = np.zeros((81, 81, 60), int)
+    labels[:, :, 20:] = 2
+    labels[38:42, 38:42, 38:41] = 1
+    labels[40:, :, 20:22] = 3
+    affine = np.diag([2e-3, 2e-3, 2e-3, 1])
+    plate = {"soft_tissue": {"attenuation_np_m_mhz": 0.0},
+             "bone": {"attenuation_np_m_mhz": np.log(2) / 4e-3}}
+    rays = look_around(labels, affine, labels == 1, REGIONS, None, fibonacci_sphere(4000),
+                       BeamTissue.read_all(plate), 1e6)
+    rays = replace(rays, **{name: getattr(rays, name)[:1] for name in ("blocked", "loss", "skin")})
+    narrow = BeamSettings(1e6, 0.13, 0.06, 0.03)
+    axes, score = ranked_axes(rays, narrow, 0.5)
+    down = np.argmax(axes @ [0, 0, 1])
+    assert score[down] == pytest.approx(0.75**2, rel=0.05)
+
+
+def test_ten_directions_well_apart(ball_map):
+    settings = AnatomySettings.read(section(ball_map, "auto"))
+    found = pose_candidates(settings, 10)
+    axes = np.array([axis for axis, _ in found])
+    angles = np.degrees(np.arccos(np.clip(axes @ axes.T, -1, 1)))[np.triu_indices(len(axes), 1)]
+    assert 3 <= len(axes) <= 10 and angles.min() >= 10 and found[0][1] == 1
+    heat = [value for _, value in found]
+    assert heat == sorted(heat, reverse=True)
+    np.testing.assert_allclose(axes[0], build_anatomy(settings).axis)

@@ -1,5 +1,7 @@
 """Constraint points: on the ellipsoid, evenly spread, at their distance from the target."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,9 @@ def test_points_outside_of_the_body_are_refused():
     assert caught.value.file == CONFIG["file"]
     assert "within 18.0 mm of the body's surface" in str(caught.value)
     assert "crop_margin_mm" not in str(caught.value)
+    named = re.search(r"or at most ([\d.]+) mm", str(caught.value)).group(1)
+    points = placed(anatomy, with_constraints({"clearance_mm": float(named)}))["position_m"]
+    assert len(points) == 209 and float(named) > 15  # the fit is to be found, and near the skin
 
 
 def test_a_crop_that_is_too_tight_is_named():
@@ -110,7 +115,7 @@ def test_target_at_the_skin_is_told():
     anatomy = ball_in_block()
     anatomy.labels[:, :, :20] = 0
     with pytest.raises(InputError, match="touches the body's surface, so that no clearance fits"):
-        placed(anatomy, CONFIG)
+        placed(anatomy, with_constraints({"clearance_mm": 9}))
 
 
 def skin_and_bone():
@@ -179,3 +184,72 @@ def test_points_are_picked_evenly():
     line = np.column_stack([np.linspace(0, 1, 101), np.zeros((101, 2))])
     np.testing.assert_allclose(np.sort(evenly(line, 5)[:, 0]), [0, 0.25, 0.5, 0.75, 1], atol=0.01)
     assert len(evenly(line[:3], 5)) == 3
+
+
+def under_a_flat_skin(gap):
+    """A ball of target, radius 10 mm, `gap` voxels of fat between it and water before z = 20."""
+    anatomy = ball_in_block()
+    surface = 20 - gap
+    anatomy.labels[:, :, :surface] = 0
+    anatomy.coupling[:, :, :surface] = True
+    return anatomy, (surface - 0.5) * 1e-3
+
+
+@pytest.mark.parametrize("surface", ["ellipsoid", "distance"])
+@pytest.mark.parametrize("gap", [0, 3, 6])
+def test_the_default_follows_the_body(surface, gap, caplog):
+    anatomy, skin = under_a_flat_skin(gap)
+    result = placed(anatomy, with_constraints({"surface": surface}))
+    points, moved = np.array(result["position_m"]), result["surface"]["moved"]
+    index = np.rint(anatomy.index(points)).astype(int)
+    assert (anatomy.labels[tuple(index.T)] == 1).all()  # in the body, and never in the target
+    assert moved["skin"] > 5 and moved["cut"] == moved["edge"] == 0
+    assert result["notes"] and result["notes"][0] in caplog.text
+    assert f"{moved['skin']} under the skin" in result["notes"][0]
+    brought = points[points[:, 2] < skin + 4e-3]
+    above = brought[np.linalg.norm(brought[:, :2] - 0.03, axis=1) < 3e-3]  # straight over it
+    if gap > 0:  # 2 mm beneath the skin, or halfway to the target where that is nearer
+        np.testing.assert_allclose(above[:, 2] - skin, min(2, gap / 2) * 1e-3, atol=0.75e-3)
+        assert len(above)
+    else:
+        assert not len(above) and moved["dropped"] > 0
+    rest = placed(ball_in_block(), with_constraints({"surface": surface}))["position_m"]
+    deep = np.array(rest)[:, 2] > skin + 3e-3  # what has room stays where it was
+    assert {tuple(p) for p in np.array(rest)[deep]} <= {tuple(p) for p in points}
+
+
+def test_a_deep_target_moves_no_point():
+    result = placed(ball_in_block(), CONFIG)
+    assert result["notes"] == [] and not any(result["surface"]["moved"].values())
+    explicit = placed(ball_in_block(), with_constraints({"clearance_mm": 9}))
+    np.testing.assert_array_equal(result["position_m"], explicit["position_m"])
+
+
+@pytest.mark.parametrize("surface", ["skin", "near_field"])
+def test_no_point_lies_in_a_sheet_that_no_mesh_holds(surface):
+    anatomy, _ = under_a_flat_skin(5)
+    anatomy.labels[:, 44:] = 0
+    anatomy.coupling[:, 44:] = True
+    anatomy.labels[:, 44:, 30:32] = 1  # a fin, 2 mm thick
+    anatomy.coupling[:, 44:, 30:32] = False
+    config = {**with_constraints({"surface": surface, "depth_mm": 0}),
+              "device": {"aperture_m": 0.12, "radius_of_curvature_m": 0.1}}
+    points = np.array(placed(anatomy, config)["position_m"])
+    assert len(points) == 209 and points[:, 1].max() < 46e-3
+
+
+def test_the_alternatives_that_a_refusal_names_work():
+    anatomy, _ = under_a_flat_skin(3)
+    with pytest.raises(InputError, match="outside of the body") as caught:
+        placed(anatomy, with_constraints({"clearance_mm": 9}))
+    text = str(caught.value)
+    assert "auto, which follows the body's surface" in text
+    assert "another constraints.surface (near_field, skin, region)" in text
+    device = {"aperture_m": 0.12, "radius_of_curvature_m": 0.1}
+    for change in ({"clearance_mm": "auto"}, {"surface": "near_field"}, {"surface": "skin"}):
+        config = {**with_constraints(change), "device": device}
+        assert len(placed(anatomy, config)["position_m"]) > 100
+    buried = ball_in_block()  # no skin, no water: neither is offered
+    with pytest.raises(InputError) as caught:
+        placed(buried, with_constraints({"clearance_mm": 25}))
+    assert "near_field" not in str(caught.value) and "skin" not in str(caught.value)

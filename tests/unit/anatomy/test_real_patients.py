@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from outcomes import outcome
 from patient_maps import anatomy_of
 from scipy import ndimage
 
@@ -108,3 +109,14 @@ def test_body_outline_from_the_ct():
     body = ndimage.binary_fill_holes(body) & (data == 0)
     lost = sum(anatomy.record["left_out_voxels"]["body"].values())
     assert voxels(anatomy, "body") + lost == body.sum()
+
+
+@pytest.mark.parametrize("name", ["breast_exam25", "breast_exam33"])
+def test_default_settings_treat_a_breast(name, tmp_path):
+    content = yaml.safe_load((PATIENTS / f"{name}.yaml").read_text())
+    content["anatomy"]["labels"] = str(DATA / f"{name}_labels.nii.gz")
+    content["transducer"] = {"axis": "auto", "standoff_mm": "auto"}
+    content["foci"] = {"plane_offsets_mm": "auto"}
+    (tmp_path / "defaults.yaml").write_text(yaml.safe_dump(content))
+    found = outcome(tmp_path / "defaults.yaml", mesh=False)
+    assert found.refusal == "" and found.reach >= 0.97 and found.points == 209

@@ -114,3 +114,14 @@ def test_directions_are_even_and_a_cone_holds_its_solid_angle():
     part = cone([0.6, 0, 0.8], np.pi / 6, 4000)
     assert (part @ [-0.6, 0, -0.8] >= np.cos(np.pi / 6)).all()
     assert len(part) / 4000 == pytest.approx((1 - np.cos(np.pi / 6)) / 2, rel=0.02)
+
+
+def test_attenuation_grows_with_the_tissues_own_power_of_frequency():
+    assert BeamTissue(9.0, "", 1.5).attenuation_at(4e6) == pytest.approx(72)
+    labels = np.zeros((3, 3, 12), int)
+    labels[:, :, 2:12] = 1
+    tissues = BeamTissue.read_all({"stuff": {"attenuation_np_m_mhz": 9,
+                                             "attenuation_exponent": 1.5}})
+    rays = trace(labels, np.diag([1e-3, 1e-3, 1e-3, 1]), [[1e-3, 1e-3, 8.5e-3]],
+                 np.array([[0, 0, -1.0]]), {"all": {"label": 1, "tissue": "stuff"}}, tissues, 4e6)
+    assert rays.loss[0, 0] == pytest.approx(72 * 7e-3)

@@ -93,7 +93,7 @@ def test_number_types_and_layouts_of_matlab(rod, tmp_path, change, version):
 
 @pytest.mark.parametrize(("content", "message"), [
     ({"sys": {"A": -np.eye(2), "B": np.ones((2, 1)), "C": np.ones((1, 2)), "Ts": 0.1}},
-     "Ts = 0.1: a model in discrete time"),
+     "Ts = 0.1: belongs to a model in discrete time"),
     ({"A": -np.eye(2), "B": np.ones((2, 1)), "C": np.ones((1, 2)), "Ts": 1.0}, "discrete time"),
     ({"sys": {"A": -np.eye(2), "B": np.ones((2, 1)), "C": np.ones((1, 2)), "InputDelay": 3.0}},
      "InputDelay = 3.0: .* or with delays"),

@@ -51,7 +51,7 @@ def test_reference_has_the_papers_treatment():
     assert config["prescription"]["max_power_w"] == 22
     assert config["constraints"]["points"] == 209
     assert config["constraints"]["limit_c"] == 43
-    assert config["constraints"]["clearance_mm"] == 9
+    assert config["constraints"]["clearance_mm"] == "auto"  # 9 mm: the body ends nowhere nearer
     assert config["thermometry"]["interval_s"] == 2
     assert config["transducer"]["standoff_mm"] == 110
     assert config["foci"]["spacing_mm"] == 3

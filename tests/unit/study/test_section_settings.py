@@ -19,6 +19,7 @@ from hifuflow.acoustics.settings import (
 )
 from hifuflow.anatomy.settings import (
     AnatomySettings,
+    CleaningSettings,
     Constraint,
     ConstraintSettings,
     TargetSettings,
@@ -70,9 +71,9 @@ CASES = [
      {"name": "bone", "at_least": 300, "below": 2000, "smallest_island": approx(50e-9),
       "largest_component": True, "fill_holes": False}),
     (TargetSettings.read(written(region="lump", at_mm=[1, 2, 3], largest_component=False,
-                                 margin_mm=4)),
+                                 margin_mm=4, max_left_out_fraction=0.3)),
      {"region": "lump", "at": approx((0.001, 0.002, 0.003)), "largest_component": False,
-      "shape": None, "margin": approx(0.004), "chosen": "region"}),
+      "shape": None, "margin": approx(0.004), "max_left_out": 0.3, "chosen": "region"}),
     (TargetSettings.read(written(ellipsoid={
         "centre_mm": [1, 2, 3], "semi_axes_mm": [4, 5, 6], "first_axis": [0, 1, 0],
         "second_axis": [0, 0, 1]}, largest_component=False, margin_mm=0)).shape,
@@ -86,8 +87,10 @@ CASES = [
         name="rib", surface="region", region="bone", clearance_mm=9, depth_mm=2, reach_mm=50,
         points=209, limit_c=43, dose_limit_cem43_min=10, soft=True)),
      {"name": "rib", "surface": "region", "region": "bone", "clearance": approx(0.009),
-      "depth": approx(0.002), "reach": approx(0.05), "points": 209, "limit": 43,
+      "follows": False, "depth": approx(0.002), "reach": approx(0.05), "points": 209, "limit": 43,
       "dose_limit": 10, "soft": True}),
+    (CleaningSettings.read({"specks_mm3": 30, "stray_target_mm3": 10, "holes_mm3": 20}),
+     {"specks": approx(30e-9), "stray_target": approx(10e-9), "holes": approx(20e-9)}),
     (FociSettings.read(written(
         spacing_mm=3, plane_offsets_mm=[-4, 4], plane_spacing_mm=6, explicit_mm=[[1, 2, 3]],
         skin_distance_mm=13, max_left_out_fraction=0.1)),
@@ -112,8 +115,9 @@ CASES = [
         "density_kg_m3": 1000, "speed_of_sound_m_s": 1500, "attenuation_np_m_mhz": 9,
         "absorption_np_m_mhz": 8, "attenuation_exponent": 1.1}),
      {"density": 1000, "speed": 1500, "attenuation": 9, "absorption": 8, "exponent": 1.1}),
-    (BeamTissue.read_all({"rib": {"attenuation_np_m_mhz": 173, "blocks": "bone"}})["rib"],
-     {"attenuation": 173, "blocks": "bone"}),
+    (BeamTissue.read_all({"rib": {"attenuation_np_m_mhz": 173, "blocks": "bone",
+                                  "attenuation_exponent": 1.2}})["rib"],
+     {"attenuation": 173, "blocks": "bone", "exponent": 1.2}),
     (ThermalTissue.read({"density_kg_m3": 937, "specific_heat_j_kg_k": 3550,
                          "conductivity_w_m_k": 0.5, "perfusion_kg_m3_s": 0.7}),
      {"density": 937, "specific_heat": 3550, "conductivity": 0.5, "perfusion": 0.7}),
@@ -215,7 +219,8 @@ def test_sections_of_the_reference_patient():
         for name, entry in REFERENCE.config["regions"].items()}
     assert anatomy.pose.axis == (0, 0, 1) and anatomy.pose.max_blocked == 0.5
     assert fields(anatomy.beam) == {"frequency": 1e6, "radius_of_curvature": 0.13,
-                                    "aperture": 0.13, "max_axial": 0.03}
+                                    "aperture": 0.13, "max_axial": 0.03, "water": 0.006,
+                                    "reach_lateral": 0.02, "reach_axial": 0.03}
     (one,) = ConstraintSettings.read(REFERENCE.section("constraints")).constraints
     assert one.written.key == "constraints" and one.clearance == approx(0.009)
     plan = PlanSettings.read(REFERENCE.section("plan"))
