@@ -107,6 +107,9 @@ def test_late_images_come_late_with_their_own_time(images):
     # What comes together with a newer one, or after it, is not handed over.
     np.testing.assert_array_equal(acquired[12:], INTERVAL * np.arange(12, 20))
     np.testing.assert_array_equal(shown[12:], plain[12:])
+    acquired, _ = images(fault("late_image", 10, 24, s=6), fault("late_image", 28, 30, s=60))
+    assert np.isneginf(acquired[14])  # only image 11 arrives, and 13 is here already
+    np.testing.assert_array_equal(acquired[[13, 15]], [26, 30])
 
 
 def test_drift_grows_and_stays_even_where_drift_is_corrected(images):
