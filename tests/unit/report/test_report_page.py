@@ -348,6 +348,15 @@ def test_simulated_faults_are_told_on_top_of_the_page(plain_case, written, tmp_p
     assert "With simulated faults" not in written[1]
 
 
+def test_it_is_told_on_top_of_the_page_why_a_treatment_is_not_complete(plain_case, written,
+                                                                      tmp_path):
+    metrics = {**plain_case.metrics, "status": "aborted", "status_reason": "the image is < frozen"}
+    page = write_report(make_inputs(plain_case, treatments={
+        "paper": (plain_case.trajectory, metrics)}), tmp_path).read_text()
+    assert "<li>paper: the image is &lt; frozen</li>" in page
+    assert "Not complete:" not in written[1]
+
+
 def test_run_table_is_short_and_complete(plain_case):
     text = run_table("breast_reference", {"paper": plain_case.metrics, "mintime": {}},
                      "results/breast_reference/report/index.html")
