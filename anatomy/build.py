@@ -27,7 +27,8 @@ from .phantom import breast_phantom
 from .plausible import check_body
 from .regions import named_regions
 from .settings import AnatomySettings, TargetSettings
-from .source_settings import MeshMapSettings, PhantomSettings, ScanSettings
+from .source_settings import MeshMapSettings, PhantomSettings, ScanSettings, SurfaceSettings
+from .surface_map import read_surface_map
 from .target import split_regions, target_mask, with_margin
 from .thresholds import classified
 
@@ -173,7 +174,8 @@ def _cut(labels, regions, settings: AnatomySettings) -> np.ndarray:
     return np.isin(labels, [regions[region]["label"] for region in settings.cut_regions])
 
 
-def _source(source: PhantomSettings | MeshMapSettings | ScanSettings) -> LabelMap:
+def _source(source: PhantomSettings | MeshMapSettings | SurfaceSettings | ScanSettings
+            ) -> LabelMap:
     """The label map that all ways of giving an anatomy come to."""
     if isinstance(source, PhantomSettings):
         labels, affine, wall = breast_phantom(source)
@@ -181,6 +183,8 @@ def _source(source: PhantomSettings | MeshMapSettings | ScanSettings) -> LabelMa
                         record={"format": "phantom"}, wall=wall)
     if isinstance(source, MeshMapSettings):
         return read_mesh_map(source)
+    if isinstance(source, SurfaceSettings):
+        return read_surface_map(source)
     base = read_label_map(source.labels, source.nifti_transform) if source.labels else None
     return classified(source, base) if source.image else base
 

@@ -9,7 +9,7 @@ from math import inf
 from hifuflow.numerics.sphere import cone_angle
 from hifuflow.settings import BeamTissue, Written, metres, unless_auto
 
-from .source_settings import MeshMapSettings, PhantomSettings, ScanSettings
+from .source_settings import MeshMapSettings, PhantomSettings, ScanSettings, SurfaceSettings
 
 CLEARANCE = metres(9)  # of a constraint that does not say: the reference study's [m]
 
@@ -187,7 +187,7 @@ class AnatomySettings:
     written : the patient file.
     """
 
-    source: PhantomSettings | MeshMapSettings | ScanSettings
+    source: PhantomSettings | MeshMapSettings | SurfaceSettings | ScanSettings
     outside: tuple[int | str, ...]
     cleaning: CleaningSettings
     crop_margin: float
@@ -209,6 +209,8 @@ class AnatomySettings:
             source = PhantomSettings.read(anatomy.part("phantom"))
         elif "mesh" in anatomy.values:
             source = MeshMapSettings.read(anatomy.part("mesh"))
+        elif "surfaces" in anatomy.values:
+            source = SurfaceSettings.read(anatomy.part("surfaces"))
         else:
             source = ScanSettings.read(anatomy)
         cleaning = anatomy.values.get("cleaning")

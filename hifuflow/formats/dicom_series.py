@@ -9,6 +9,7 @@ import numpy as np
 from hifuflow.errors import InputError
 from hifuflow.job import log
 
+from .dicom_contours import open_contours
 from .dicom_frames import (
     TROUBLE,
     frames_of,
@@ -21,23 +22,26 @@ from .dicom_frames import (
 from .dicom_seg import open_dicom_seg
 from .dicom_stack import MOST_NAMED, stacked
 from .image import Image, is_dicom, unreadable
+from .side_files import SEGMENTATIONS, STRUCTURES
 
-SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 NOT_IMAGES = ("SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTRECORD", "SR", "PR", "KO", "REG", "FID")
 ALLOWED = "a folder with the files of one series and nothing else"
 
 
 def open_file(path, key) -> Image:
-    """Header of one DICOM file: a segmentation, or a volume in frames (enhanced multi-frame)."""
+    """Header of one DICOM file: a segmentation, contours, or a volume in enhanced frames."""
     with understood(path, key):
         header = read_dicom(path, stop_before_pixels=True)
+        if header.get("SOPClassUID") == STRUCTURES:
+            return open_contours(path, header, key)
         if header.get("SOPClassUID") in SEGMENTATIONS:
             return open_dicom_seg(path, header, key)
         if "PerFrameFunctionalGroupsSequence" not in header:
             raise InputError("not a usable DICOM segmentation, nor a volume in frames: it is a "
                              f"single {header.get('Modality', 'DICOM')} object", file=path, key=key,
-                             allowed="a DICOM-SEG object or an enhanced multi-frame image; a scan "
-                                     "goes, as a folder that holds its series, into anatomy.image")
+                             allowed="a DICOM-SEG or RTSTRUCT object or an enhanced multi-frame "
+                                     "image; a scan goes, as a folder that holds its series, into "
+                                     "anatomy.image")
         return _volume(path, [(Path(path), header)], key)
 
 

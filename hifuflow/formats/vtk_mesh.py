@@ -6,6 +6,7 @@ All versions and compressors that VTK itself reads, as VTK, ParaView, PyVista an
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -62,26 +63,35 @@ def read_vtk(path) -> Parts:
 
 def _read(path):
     """The grid; what VTK would write to the terminal is an error."""
-    from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow, vtkStringOutputWindow
-
     if Path(path).suffix.lower() == ".vtu":
         from vtkmodules.vtkIOXML import vtkXMLUnstructuredGridReader as Reader
     else:
         from vtkmodules.vtkIOLegacy import vtkUnstructuredGridReader as Reader
-    before, window = vtkOutputWindow.GetInstance(), vtkStringOutputWindow()
-    vtkOutputWindow.SetInstance(window)
-    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
-    try:
+    with heard() as said:
         reader = Reader()
         reader.SetFileName(str(path))
         if hasattr(reader, "ReadAllScalarsOn"):  # a legacy file's first array only, otherwise
             reader.ReadAllScalarsOn()
             reader.ReadAllFieldsOn()
         reader.Update()
-        grid, said = reader.GetOutput(), window.GetOutput()
+        grid = reader.GetOutput()
+    if said or reader.GetErrorCode():  # a warning, too, is a file that VTK half reads
+        raise ValueError(said[0] if said else "VTK cannot read it")
+    return grid
+
+
+@contextmanager
+def heard():
+    """What VTK would write to the terminal in the block, as a list of sentences."""
+    from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow, vtkStringOutputWindow
+
+    before, window, said = vtkOutputWindow.GetInstance(), vtkStringOutputWindow(), []
+    vtkOutputWindow.SetInstance(window)
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
+    try:
+        yield said
     finally:
         vtkOutputWindow.SetInstance(before)
-    if said.strip() or reader.GetErrorCode():  # a warning, too, is a file that VTK half reads
-        words = re.findall(r"\(0x[0-9a-f]+\): (.+)", said) or said.strip().splitlines()
-        raise ValueError(words[0].strip() if words else "VTK cannot read it")
-    return grid
+        text = window.GetOutput().strip()
+        said += [words.strip() for words in re.findall(r"\(0x[0-9a-f]+\): (.+)", text)
+                 or text.splitlines()]
