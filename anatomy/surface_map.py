@@ -110,7 +110,7 @@ def _inside(surface: Surface, points, number, settings: SurfaceSettings) -> Piec
         if min(other, held - other) > CROSSING * held:
             raise InputError("two of its shells cross each other", **fault,
                              allowed="shells apart from each other or one inside another")
-        if held > MANY and abs(held / size[shell] - 1) > FOLDED:
+        if held > MANY and abs(held - size[shell]) > FOLDED * held:
             raise InputError(f"crosses itself: {held} voxels lie inside, but its triangles enclose "
                              f"{size[shell]:.0f}", **fault,
                              allowed="a surface that has an inside and an outside")

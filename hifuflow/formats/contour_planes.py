@@ -1,6 +1,7 @@
 """From the contours of a structure in parallel planes to the voxels of a stack of slices.
 
-In a slice on a plane the voxels inside its contours. Between two planes the shape in between, by
+In a slice on a plane the voxels whose centres are inside its contours; where their area is not
+that of the contours, the voxels that they cover best, as many as make up the area. Between two planes the shape in between, by
 the signed distances of both (S. P. Raya and J. K. Udupa, Shape-based interpolation of
 multidimensional objects, IEEE Trans. Med. Imaging 9, 1990, p. 32). Beyond the last plane, and at a
 gap, a plane stands for half its distance from the next: of a slice that this covers in part, as
@@ -20,6 +21,9 @@ from .filled import filled_contours
 from .layers import Piece
 
 SAME_PLANE = 0.1  # slices: contours so near to each other, or to a slice, are in one plane
+FINE = 8  # samples along each edge of a pixel, to see how much of it is covered
+AREA = 0.005  # part of its contours' area by which that of a plane's voxels may differ
+SPREAD = (0.7548776662466927, 0.5698402909980532)  # of a plane's points: the plastic ratio's powers
 WIDEST = 2.5  # of a structure's usual distance: planes farther apart have a gap between them
 
 
@@ -57,7 +61,7 @@ def voxels_of(planes: Planes, label: int, shape: tuple, what: str) -> Piece | No
     corners = np.concatenate([points for one in planes.contours for points in one])
     low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, 0)
     high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, shape[:2])
-    masks = [filled_contours([points - low for points in one], tuple(high - low))
+    masks = [section([points - low for points in one], tuple((high - low).tolist()))
              for one in planes.contours]
     steps = np.diff(planes.at)
     usual = float(np.median(steps)) if len(steps) else 1.0
@@ -91,6 +95,27 @@ def voxels_of(planes: Planes, label: int, shape: tuple, what: str) -> Piece | No
         for inner, outer in zip(piece.box, box, strict=True)), piece.mask)
 
 
+def section(contours, shape: tuple) -> np.ndarray:
+    """Pixels (ni, nj) bool that contours in one plane hold; see `filled.filled_contours`."""
+    centres = filled_contours(contours, shape)
+    fine = filled_contours([(points + 0.5) * FINE - 0.5 for points in contours],
+                           (FINE * shape[0], FINE * shape[1]))
+    covered = fine.reshape(shape[0], FINE, shape[1], FINE).sum(axis=(1, 3))
+    count = round(covered.sum() / FINE**2)
+    if abs(int(centres.sum()) - count) <= AREA * count:
+        return centres
+    return _best(covered, count)
+
+
+def _best(values, count: int) -> np.ndarray:
+    """The `count` pixels of the highest values; of equal ones some, evenly spread."""
+    i, j = np.indices(values.shape)
+    order = np.lexsort(((i * SPREAD[0] + j * SPREAD[1]).ravel() % 1, -values.ravel()))
+    mask = np.zeros(values.shape, bool)
+    mask.ravel()[order[:count]] = True
+    return mask
+
+
 def _depth(mask) -> np.ndarray:
     """Distance from the mask's edge, positive inside, in pixels."""
     padded = np.pad(mask, 1)
@@ -99,18 +124,12 @@ def _depth(mask) -> np.ndarray:
 
 
 def _between(one, other, share) -> np.ndarray:
-    """The shape at this share of the way from one mask to another."""
-    return (1 - share) * _depth(one) + share * _depth(other) > 0
+    """The shape at this share of the way from one mask to another, of an extent in between."""
+    extent = (1 - share) * np.sqrt(one.sum()) + share * np.sqrt(other.sum())
+    return _best((1 - share) * _depth(one) + share * _depth(other), round(extent**2))
 
 
 def _part(mask, share) -> np.ndarray:
     """The innermost pixels of a mask, as many as make up this share of its area."""
     count = round(min(max(share, 0), 1) * int(mask.sum()))
-    if count == 0:
-        return np.zeros_like(mask)
-    pixels = np.argwhere(mask)
-    away = np.linalg.norm(pixels - pixels.mean(axis=0), axis=1)  # of pixels equally deep
-    chosen = pixels[np.lexsort((away, -_depth(mask)[mask]))[:count]]
-    part = np.zeros_like(mask)
-    part[tuple(chosen.T)] = True
-    return part
+    return _best(_depth(mask), count) if count else np.zeros_like(mask)

@@ -103,8 +103,8 @@ def _triangles(path):
     from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkFiltersCore import (
         vtkCleanPolyData,
+        vtkOrientPolyData,
         vtkPolyDataConnectivityFilter,
-        vtkPolyDataNormals,
         vtkTriangleFilter,
     )
 
@@ -112,7 +112,7 @@ def _triangles(path):
 
     reader = _reader(path)
     triangle, clean, turned, pieces = (vtkTriangleFilter(), vtkCleanPolyData(),
-                                       vtkPolyDataNormals(), vtkPolyDataConnectivityFilter())
+                                       vtkOrientPolyData(), vtkPolyDataConnectivityFilter())
     triangle.PassLinesOff()
     triangle.PassVertsOff()
     clean.SetInputConnection(triangle.GetOutputPort())
@@ -120,8 +120,6 @@ def _triangles(path):
     clean.PointMergingOn()
     turned.SetInputConnection(clean.GetOutputPort())
     turned.ConsistencyOn()  # all triangles of a piece face outward, or all inward
-    turned.SplittingOff()
-    turned.ComputePointNormalsOff()
     pieces.SetInputConnection(turned.GetOutputPort())
     pieces.SetExtractionModeToAllRegions()
     pieces.ColorRegionsOn()

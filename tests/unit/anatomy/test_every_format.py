@@ -131,7 +131,8 @@ def test_structure_sets(tmp_path, kind, grid):
     source = read_label_map(path if kind == "alone" else folder)
     assert_in_place(source)
     if kind != "alone" and grid == "straight":
-        np.testing.assert_array_equal(source.layers[0][::-1, ::-1], inside(STRAIGHT))
+        other = (source.layers[0][::-1, ::-1] == 1) != inside(STRAIGHT)
+        assert other.sum() < 0.005 * inside(STRAIGHT).sum()
 
 
 @pytest.mark.parametrize("grid", GRIDS)
