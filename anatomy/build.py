@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from hifuflow.formats.dicom_source import check_holds, open_source
 from hifuflow.job import log
 from hifuflow.numerics.sphere import RAYS, cone, fibonacci_sphere
 from hifuflow.provenance import config_hash
@@ -63,6 +64,9 @@ def build_anatomy(settings: AnatomySettings) -> Anatomy:
     source, labels, regions, raw, notes = _named(settings)
     edge = scan_edge(labels > 0, source.beyond)
     core = target_mask(labels, regions, source.affine, edge, settings.target)
+    if settings.series:  # hours before anything refers to it
+        check_holds(open_source(settings.series, "export.dicom_series").image,
+                    np.argwhere(core) @ source.affine[:3, :3].T + source.affine[:3, 3], "target")
     spacing = np.diag(source.affine)[:3]
     wall = np.zeros_like(edge) if source.wall is None else source.wall
     cut = _cut(labels, regions, settings)

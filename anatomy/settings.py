@@ -184,6 +184,7 @@ class AnatomySettings:
     regions : in the order of the file: where segments overlap, the first holds the voxel.
     cut_regions : names of the regions that are left out with all that lies behind them.
     tissues : by their names, those of the regions.
+    series : path of the DICOM series that results will refer to, or None.
     written : the patient file.
     """
 
@@ -198,6 +199,7 @@ class AnatomySettings:
     pose: PoseSettings
     beam: BeamSettings
     tissues: Mapping[str, BeamTissue]
+    series: str | None
     written: Written
 
     @classmethod
@@ -222,7 +224,7 @@ class AnatomySettings:
                    tuple(section["cut_regions"]), TargetSettings.read(written.part("target")),
                    PoseSettings.read(written.part("transducer")),
                    BeamSettings.read(section["device"]), BeamTissue.read_all(section["tissues"]),
-                   written)
+                   section.get("series"), written)
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,7 @@ class Patient:
                                for key in ("axis", "max_blocked_fraction")},
                 "device": {key: self.transducer[key] for key in beam if key in self.transducer},
                 "tissues": self._used_tissues(BEAM_PATH),
+                **({"series": self.dicom_series} if self.dicom_series else {}),
                 **self._pick("anatomy", "regions", "cut_regions", "target")}
 
     @cached_property

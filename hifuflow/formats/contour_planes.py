@@ -1,11 +1,11 @@
 """From the contours of a structure in parallel planes to the voxels of a stack of slices.
 
 In a slice on a plane the voxels whose centres are inside its contours; where their area is not
-that of the contours, the voxels that they cover best, as many as make up the area. Between two planes the shape in between, by
-the signed distances of both (S. P. Raya and J. K. Udupa, Shape-based interpolation of
-multidimensional objects, IEEE Trans. Med. Imaging 9, 1990, p. 32). Beyond the last plane, and at a
-gap, a plane stands for half its distance from the next: of a slice that this covers in part, as
-large a part of the plane's area, its inside first.
+that of the contours, the voxels that they cover best, as many as make up the area. Between two
+planes the shape in between, by the signed distances of both (S. P. Raya and J. K. Udupa,
+Shape-based interpolation of multidimensional objects, IEEE Trans. Med. Imaging 9, 1990, p. 32).
+Beyond the last plane, and at a gap, a plane stands for half its distance from the next: of a slice
+that this covers in part, as large a part of the plane's area, its inside first.
 """
 
 from __future__ import annotations

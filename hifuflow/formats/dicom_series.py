@@ -46,11 +46,20 @@ def open_file(path, key) -> Image:
 
 
 def open_series(path, key) -> Image:
-    """Header of the one DICOM series in a folder; see `formats.images.open_image`.
+    """Header of the one DICOM series in a folder; see `formats.images.open_image`."""
+    return _volume(path, slices_of(path, key), key)
+
+
+def slices_of(path, key) -> list:
+    """(file, header) of each slice of the one DICOM series in a folder.
 
     Localizers among the slices, objects that are no images, such as structure sets, and files of
     other kinds are left out and named in the log. A DICOM file that cannot be read is an error: it
     may be a slice.
+
+    Raises
+    ------
+    InputError : the folder holds no series or several.
     """
     found, strange = [], []
     for file in sorted(entry for entry in Path(path).iterdir() if entry.is_file()):
@@ -72,7 +81,7 @@ def open_series(path, key) -> Image:
         if len(series) != 1:
             raise InputError(f"the folder holds {len(series)} DICOM series", file=path, key=key,
                              allowed=ALLOWED)
-        return _volume(path, _without_copies(path, slices), key)
+        return _without_copies(path, slices)
 
 
 def _names(held, kept) -> list:
