@@ -11,7 +11,7 @@ import numpy as np
 from hifuflow.errors import InputError
 from hifuflow.job import log
 
-from .image import DICOM, META, NIFTI, NRRD, Image, is_dicom
+from .image import DICOM, META, NIFTI, NRRD, Image, is_dicom, unreadable
 from .images import open_image
 from .side_files import SEGMENTATIONS, STRUCTURES, holds_series
 from .surface_file import SURFACES
@@ -35,7 +35,10 @@ def open_labels(path, key: str | None = None, nifti_transform: str = "auto") -> 
     path = Path(path)
     if not path.is_dir():
         return open_image(path, key, nifti_transform)
-    maps, dicom, surfaces, others = folder_content(path)
+    try:
+        maps, dicom, surfaces, others = folder_content(path)
+    except OSError as error:
+        raise unreadable(error, path, key) from error
     fault = {"file": path, "key": key}
     if sum(map(bool, (maps, dicom, surfaces))) > 1:
         raise InputError("the folder holds " + " and ".join(

@@ -24,12 +24,15 @@ DICOM_HEAD = 512  # bytes of a DICOM file in which its storage class stands
 def holds_series(path) -> bool:
     """Whether a folder holds DICOM images, or a file is one: not only segmentations."""
     path = Path(path)
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-        if file.is_file():
-            with open(file, "rb") as stream:
-                head = stream.read(DICOM_HEAD)
-            if head[128:132] == b"DICM" and not NO_SERIES.search(head):
-                return True
+    try:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if file.is_file():
+                with open(file, "rb") as stream:
+                    head = stream.read(DICOM_HEAD)
+                if head[128:132] == b"DICM" and not NO_SERIES.search(head):
+                    return True
+    except OSError:  # its reader will say so
+        pass
     return False
 
 

@@ -81,8 +81,8 @@ rule export_dicom:
     benchmark:
         f"{RESULTS}/benchmarks/export_dicom_{{controller}}.tsv"
     resources:
-        mem_mb=ask.memory("export"),
-        runtime=ask.minutes("export"),
+        mem_mb=ask.memory("export_dicom"),
+        runtime=ask.minutes("export_dicom"),
     params:
         config=ask.section("export_dicom"),
         code=ask.code("export_dicom"),
