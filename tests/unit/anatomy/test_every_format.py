@@ -1,9 +1,13 @@
 """One oblique ellipsoid in every format that is read: its place within 0.1 voxel, volume 1 %."""
 
+from dataclasses import replace
+
+import meshio
 import nibabel as nib
 import numpy as np
 import pytest
-from patient_maps import LPS, ct_series, dicom_seg, write_itk, write_nifti
+from patient_maps import LPS, ct_series, dicom_seg, multi_frame, write_itk, write_nifti
+from scipy.spatial import ConvexHull, Delaunay
 from structure_sets import rtstruct, save, save_series
 from vtkmodules.util.numpy_support import numpy_to_vtk
 from vtkmodules.vtkCommonCore import vtkPoints
@@ -13,8 +17,11 @@ from vtkmodules.vtkIOPLY import vtkPLYWriter
 from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
 
 from hifuflow.anatomy.labelmap import read_label_map
-from hifuflow.anatomy.source_settings import SurfaceSettings
+from hifuflow.anatomy.mesh_map import read_mesh_map
+from hifuflow.anatomy.source_settings import MeshMapSettings, ScanSettings, SurfaceSettings
 from hifuflow.anatomy.surface_map import read_surface_map
+from hifuflow.anatomy.thresholds import classified
+from hifuflow.numerics.sphere import fibonacci_sphere
 from hifuflow.settings import Written
 
 CENTRE = np.array([4.31, -17.47, 23.18])  # R, A, S [mm]
@@ -147,8 +154,8 @@ def test_one_file_per_organ(tmp_path, suffix, grid):
     assert_in_place(source, 1)
 
 
-@pytest.mark.parametrize("unit, scale", [("mm", 1), ("cm", 0.1), ("m", 1e-3)])
-@pytest.mark.parametrize("axes, signs", [("RAS", (1, 1, 1)), ("LPS", (-1, -1, 1))])
+@pytest.mark.parametrize("unit, scale, axes, signs", [
+    ("mm", 1, "RAS", (1, 1, 1)), ("cm", 0.1, "LPS", (-1, -1, 1)), ("m", 1e-3, "RAS", (1, 1, 1))])
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_surfaces(tmp_path, suffix, unit, scale, axes, signs):
     path = write_surface(surface(scale, signs), tmp_path / f"lump{suffix}")
@@ -157,6 +164,47 @@ def test_surfaces(tmp_path, suffix, unit, scale, axes, signs):
     source = read_surface_map(settings)
     assert source.segments[0].name == "lump"
     assert_in_place(source)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("kind", ["series", "frames", "file"])
+def test_images(tmp_path, kind, grid):
+    """Told apart by intensity: a DICOM series, an enhanced multi-frame file, a NIfTI image."""
+    values = np.where(inside(GRIDS[grid]), 100, -20)
+    if kind == "file":
+        path = tmp_path / "scan.nii.gz"
+        write_nifti(path, values.astype(np.int16), GRIDS[grid])
+    else:
+        series = ct_series(SHAPE, GRIDS[grid], values)
+        path = tmp_path / "s" if kind == "series" else tmp_path / "frames.dcm"
+        if kind == "series":
+            save_series(series, path)
+        else:
+            multi_frame(series, np.random.default_rng(2).permutation(SHAPE[2])).save_as(path)
+    classes = {"lump": {"at_least": 50, "smallest_island_mm3": 0, "largest_component": False,
+                        "fill_holes": False}}
+    settings = ScanSettings.read(Written("p.yaml", "anatomy", {"image": str(path),
+                                                               "thresholds": classes}))
+    assert_in_place(classified(settings, None))
+
+
+@pytest.mark.parametrize("name", ["m.msh", "m.vtu", "m.vtk", "m.xdmf"])
+def test_meshes(tmp_path, name):
+    shells = np.concatenate([radius * fibonacci_sphere(int(1200 * radius**2))
+                             for radius in (1, 0.9, 0.75, 0.5)] + [[[0, 0, 0]]])
+    shells *= (4 / 3 * np.pi / ConvexHull(shells).volume) ** (1 / 3)  # flat faces, same volume
+    cells = Delaunay(shells).simplices
+    points = shells * SEMI_AXES @ TURN.T + CENTRE
+    tags = np.full(len(cells), 3, np.int32)
+    data = {"gmsh:physical": [tags], "gmsh:geometrical": [tags]} if name == "m.msh" else {
+        "region": [tags]}
+    meshio.write(tmp_path / name, meshio.Mesh(points, [("tetra", cells)], cell_data=data),
+                 **({"file_format": "gmsh22"} if name == "m.msh" else {}))
+    settings = MeshMapSettings.read(Written("p.yaml", "anatomy.mesh", {
+        "file": str(tmp_path / name), "unit": "mm", "axes": "RAS", "voxel_size_mm": 1}))
+    source = read_mesh_map(settings)
+    assert_in_place(replace(source, layers=[(layer == 3) * 1 for layer in source.layers],
+                            segments=()))
 
 
 def test_the_ellipsoid_is_not_symmetric():
