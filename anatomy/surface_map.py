@@ -10,7 +10,7 @@ from hifuflow.formats.image import Segment
 from hifuflow.formats.images import MOST_VOXELS
 from hifuflow.formats.layers import Piece, packed
 from hifuflow.formats.side_files import source_sha256
-from hifuflow.formats.surface_file import Surface, read_surface, surface_files
+from hifuflow.formats.surface_file import Surface, read_surfaces, surface_files
 from hifuflow.job import log
 from hifuflow.provenance import config_hash
 
@@ -37,7 +37,7 @@ def read_surface_map(settings: SurfaceSettings) -> LabelMap:
     InputError : a surface that cannot be read, is not closed or crosses itself; an impossible
         size; a region that holds no voxel's centre.
     """
-    surfaces = [read_surface(file, KEY) for file in surface_files(settings.path, KEY)]
+    surfaces = read_surfaces(surface_files(settings.path, KEY), KEY)
     signs = SIGNS[_axes(surfaces, settings)] * settings.unit
     placed = [surface.points * signs for surface in surfaces]
     used = np.concatenate([points[surface.triangles].reshape(-1, 3)

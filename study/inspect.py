@@ -16,7 +16,7 @@ from hifuflow.formats.image import FORMATS
 from hifuflow.formats.label_folder import open_labels
 from hifuflow.formats.mesh_file import FORMATS as MESHES
 from hifuflow.formats.mesh_file import read_mesh_file
-from hifuflow.formats.surface_file import SURFACES, read_surface
+from hifuflow.formats.surface_file import SURFACES, read_surfaces
 from hifuflow.job import read_json
 from hifuflow.numerics.tetrahedra import cell_quality, signed_volumes, smallest_dihedral
 from hifuflow.records.mesh import check_mesh
@@ -130,7 +130,7 @@ def _image(path):
 
 
 def _surface(path):
-    surface = read_surface(path)
+    surface, = read_surfaces([path])
     low, high = surface.points.min(axis=0), surface.points.max(axis=0)
     corners = surface.points[surface.triangles] - low
     volume = np.abs(np.bincount(surface.shell, np.linalg.det(corners) / 6))

@@ -17,7 +17,7 @@ from hifuflow.formats.image import Image
 from hifuflow.formats.label_folder import folder_content, open_labels
 from hifuflow.formats.mesh_file import FORMATS as MESHES
 from hifuflow.formats.mesh_file import read_mesh_file
-from hifuflow.formats.surface_file import SURFACES, read_surface, surface_files
+from hifuflow.formats.surface_file import SURFACES, read_surfaces, surface_files
 from hifuflow.settings import Written
 
 from .inspect_labels import label_rows
@@ -60,7 +60,7 @@ def look_at(path: Path, written: str) -> Segmentation:
         return _voxels("mesh", "file", path, written, mesh.points[mesh.cells], lambda section:
                        read_mesh_map(MeshMapSettings.read(section)), {"axes": "RAS"})
     if _holds_surfaces(path):
-        surfaces = [read_surface(file) for file in surface_files(path)]
+        surfaces = read_surfaces(surface_files(path))
         corners = np.concatenate([one.points[one.triangles].reshape(-1, 3) for one in surfaces])
         return _voxels("surfaces", "path", path, written, corners, lambda section:
                        read_surface_map(SurfaceSettings.read(section)), {"axes": "auto"})

@@ -90,15 +90,22 @@ def _listed(files) -> str:
 
 def _beside_scan(path, dicom, key) -> Image:
     """The one segmentation among DICOM files, on the grid of the series beside it."""
-    from .dicom_contours import open_contours
     from .dicom_frames import read_dicom, understood
-    from .dicom_seg import open_dicom_seg
-    from .dicom_series import open_series
 
     found = []
     for file in dicom:
         with understood(file, key):
             found.append((file, read_dicom(file, stop_before_pixels=True)))
+    with understood(path, key):
+        return _placed(path, found, key)
+
+
+def _placed(path, found, key) -> Image:
+    """The one segmentation of these (file, header) pairs on the grid of their series."""
+    from .dicom_contours import open_contours
+    from .dicom_seg import open_dicom_seg
+    from .dicom_series import open_series
+
     drawn = [(file, header) for file, header in found if header.SOPClassUID in SEGMENTATIONS]
     if not drawn:
         return open_series(path, key)
@@ -111,10 +118,9 @@ def _beside_scan(path, dicom, key) -> Image:
     if any("Rows" in one and one.SOPClassUID not in SEGMENTATIONS for _, one in found):
         scan = open_series(path, key)
         _check_frame(header, [one for _, one in found if one is not header], file, path, key)
-    with understood(file, key):
-        if header.SOPClassUID == STRUCTURES:
-            return replace(open_contours(file, header, key, scan), file=path)
-        image = open_dicom_seg(file, header, key)
+    if header.SOPClassUID == STRUCTURES:
+        return replace(open_contours(file, header, key, scan), file=path)
+    image = open_dicom_seg(file, header, key)
     return replace(image if scan is None else on_scan(image, scan), file=path)
 
 

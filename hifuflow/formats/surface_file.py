@@ -10,6 +10,8 @@ import numpy as np
 
 from hifuflow.errors import InputError
 
+from .vtk_mesh import apart, heard
+
 SURFACES = (".stl", ".obj", ".ply", ".vtp")
 SPACE = re.compile(rb"SPACE\s*=\s*(RAS|LPS)")  # in the header of files that 3D Slicer writes
 HEAD = 1000  # bytes among which it is looked for
@@ -61,19 +63,24 @@ def surface_files(path, key: str | None = None) -> list[Path]:
     return files
 
 
-def read_surface(path, key: str | None = None) -> Surface:
-    """Read one closed surface.
+def read_surfaces(files: list[Path], key: str | None = None) -> list[Surface]:
+    """Read closed surfaces.
 
     Raises
     ------
-    InputError : it cannot be read, is not closed, or has edges of more than two triangles.
+    InputError : one cannot be read, is not closed, or has edges of an odd number of triangles.
     """
-    path, fault = Path(path), {"file": Path(path), "key": key}
-    try:
-        points, triangles, shell = _triangles(path)
-    except (ValueError, OSError) as error:
-        raise InputError(f"not a readable surface: {error}", **fault,
-                         allowed="a file in the format of its suffix") from error
+    found = apart(_triangles, files)
+    for file, (_, fault) in zip(files, found, strict=True):
+        if fault:
+            raise InputError(f"not a readable surface: {fault}", file=file, key=key,
+                             allowed="a file in the format of its suffix")
+    return [_closed(file, *parts, key) for file, (parts, _) in zip(files, found, strict=True)]
+
+
+def _closed(path, points, triangles, shell, key) -> Surface:
+    """A surface that has an inside."""
+    fault = {"file": path, "key": key}
     if not len(triangles) or not np.isfinite(points).all():
         raise InputError("has no triangles, or points that are not finite", **fault,
                          allowed="a closed surface")
@@ -107,8 +114,6 @@ def _triangles(path):
         vtkPolyDataConnectivityFilter,
         vtkTriangleFilter,
     )
-
-    from .vtk_mesh import heard
 
     reader = _reader(path)
     triangle, clean, turned, pieces = (vtkTriangleFilter(), vtkCleanPolyData(),

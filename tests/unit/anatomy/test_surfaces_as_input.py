@@ -1,5 +1,7 @@
 """Closed surfaces as regions: cavities, overlaps, axes, and what is refused."""
 
+import signal
+
 import numpy as np
 import pytest
 from patient_maps import anatomy_of, section
@@ -11,6 +13,7 @@ from vtkmodules.vtkIOPLY import vtkPLYWriter
 from hifuflow.anatomy.source_settings import SurfaceSettings
 from hifuflow.anatomy.surface_map import read_surface_map
 from hifuflow.errors import InputError
+from hifuflow.formats.vtk_mesh import apart
 from hifuflow.settings import Written
 
 QUADS = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
@@ -164,3 +167,9 @@ def test_folders_without_or_with_two_of_a_name(tmp_path):
         write(tmp_path / name, box((0, 0, 0), (30, 30, 30)))
     with pytest.raises(InputError, match="several files for one region: a"):
         read_surface_map(settings(tmp_path))
+
+
+def test_a_file_on_which_vtk_crashes_is_told_from_the_others():
+    """The reader here is one that crashes, or not, by its argument."""
+    found = apart(signal.raise_signal, [signal.SIGSEGV, signal.SIGURG])  # the latter is ignored
+    assert found == [(None, "VTK crashes on it, so that it must be damaged"), (None, "")]
