@@ -107,7 +107,7 @@ def test_what_new_writes_can_be_treated(tmp_path, monkeypatch, capsys, kind):
     volume = anatomy.target_mask.sum() * anatomy.voxel_volume
     expected = {"surfaces": 4 / 3 * np.pi * 9e-3**3}.get(kind, parts()["tumour"].sum() * 27e-9)
     if kind != "mesh":
-        assert volume == pytest.approx(expected, rel=0.02)
+        assert volume == pytest.approx(expected, rel=0.05)
     assert main(["inspect", f"{path.name}/tumour.stl" if kind == "surfaces" else path.name]) == 0
 
 
