@@ -46,7 +46,10 @@ def side_files(path) -> list[Path]:
     """
     path, suffix = Path(path), Path(path).suffix.lower()
     if path.is_dir():
-        return sorted(path.iterdir())
+        try:
+            return sorted(path.iterdir())
+        except OSError:  # its reader will say so
+            return []
     if suffix in (*DETACHED, ".xdmf") and path.is_file():
         with open(path, "rb") as stream:
             text = stream.read(HEADER_BYTES).decode("utf-8", "replace")
