@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from patient_maps import ct_series
+from patient_maps import ct_series, multi_frame
 from structure_sets import save_series
 
 from hifuflow.errors import InputError
@@ -169,6 +169,28 @@ def test_the_same_treatment_has_the_same_identifiers(plain_case, tmp_path):
     export_dicom(plain_case.anatomy, plain_case.trajectory, 240.0, tmp_path / "series", *paths)
     assert [pydicom.dcmread(path).SOPInstanceUID for path in paths] == first
     assert len(set(first)) == 3
+
+
+def test_a_series_in_one_file_of_frames(plain_case, tmp_path):
+    """Enhanced multi-frame: as on the same slices one by one, whatever the order of its frames."""
+    series, (_, _, expected) = written(plain_case, tmp_path)
+    order = np.random.default_rng(1).permutation(len(series))
+    multi_frame(series, order).save_as(tmp_path / "frames.dcm")
+    paths = [tmp_path / name for name in "abc"]
+    export_dicom(plain_case.anatomy, plain_case.trajectory, 240.0, tmp_path / "frames.dcm", *paths)
+
+    def by_place(path):
+        data = pydicom.dcmread(path)
+        return {float(place_of(frame)[2]): pixels for frame, pixels in zip(
+            data.PerFrameFunctionalGroupsSequence, data.pixel_array, strict=True)}
+
+    found, expected = by_place(paths[2]), by_place(expected)
+    assert len(found) == len(series) and set(expected) <= set(found)
+    for place, pixels in found.items():
+        np.testing.assert_array_equal(pixels, expected.get(place, 0 * pixels))
+    mask = [np.any([layer == 2 for layer in open_image(path).labels()], axis=0).sum()
+            for path in (paths[0], tmp_path / "lesion.dcm")]
+    assert mask[0] == mask[1] > 0
 
 
 def without_study(series):
