@@ -42,24 +42,20 @@ def open_file(path, key) -> Image:
                              allowed="a DICOM-SEG or RTSTRUCT object or an enhanced multi-frame "
                                      "image; a scan goes, as a folder that holds its series, into "
                                      "anatomy.image")
-        return _volume(path, [(Path(path), header)], key)
+        return volume(path, [(Path(path), header)], key)
 
 
 def open_series(path, key) -> Image:
     """Header of the one DICOM series in a folder; see `formats.images.open_image`."""
-    return _volume(path, slices_of(path, key), key)
+    return volume(path, slices_of(path, read_folder(path, key), key), key)
 
 
-def slices_of(path, key) -> list:
-    """(file, header) of each slice of the one DICOM series in a folder.
-
-    Localizers among the slices, objects that are no images, such as structure sets, and files of
-    other kinds are left out and named in the log. A DICOM file that cannot be read is an error: it
-    may be a slice.
+def read_folder(path, key) -> list:
+    """(file, header) of each DICOM file of a folder; files of other kinds are named in the log.
 
     Raises
     ------
-    InputError : the folder holds no series or several.
+    InputError : a DICOM file cannot be read: it may be a slice.
     """
     found, strange = [], []
     for file in sorted(entry for entry in Path(path).iterdir() if entry.is_file()):
@@ -70,11 +66,23 @@ def slices_of(path, key) -> list:
             if claims:
                 raise unreadable(f"{file.name}: {error}", path, key) from error
             strange.append(file.name)
+    _tell(path, "not DICOM", strange)
+    return found
+
+
+def slices_of(path, found, key) -> list:
+    """(file, header) of each slice of the one DICOM series among those of a folder.
+
+    Localizers among the slices and objects that are no images, such as structure sets, are left
+    out and named in the log.
+
+    Raises
+    ------
+    InputError : the folder holds no series or several.
+    """
     with understood(path, key):
-        images = [one for one in found if one[1].get("Modality") not in NOT_IMAGES
-                  and one[1].get("SOPClassUID") not in SEGMENTATIONS and "Rows" in one[1]]
+        images = [one for one in found if is_image(one[1])]
         slices = [one for one in images if "LOCALIZER" not in _kinds(one[1])] or images
-        _tell(path, "not DICOM", strange)
         _tell(path, "no images", _names(found, images))
         _tell(path, "localizers", _names(images, slices))
         series = {str(header.get("SeriesInstanceUID", "")) for _, header in slices}
@@ -82,6 +90,12 @@ def slices_of(path, key) -> list:
             raise InputError(f"the folder holds {len(series)} DICOM series", file=path, key=key,
                              allowed=ALLOWED)
         return _without_copies(path, slices)
+
+
+def is_image(header) -> bool:
+    """Whether a DICOM object is an image, not a segmentation, a plan or a dose."""
+    return ("Rows" in header and header.get("Modality") not in NOT_IMAGES
+            and header.get("SOPClassUID") not in SEGMENTATIONS)
 
 
 def _names(held, kept) -> list:
@@ -117,7 +131,7 @@ def _without_copies(path, slices):
     return list(kept.values())
 
 
-def _volume(path, files, key) -> Image:
+def volume(path, files, key) -> Image:
     """The volume of all slices and frames of these (file, header) pairs."""
     fault = {"file": path, "key": key}
     planes, values, counts = [], [], []

@@ -10,7 +10,7 @@ import numpy as np
 from hifuflow.errors import InputError
 
 from .dicom_frames import frames_of, plane_of, read_dicom, understood
-from .dicom_series import open_file, open_series, slices_of
+from .dicom_series import open_file, read_folder, slices_of, volume
 from .image import LPS_TO_RAS, Image
 
 MUST_TELL = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID",
@@ -41,7 +41,8 @@ def open_source(path, key: str) -> DicomSource:
     """
     path, fault = Path(path), {"file": path, "key": key}
     if path.is_dir():
-        image, headers = open_series(path, key), [one for _, one in slices_of(path, key)]
+        slices = slices_of(path, read_folder(path, key), key)
+        image, headers = volume(path, slices, key), [one for _, one in slices]
     else:
         image = open_file(path, key)
         with understood(path, key):

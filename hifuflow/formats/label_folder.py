@@ -57,7 +57,7 @@ def open_labels(path, key: str | None = None, nifti_transform: str = "auto") -> 
         raise InputError("the folder holds no label map and no DICOM file", **fault,
                          allowed="one label map per organ, or a DICOM-SEG or RTSTRUCT beside its "
                                  "series")
-    return _beside_scan(path, dicom, key)
+    return _beside_scan(path, key)
 
 
 def open_grid(path, nifti_transform: str = "auto") -> Image:
@@ -88,14 +88,12 @@ def _listed(files) -> str:
     return ", ".join(file.name for file in files[:MOST_NAMED]) + more
 
 
-def _beside_scan(path, dicom, key) -> Image:
+def _beside_scan(path, key) -> Image:
     """The one segmentation among DICOM files, on the grid of the series beside it."""
-    from .dicom_frames import read_dicom, understood
+    from .dicom_frames import understood
+    from .dicom_series import read_folder
 
-    found = []
-    for file in dicom:
-        with understood(file, key):
-            found.append((file, read_dicom(file, stop_before_pixels=True)))
+    found = read_folder(path, key)
     with understood(path, key):
         return _placed(path, found, key)
 
@@ -104,30 +102,30 @@ def _placed(path, found, key) -> Image:
     """The one segmentation of these (file, header) pairs on the grid of their series."""
     from .dicom_contours import open_contours
     from .dicom_seg import open_dicom_seg
-    from .dicom_series import open_series
+    from .dicom_series import is_image, slices_of, volume
 
     drawn = [(file, header) for file, header in found if header.SOPClassUID in SEGMENTATIONS]
     if not drawn:
-        return open_series(path, key)
+        return volume(path, slices_of(path, found, key), key)
     if len(drawn) > 1:
         raise InputError(f"the folder holds {len(drawn)} segmentations: "
                          f"{_listed([file for file, _ in drawn])}", file=path, key=key,
                          allowed="one of them beside its series, or the path of one file")
     (file, header), = drawn
-    scan = None
-    if any("Rows" in one and one.SOPClassUID not in SEGMENTATIONS for _, one in found):
-        scan = open_series(path, key)
-        _check_frame(header, [one for _, one in found if one is not header], file, path, key)
+    scan, images = None, [one for _, one in found if is_image(one)]
+    if images:
+        scan = volume(path, slices_of(path, found, key), key)
+        _check_frame(header, images, file, path, key)
     if header.SOPClassUID == STRUCTURES:
         return replace(open_contours(file, header, key, scan), file=path)
     image = open_dicom_seg(file, header, key)
     return replace(image if scan is None else on_scan(image, scan), file=path)
 
 
-def _check_frame(header, others, file, path, key) -> None:
+def _check_frame(header, images, file, path, key) -> None:
     """A segmentation and the series beside it are of one examination."""
     own = _frames(header)
-    theirs = {str(one.get("FrameOfReferenceUID", "")) for one in others if "Rows" in one}
+    theirs = {str(one.get("FrameOfReferenceUID", "")) for one in images}
     if own and theirs - {""} and not own & theirs:
         raise InputError(f"{file.name} is of another frame of reference than the series beside it",
                          file=path, key=key, allowed="a segmentation with the series that it was "

@@ -252,6 +252,21 @@ def test_another_frame_of_reference_is_refused(tmp_path):
         read_label_map(folder)
 
 
+@pytest.mark.parametrize("with_scan", [True, False])
+def test_a_dose_and_a_plan_beside_it_are_no_slices(tmp_path, with_scan):
+    structures = {"lump": slab(lambda z: [ring((0, 0), (9, 9), z)])}
+    folder = folder_with(tmp_path, structures)
+    if not with_scan:
+        for file in folder.glob("ct_*"):
+            file.unlink()
+    for modality in ("RTDOSE", "RTPLAN"):
+        other = ct_series((20, 20, 1), AFFINE)[0]
+        other.Modality = modality
+        save(other, folder / f"{modality}.dcm")
+    mask = masks_of(folder)["lump"]
+    assert mask.sum() * VOXEL == pytest.approx(np.pi * 81 * 20, rel=0.01)
+
+
 def test_two_segmentations_in_a_folder_are_named(tmp_path):
     folder = folder_with(tmp_path, {"lump": slab(lambda z: [ring((0, 0), (9, 9), z)])})
     (folder / "rs2.dcm").write_bytes((folder / "rs.dcm").read_bytes())
