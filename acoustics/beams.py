@@ -39,11 +39,11 @@ class Beam:
 
 
 def prepare_beams(plan: Plan, device: Transducer, grid: BeamGrid, medium: Medium,
-                  water: AcousticTissue, phases: str,
-                  threads: int) -> tuple[list[Beam], HybridAngularSpectrum]:
+                  water: AcousticTissue, phases: str, threads: int,
+                  power: float = 1.0) -> tuple[list[Beam], HybridAngularSpectrum]:
     """One beam for each place of the transducer, and the propagator prepared for the middle one.
 
-    `phases` : of the elements, "geometric" or "conjugated", see `phasing`.
+    `phases` : of the elements, "geometric" or "conjugated", see `phasing`. `power` : radiated [W].
     """
     speed, density = water.speed, water.density
     loss = water.attenuation_at(device.frequency)
@@ -57,10 +57,10 @@ def prepare_beams(plan: Plan, device: Transducer, grid: BeamGrid, medium: Medium
                                 grid.z[0] - shift[2], speed, loss, threads)
         local_foci = foci[members] - shift
         if march is None:
-            middle = geometric(device, local_foci.mean(axis=0), 1.0, density, speed)
+            middle = geometric(device, local_foci.mean(axis=0), power, density, speed)
             march = HybridAngularSpectrum(medium, np.full(3, grid.spacing),
                                           np.tensordot(middle, planes, 1))
-        drives = geometric(device, local_foci, 1.0, density, speed)
+        drives = geometric(device, local_foci, power, density, speed)
         if phases == "conjugated":
             with ThreadPoolExecutor(threads) as pool:
                 drives = np.array(list(pool.map(conjugated, drives, repeat(march), repeat(planes),

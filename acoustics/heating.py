@@ -34,7 +34,7 @@ PLANES_AT_ONCE = 8  # written together when all foci are computed plane by plane
 
 
 def compute_heating(anatomy: Anatomy, plan: Plan, settings: HeatingSettings, threads: int = 1,
-                    allocate=None) -> Heating:
+                    allocate=None, power: float = 1.0) -> Heating:
     """Absorbed power density q = 2 alpha_abs I, I = |p|^2/(2 rho c), of every focus at 1 W.
 
     The elements' pressure on a plane in the water (`element_planes`) is propagated through the body
@@ -52,6 +52,7 @@ def compute_heating(anatomy: Anatomy, plan: Plan, settings: HeatingSettings, thr
         thread is used.
     allocate : function that makes the array of a given shape for q, which is filled focus by
         focus; None: an array in memory.
+    power : what the transducer radiates where 1 W is commanded [W]; all is over the latter.
 
     Returns
     -------
@@ -76,7 +77,8 @@ def compute_heating(anatomy: Anatomy, plan: Plan, settings: HeatingSettings, thr
     # One BLAS thread each: parallel foci gain more, and idle BLAS threads slow them down.
     with threadpool_limits(limits=1), ThreadPoolExecutor(1) as worker:
         steering = worker.submit(steering_map, plan, device, water.speed)
-        beams, march = prepare_beams(plan, device, grid, medium, water, settings.phases, threads)
+        beams, march = prepare_beams(plan, device, grid, medium, water, settings.phases, threads,
+                                     power)
         heating = _Foci(plan, device, grid, march, beams, settings.fields, threads).heating(
             allocate or (lambda shape: np.empty(shape, np.float32)))
         return replace(heating, steering=steering.result())
@@ -196,7 +198,7 @@ class _Foci:
     def _report(self, shape, stored: float) -> None:
         parts = {part.name: [getattr(balance, part.name) for balance in self.balances]
                  for part in fields(Balance)}
-        log.info("of the radiated power %s; unaccounted for at most %.2f %%", ", ".join(
+        log.info("of the power %s; unaccounted for at most %.2f %%", ", ".join(
             f"{min(values):.1%} to {max(values):.1%} {name}" for name, values in parts.items()),
             100 * max(abs(balance.missing) for balance in self.balances))
         log.info("the stored %d x %d x %d cells hold at least %.2f %% of the heat", *shape[1:],

@@ -9,6 +9,7 @@ Both the simulated scanner and the estimator's model of it use W.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +18,21 @@ from hifuflow.errors import InputError
 from hifuflow.records.outputs import Outputs
 
 from .settings import ThermometrySettings
+
+
+@dataclass(frozen=True)
+class Image:
+    """Image of the temperatures, as it is handed over.
+
+    Attributes
+    ----------
+    acquired : when it was, by the clock of the scanner, since the treatment began [s]; -inf where
+        no image has arrived.
+    temperature : (n_m,) measured [degC]; NaN throughout where the image is lost.
+    """
+
+    acquired: float
+    temperature: np.ndarray
 
 
 class Imaging:

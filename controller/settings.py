@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .dose import SECONDS_PER_MINUTE
@@ -64,6 +65,8 @@ class EstimatorSettings:
         absorbs more, before they are measured.  heating_error_walk : what is added in one sample.
     target_error_smoothing : weight of a new residual in the model's error in the target.
     max_innovation : median innovation above which an image is not believed [K].
+    gain_range, heating_range, absorption_range : (lowest, highest) factor that is learned of a
+        focus, a constraint point and a tissue beside the target.
     """
 
     input_error: float
@@ -77,6 +80,9 @@ class EstimatorSettings:
     heating_error_walk: float
     target_error_smoothing: float
     max_innovation: float
+    gain_range: tuple[float, float] = (0.2, 4.0)
+    heating_range: tuple[float, float] = (0.2, 5.0)
+    absorption_range: tuple[float, float] = (0.1, 5.0)
 
     @classmethod
     def read(cls, section: dict) -> EstimatorSettings:
@@ -86,7 +92,9 @@ class EstimatorSettings:
                    float(section["heating_error"]), float(section["absorption_error"]),
                    float(section["heating_error_walk"]),
                    float(section["target_error_smoothing"]),
-                   float(section["max_innovation_k"]))
+                   float(section["max_innovation_k"]),
+                   *(tuple(map(float, section[name])) for name in (
+                       "gain_range", "heating_range", "absorption_range")))
 
 
 @dataclass(frozen=True)
@@ -99,17 +107,29 @@ class SafetySettings:
     abort_after : longest time for which power is held off [s].
     max_target : highest measured temperature of the target [degC].
     hard_excess : how far a constraint point may be measured above its limit [K].
+    max_drift : how far the images as a whole may be too hot or too cold [K].
+    max_focal_shift : how far from its focus heat may appear [m].
+    max_decision : longest time that a decision may take [s].
+    overshoot_tolerance : how far a hard limit may have been exceeded by a complete treatment [K].
     """
 
     max_gap: float
     abort_after: float
     max_target: float
     hard_excess: float
+    max_drift: float = 0.6
+    max_focal_shift: float = 2.5e-3
+    max_decision: float = math.inf
+    overshoot_tolerance: float = 1.0
 
     @classmethod
     def read(cls, section: dict) -> SafetySettings:
+        latest = section["max_decision_s"]
         return cls(float(section["max_gap_s"]), float(section["abort_after_s"]),
-                   float(section["max_target_c"]), float(section["hard_excess_k"]))
+                   float(section["max_target_c"]), float(section["hard_excess_k"]),
+                   float(section["max_drift_k"]), 1e-3 * section["max_focal_shift_mm"],
+                   math.inf if latest is None else float(latest),
+                   float(section["overshoot_tolerance_k"]))
 
 
 @dataclass(frozen=True)

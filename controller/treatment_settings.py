@@ -10,6 +10,7 @@ from hifuflow.settings import Prescription
 from .methods.base import Controller
 from .methods.option import read_options
 from .methods.registry import controller_class
+from .patient.faults import Fault, read_faults
 from .settings import (
     EstimatorSettings,
     PatientSettings,
@@ -28,6 +29,8 @@ class TreatmentSettings:
     controller : class of the controller.  options : instance of its `Options`.
     own_file : file of a controller that is not built in; None for one that is.
     prescription, thermometry, patient, estimator, safety : see `settings`.
+    faults : of the simulated array and scanner, see `patient.faults`.
+    file : patient file, for messages.  name : of the controller there.
     """
 
     controller: type[Controller]
@@ -38,6 +41,9 @@ class TreatmentSettings:
     patient: PatientSettings
     estimator: EstimatorSettings
     safety: SafetySettings
+    faults: tuple[Fault, ...] = ()
+    file: str | None = None
+    name: str = ""
 
     @classmethod
     def read(cls, section: dict) -> TreatmentSettings:
@@ -55,7 +61,8 @@ class TreatmentSettings:
                    ThermometrySettings.read(section["thermometry"]),
                    PatientSettings.read(section["plant"]),
                    EstimatorSettings.read(section["estimator"]),
-                   SafetySettings.read(section["safety"]))
+                   SafetySettings.read(section["safety"]), read_faults(section["faults"]),
+                   section.get("file"), source["name"])
 
     def drawn(self, spread: Spread, seed: int) -> TreatmentSettings:
         """The same treatment of another patient: noise and deviations drawn with a seed."""

@@ -13,6 +13,7 @@ from hifuflow.job import log, read_json
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.bioheat_model import BioheatModel, Voxels
 from hifuflow.records.cells import Cells
+from hifuflow.records.faulty_load import FaultyLoad
 from hifuflow.records.heating import Heating
 from hifuflow.records.mesh import check_mesh
 from hifuflow.records.outputs import Outputs
@@ -76,6 +77,34 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
         fit.
     NumericalError : a matrix is not positive definite, or power is lost outside the mesh.
     """
+    mesh, properties, bioheat = _assembled(mesh_path, anatomy, settings, comm)
+    evaluator = PointEvaluator(bioheat.space)
+    free, cells = bioheat.free, _cells(mesh, bioheat, properties)
+    B = _load(evaluator, bioheat, cells.node_shares @ properties.absorption, heating, settings,
+              comm)
+    C, C_mean, outputs = _outputs(evaluator, bioheat, anatomy, constraints,
+                                  settings.written.file)
+    return BioheatModel(
+        E=bioheat.E[free][:, free], K=bioheat.K[free][:, free], B=B, C=C[:, free],
+        dof_coordinates=bioheat.space.tabulate_dof_coordinates()[free],
+        baseline=bioheat.baseline()[free], outputs=outputs, foci=heating.foci,
+        voxels=_voxels(evaluator, bioheat, anatomy), cells=cells, C_mean=C_mean[:, free])
+
+
+def build_faulty_load(mesh_path, anatomy: Anatomy, heating: Heating, settings: ModelSettings,
+                      comm=MPI.COMM_SELF) -> FaultyLoad:
+    """B alone, of another heating on the mesh and with the settings of `build_model`.
+
+    The unknowns are numbered as there. Parameters and errors are those of `build_model`.
+    """
+    mesh, properties, bioheat = _assembled(mesh_path, anatomy, settings, comm)
+    absorption = _cells(mesh, bioheat, properties).node_shares @ properties.absorption
+    return FaultyLoad(_load(PointEvaluator(bioheat.space), bioheat, absorption, heating, settings,
+                            comm), heating.foci)
+
+
+def _assembled(mesh_path, anatomy: Anatomy, settings: ModelSettings,
+               comm) -> tuple[TissueMesh, RegionProperties, Bioheat]:
     mesh = read_mesh(mesh_path)
     unknown = sorted(set(mesh.regions) - set(anatomy.regions))
     if unknown:
@@ -85,19 +114,17 @@ def build_model(mesh_path, anatomy: Anatomy, heating: Heating, constraints: dict
     bioheat = assemble_bioheat(mesh, properties.cells, settings.boundary, comm)
     log.info("%d cells, %d unknowns, %d nodes of prescribed temperature", len(mesh.cell_vertices),
              len(bioheat.free), bioheat.E.shape[0] - len(bioheat.free))
-    evaluator = PointEvaluator(bioheat.space)
+    return mesh, properties, bioheat
+
+
+def _load(evaluator: PointEvaluator, bioheat: Bioheat, absorption: np.ndarray, heating: Heating,
+          settings: ModelSettings, comm) -> np.ndarray:
+    """(n, n_foci) B; `absorption` (n_nodes,) factor of the power that a node absorbs."""
     load = heating_load(evaluator, _shifted(heating, settings.deviations.focal_shift), comm)
-    C, C_mean, outputs = _outputs(evaluator, bioheat, anatomy, constraints,
-                                  settings.written.file)
-    free, cells = bioheat.free, _cells(mesh, bioheat, properties)
-    E = bioheat.E[free][:, free]
+    free = bioheat.free
     position = bioheat.space.tabulate_dof_coordinates()[free]
-    absorption = cells.node_shares[:len(free)] @ properties.absorption
-    B = positive_load(E, load[free], position) * absorption[:, None]
-    return BioheatModel(
-        E=E, K=bioheat.K[free][:, free], B=B, C=C[:, free], dof_coordinates=position,
-        baseline=bioheat.baseline()[free], outputs=outputs, foci=heating.foci,
-        voxels=_voxels(evaluator, bioheat, anatomy), cells=cells, C_mean=C_mean[:, free])
+    return positive_load(bioheat.E[free][:, free], load[free], position) * (
+        absorption[:len(free), None])
 
 
 def _shifted(heating: Heating, shift) -> Heating:

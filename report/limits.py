@@ -95,6 +95,7 @@ METRICS = (
     Metric("max_baseline_undershoot_k", "Computed below the temperature before treatment", 1, 2,
            " K", "undershoot"),
     Metric("damaged_normal_volume_m3", "Tissue outside the target at 240 CEM43", 1e6, 2, " ml"),
+    Metric("damaged_target_volume_m3", "Tissue in the target at 240 CEM43", 1e6, 2, " ml"),
     Metric("max_power_w", "Highest acoustic power", 1, 1, " W", "prescription.max_power_w",
            safety=True),
     Metric("on_time_s", "Time with power on", 1, 0, " s"),

@@ -99,8 +99,12 @@ def _context(inputs: ReportInputs, figures: list[dict]) -> dict:
     return {
         "patient": inputs.patient,
         "description": inputs.settings.description,
+        "faults": inputs.settings.faults,
         "statuses": {name: status_cell(metrics.get("status"))
                      for name, (_, metrics) in inputs.treatments.items()},
+        "reasons": {name: metrics["status_reason"]
+                    for name, (_, metrics) in inputs.treatments.items()
+                    if metrics.get("status_reason")},
         "controllers": list(inputs.treatments),
         "rows": limit_table(inputs),
         "paper": compare_with_paper(inputs),

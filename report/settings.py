@@ -51,7 +51,9 @@ class ReportSettings:
     prescription : the prescribed treatment.  hold : goals of hyperthermia.
     imaging_interval : time between images [s].  noise_seed : of the simulated thermometry.
     limits : limits of metrics: dotted key in the patient file -> value as written there.
-    deviations : keys of the section `plant` by which the patient differs from the model.
+    deviations : keys of the section `plant` by which the patient differs from the model, and
+        "faults" where some are simulated.
+    faults : simulated ones, each in the words of the patient file.
     own_controllers : name -> file, class and hash of each controller that is not built in.
     config : the patient file with all defaults filled in, to be shown. Must not be changed.
     """
@@ -66,6 +68,7 @@ class ReportSettings:
     noise_seed: int
     limits: Mapping[str, float]
     deviations: tuple[str, ...]
+    faults: tuple[str, ...]
     own_controllers: Mapping[str, str]
     config: dict
 
@@ -79,7 +82,8 @@ class ReportSettings:
                    HoldSettings.read(config["hyperthermia"]), thermometry["interval_s"],
                    thermometry["seed"],
                    {limit: _value(config, limit) for limit in LIMITS},
-                   _deviations(config["plant"]), section["own_controllers"], config)
+                   _deviations(config["plant"], config["faults"]),
+                   tuple(map(fault_words, config["faults"])), section["own_controllers"], config)
 
 
 @dataclass(frozen=True)
@@ -111,10 +115,16 @@ def _value(config: dict, dotted: str) -> float:
     return config[section][key]
 
 
-def _deviations(plant: dict) -> tuple[str, ...]:
-    drawn = any(plant["spread"].values())
-    return tuple(key for key, value in LIKE_THE_MODEL.items() if plant[key] != value) + (
-        ("spread",) if drawn else ())
+def fault_words(fault: dict) -> str:
+    """A simulated fault in the words of the patient file, without what says nothing."""
+    return ", ".join(f"{key}: {value}" for key, value in fault.items()
+                     if value is not None and not (key == "from_s" and not value))
+
+
+def _deviations(plant: dict, faults: list) -> tuple[str, ...]:
+    further = {"spread": any(plant["spread"].values()), "faults": bool(faults)}
+    return (*(key for key, value in LIKE_THE_MODEL.items() if plant[key] != value),
+            *(key for key, there in further.items() if there))
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import sys
 
 from hifuflow.errors import HifuflowError
 
-from .commands import document, inspect, new, reduce, run, summary, validate
+from .commands import campaign, document, inspect, new, reduce, run, summary, validate
 from .commands.messages import BAD_INPUT, print_errors
 
-COMMANDS = (new, validate, run, summary, inspect, reduce, document)
+COMMANDS = (new, validate, run, summary, campaign, inspect, reduce, document)
 CLOSED_PIPE = 128 + signal.SIGPIPE  # status of a process that this signal ends
 INTERRUPTED = 128 + signal.SIGINT
 DESCRIPTION = """\

@@ -33,6 +33,7 @@ def cross_check(config: dict, tissues: dict, device: dict, file) -> list[InputEr
                      if surface != "insulated"])
     _check_constraints(constraint_list(config["constraints"]), config["regions"], warmest, fault)
     _check_monitoring(config, fault)
+    _check_faults(config["faults"], device, fault)
     if config["prescription"]["max_power_w"] > device["max_power_w"]:
         fault("is above what the transducer can radiate", "prescription.max_power_w",
               config["prescription"]["max_power_w"],
@@ -106,10 +107,36 @@ def _check_monitoring(config: dict, fault) -> None:
     for start, end in config["thermometry"]["lost_s"]:
         if start > end:
             fault("ends before it starts", "thermometry.lost_s", [start, end], "start <= end")
+    latency, longest = config["thermometry"]["latency_s"], config["safety"]["max_gap_s"]
+    if latency > longest:
+        fault("images are older than power may be given without one: there would be none",
+              "thermometry.latency_s", latency, f"at most {longest:g} (safety.max_gap_s)")
+    for name in ("gain_range", "heating_range", "absorption_range"):
+        lowest, highest = config["estimator"][name]
+        if not lowest < 1 < highest:
+            fault("does not hold 1, what the model says", f"estimator.{name}", [lowest, highest],
+                  "lowest < 1 < highest")
     for name in config["thermometry"]["no_signal_regions"]:
         if name not in config["regions"]:
             fault("no such region", "thermometry.no_signal_regions", name,
                   ", ".join(config["regions"]))
+
+
+def _check_faults(faults: list, device: dict, fault) -> None:
+    for number, one in enumerate(faults):
+        if one["until_s"] is not None and one["until_s"] <= one["from_s"]:
+            fault("ends before it begins", f"faults.{number}.until_s", one["until_s"],
+                  f"above {one['from_s']} (from_s), or null")
+    dead = [number for number, one in enumerate(faults) if one["kind"] == "dead_elements"]
+    if len(dead) > 1:
+        fault("is there already", f"faults.{dead[1]}.kind", "dead_elements",
+              f"one entry of this kind: faults.{dead[0]}")
+    working = sum(weight > 0 for weight in device["weights"])
+    for number in dead:
+        if faults[number]["count"] >= working:
+            fault("leaves nothing of the array", f"faults.{number}.count",
+                  faults[number]["count"], f"below {working}, the elements of {device['name']} "
+                  "that work" if working > 1 else "another kind: the transducer has one element")
 
 
 def _check_anatomy(anatomy: dict, fault) -> None:

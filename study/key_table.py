@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 from .controllers import patient_schema
-from .schema import load_schema, resolve
+from .schema import kinds, load_schema, resolve
 
 UNITS = {"_mm": "mm", "_m": "m", "_s": "s", "_c": "degC", "_k": "K", "_w": "W", "_hz": "Hz",
          "_w_m_k": "W/m/K", "_kg_m3": "kg/m3", "_j_kg_k": "J/kg/K", "_kg_m3_s": "kg/m3/s",
-         "_m_s": "m/s", "_np_m_mhz": "Np/m/MHz", "_cem43_min": "min at 43 degC"}
+         "_m_s": "m/s", "_k_per_min": "K/min", "_c_per_min": "degC/min",
+         "_np_m_mhz": "Np/m/MHz", "_cem43_min": "min at 43 degC"}
 INTRODUCTION = """# Configuration
 
 `config.yaml` says which patients are treated. Each patient is one file in `patients/`; it names
@@ -25,7 +26,8 @@ positive). Values of physics and of devices carry their source in the file they 
 This page is made from `workflow/schemas/` by `hifuflow document`.
 """
 SECTIONS = (("study", "config.yaml"), ("patient", "patients/NAME.yaml"),
-            ("transducer", "transducers/NAME.yaml"), ("tissues", "tissues.yaml"))
+            ("transducer", "transducers/NAME.yaml"), ("tissues", "tissues.yaml"),
+            ("campaign", "campaign.yaml"))
 
 
 def configuration_page() -> str:
@@ -51,6 +53,13 @@ def _rows(schema, root, prefix):
         yield from _rows(sub, root, f"{name}.")
         for option in sub.get("anyOf", ()):
             yield from _rows(resolve(option, root), root, f"{name}.")
+        items = sub.get("items", {})
+        if "discriminator" in items:
+            for kind, option in kinds(items).items():
+                yield f"{name}.{kind}", option["description"], "", "", "keys and values"
+                without = {**option, "properties": {
+                    key: value for key, value in option["properties"].items() if key != "kind"}}
+                yield from _rows(without, root, f"{name}.{kind}.")
         extra = sub.get("additionalProperties")
         if isinstance(extra, dict):
             yield from _rows(resolve(extra, root), root, f"{name}.NAME.")
@@ -63,7 +72,7 @@ def _no_default(key, sub, parent) -> str:
 
 
 def _unit(key) -> str:
-    fitting = [suffix for suffix in UNITS if key.endswith(suffix)]
+    fitting = [suffix for suffix in UNITS if f"_{key}".endswith(suffix)]
     return UNITS[max(fitting, key=len)] if fitting else ""
 
 
@@ -73,6 +82,8 @@ def _range(schema, root) -> str:
         return f"`{'null' if schema['const'] is None else schema['const']}`"
     if "enum" in schema:
         return ", ".join(f"`{item}`" for item in schema["enum"])
+    if "discriminator" in schema:
+        return f"one of {', '.join(f'`{kind}`' for kind in kinds(schema))}"
     if "anyOf" in schema:
         return " or ".join(_range(option, root) for option in schema["anyOf"])
     if schema.get("type") == "array":

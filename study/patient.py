@@ -88,6 +88,12 @@ class Patient:
                      if key in anatomy and holds_series(anatomy[key])), None)
 
     @property
+    def dead_elements(self) -> dict:
+        """`count` and `seed` of the array's dead elements, a simulated fault; {} where none are."""
+        return next(({key: fault[key] for key in ("count", "seed")}
+                     for fault in self.config["faults"] if fault["kind"] == "dead_elements"), {})
+
+    @property
     def controllers(self) -> list[str]:
         """Names of the controllers to run."""
         return self.config["controllers"]
@@ -175,7 +181,8 @@ class Patient:
         return {name: {"file": self.file.name, "plant": loop,
                        "controller": self.named_controllers[name].source,
                        "options": self.config[name],
-                       **self._pick("prescription", "thermometry", "estimator", "safety")}
+                       **self._pick("prescription", "thermometry", "estimator", "safety",
+                                    "faults")}
                 for name in self.controllers}
 
     @property

@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from hifuflow.errors import HifuflowError, raise_faults
@@ -16,6 +17,7 @@ from hifuflow.formats.side_files import with_side_files
 from hifuflow.job_record import save_run_record, settings_hash, state_of
 from hifuflow.provenance import ROOT, code_hash, created_by
 
+from .campaign import dead_elements, parts, ranges
 from .resources import expected, requested, sizes, useful_threads
 from .study import Study
 from .unfinished import write_unfinished_summary
@@ -37,6 +39,7 @@ class RuleFunctions:
         self.results = f"{study.results_dir}/{{patient}}"
         self.code_hashes: dict[str, str] = {}
         self.state = cache(state_of)
+        self._campaign = cache(self._campaign_of)
 
     def section(self, name: str, wildcard: str | None = None):
         """The part of a patient's configuration that a rule uses, for one model or controller."""
@@ -65,6 +68,12 @@ class RuleFunctions:
         """Wall time to ask for [min], more on every attempt."""
         return lambda wildcards, attempt: requested(
             *self._cost(name, wildcard, wildcards), attempt)[1]
+
+    def campaign_minutes(self, wildcards, attempt):
+        """Wall time to ask for a job of a campaign [min]: that of all its treatments."""
+        memory_mb, cpu_s = self._cost("control", "controller", wildcards)
+        count = len(self._campaign(wildcards.patient)[int(wildcards.part) - 1])
+        return requested(memory_mb, count * cpu_s, attempt)[1]
 
     def cores(self, name: str, wildcard: str | None = None):
         """Threads of a rule that can use several."""
@@ -103,6 +112,15 @@ class RuleFunctions:
         """The reduced model that was made elsewhere; [] where the control model is reduced."""
         return self._patient(wildcards).reduced_model or []
 
+    def plant_section(self, wildcards):
+        """What the plant's assembly uses of a patient's configuration."""
+        return self._patient(wildcards).section("assemble", "plant")
+
+    def dead_load(self, wildcards):
+        """The plant's loads while elements of the array are dead; [] where no fault says so."""
+        dead = self._patient(wildcards).dead_elements
+        return self._path("fem/load_dead_{count}_{seed}.h5", wildcards, **dead) if dead else []
+
     def scan(self, wildcards):
         """The image whose grid results are exported on; [] where there is none."""
         return self._patient(wildcards).scan or []
@@ -125,6 +143,50 @@ class RuleFunctions:
     def draws(self, wildcards):
         """Number of draws of the ensemble."""
         return self._patient(wildcards).config["ensemble"]["draws"]
+
+    # --- fault campaigns --------------------------------------------------------------------
+
+    def every_campaign(self) -> list[str]:
+        """The page of each patient's campaign; none where none was asked for."""
+        names = self.study.patients if self.study.campaign else ()
+        return [f"{self.study.results_dir}/{name}/campaign/index.html" for name in names]
+
+    def campaign_part(self, wildcards):
+        """Settings of one job of a campaign: of the treatment, and what is drawn for it."""
+        settings = self._patient(wildcards).section("control", wildcards.controller)
+        return {**settings, "over_k": ranges()["over_k"],
+                "draws": self._campaign(wildcards.patient)[int(wildcards.part) - 1]}
+
+    def campaign_loads(self, wildcards):
+        """The plant's loads with each set of dead elements that a job needs."""
+        drawn = self._campaign(wildcards.patient)[int(wildcards.part) - 1]
+        return [self._path("fem/load_dead_{dead}.h5", wildcards, dead=dead)
+                for dead in dead_elements(drawn)]
+
+    def campaign_rows(self, wildcards):
+        """What came of each job of a campaign."""
+        count = len(self._campaign(wildcards.patient))
+        return [self._path("campaign/{controller}/{part}.json", wildcards, controller=name,
+                           part=part)
+                for name in self.campaign_settings(wildcards)["controllers"]
+                for part in range(1, count + 1)]
+
+    def campaign_settings(self, wildcards):
+        """What the page of a campaign says of it."""
+        patient, campaign = self._patient(wildcards), self.study.campaign
+        return {"file": patient.file.name, "controllers": campaign.treated_by(patient),
+                "seed": campaign.seed, "draws": campaign.draws, "pairs": campaign.pairs,
+                "over_k": ranges()["over_k"]}
+
+    def _dead_elements(self, name: str) -> list[str]:
+        """COUNT_SEED of all arrays with dead elements that the present run needs."""
+        draws = chain(*self._campaign(name)) if self.study.campaign else ()
+        return dead_elements([self.study.patients[name].config, *draws])
+
+    def _campaign_of(self, name: str) -> list[list[dict]]:
+        return parts(self.study.campaign.of(self.study.patients[name]))
+
+    # --- all of a run -----------------------------------------------------------------------
 
     def every_result(self) -> list[str]:
         """The files of a run that are made for users."""
@@ -186,8 +248,11 @@ class RuleFunctions:
         except HifuflowError as error:
             print(f"no summary: {error}", file=sys.stderr)
 
-    def print_summary(self) -> None:
+    def print_summary(self, failed: bool = False) -> None:
         """Print how each treatment ended and where its report is, or why there is none."""
+        if self.study.campaign and not failed:
+            print("\n".join(f"fault campaign: {page}" for page in self.every_campaign()))
+            return
         # In a separate process, as the report's libraries take a second to load.
         subprocess.run([sys.executable, "-m", "hifuflow", "summary", self.study.results_dir,
                         *self.study.patients])
@@ -224,7 +289,9 @@ class RuleFunctions:
             folder = Path(self.study.results_dir) / name
             refresh_marks(folder)
             save_run_record(folder, {**shared, "patient_file": patient.file.name,
-                                     "draws": patient.config["ensemble"]["draws"], **{
+                                     "draws": patient.config["ensemble"]["draws"],
+                                     "campaign": self.study.campaign is not None,
+                                     "dead_elements": self._dead_elements(name), **{
                 key: {name: settings_hash(patient.section(rule, name)) for name in names}
                 for key, rule, names in (
                     ("controllers", "control", patient.controllers),

@@ -89,7 +89,13 @@ def _was_made_with(file: Path, settings: str) -> bool:
 
 def _is_present(job: str, run: dict) -> bool:
     """Whether a job, by the name of its log, belongs to the latest run."""
-    if not job.startswith(("control_", "export_", "ensemble_")) or "controllers" not in run:
+    if "controllers" not in run:
+        return True
+    if job.startswith("dead_"):
+        return job.split("_", 2)[2] in run.get("dead_elements", [])
+    if job.startswith("campaign"):
+        return run.get("campaign", False)
+    if not job.startswith(("control_", "export_", "ensemble_")):
         return True
     return job in {*(f"{step}_{name}" for step in ("control", "export", "export_dicom")
                      for name in run["controllers"]),

@@ -48,16 +48,42 @@ def _comparable(item):
     return (isinstance(item, bool), item)
 
 
+def _any_of(validator, options, instance, schema):
+    """Where a key tells which alternative is meant (`discriminator`), only that one speaks."""
+    key = schema.get("discriminator", {}).get("propertyName")
+    if key is None or not isinstance(instance, dict):
+        yield from jsonschema.Draft202012Validator.VALIDATORS["anyOf"](
+            validator, options, instance, schema)
+        return
+    option = meant(schema, instance)
+    if option is None:
+        option = {"required": [key], "properties": {key: {"enum": list(kinds(schema))}}}
+    yield from validator.descend(instance, option)
+
+
+def kinds(schema: dict) -> dict:
+    """Value of the key that tells alternatives apart -> the alternative."""
+    key = schema["discriminator"]["propertyName"]
+    return {option["properties"][key]["const"]: option for option in schema["anyOf"]}
+
+
+def meant(schema: dict, value) -> dict | None:
+    """The alternative of a schema with `discriminator` that a value names; None if none."""
+    name = value.get(schema["discriminator"]["propertyName"]) if isinstance(value, dict) else None
+    return kinds(schema).get(name) if isinstance(name, str) else None
+
+
 # JSON Schema accepts 256.0 as an integer; a count must be written 256.
 _Validator = jsonschema.validators.extend(
-    jsonschema.Draft202012Validator, {"pattern": _pattern, "uniqueItems": _unique},
+    jsonschema.Draft202012Validator,
+    {"pattern": _pattern, "uniqueItems": _unique, "anyOf": _any_of},
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)))
 
 
 @cache
 def load_schema(name: str) -> dict:
-    """The schema with a name: `patient`, `study`, `tissues` or `transducer`."""
+    """The schema with a name: `patient`, `study`, `tissues`, `transducer` or `campaign`."""
     return read_yaml(SCHEMAS / f"{name}.schema.yaml")
 
 
@@ -89,8 +115,11 @@ def resolve(schema: dict, root: dict) -> dict:
 
 def _fill(value, schema, root) -> None:
     schema = resolve(schema, root)
-    for option in schema.get("anyOf", ()):
-        _fill(value, option, root)
+    if "discriminator" in schema:
+        _fill(value, meant(schema, value) or {}, root)
+    else:
+        for option in schema.get("anyOf", ()):
+            _fill(value, option, root)
     if isinstance(value, list):
         for item in value:
             _fill(item, schema.get("items", {}), root)
@@ -177,6 +206,9 @@ def _allowed(schema: dict, root: dict) -> str:
         return "null" if schema["const"] is None else f"'{schema['const']}'"
     if "enum" in schema:
         return ", ".join(str(item) for item in schema["enum"])
+    if "discriminator" in schema:
+        return (f"keys and values with one of these as "
+                f"{schema['discriminator']['propertyName']}: {', '.join(kinds(schema))}")
     if "anyOf" in schema:
         return " or ".join(_allowed(option, root) for option in schema["anyOf"])
     words = [{"number": "a number", "integer": "a whole number", "string": "text",

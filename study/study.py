@@ -8,6 +8,7 @@ from pathlib import Path
 from hifuflow.errors import InputError, InvalidConfig
 from hifuflow.provenance import ROOT
 
+from .campaign import Campaign
 from .paths import user_path
 from .patient import SUFFIXES, Patient, check_name, load_patient
 from .schema import check
@@ -15,11 +16,15 @@ from .schema import check
 
 @dataclass(frozen=True)
 class Study:
-    """The patients of one run, by `config/config.yaml` overridden by the command line."""
+    """The patients of one run, by `config/config.yaml` overridden by the command line.
+
+    `campaign` : the fault campaign that each of them gets, or None.
+    """
 
     patients: dict[str, Patient]
     results_dir: str
     mpi_ranks: int
+    campaign: Campaign | None = None
 
     def drawn(self) -> tuple[Study, list[str]]:
         """The study of the patients that have a page, and the names of those without one."""
@@ -31,7 +36,8 @@ class Study:
     @classmethod
     def from_config(cls, config: dict) -> Study:
         """Check the study and every patient file in it; all faults are reported together."""
-        entered = {key: value if key == "mpi_ranks" else _named(value)
+        entered = {key: value if key == "mpi_ranks" else
+                   _numbered(value) if key == "campaign" else _named(value)
                    for key, value in config.items()}
         config, faults = check(entered, "study", "config/config.yaml or --config")
         if faults:
@@ -54,7 +60,10 @@ class Study:
                 faults.append(error)
         if faults:
             raise InvalidConfig(faults)
-        return cls(patients, str(folders["results_dir"]), config["mpi_ranks"])
+        campaign = Campaign.read(config["campaign"]) if "campaign" in config else None
+        for patient in patients.values() if campaign else ():
+            campaign.treated_by(patient)
+        return cls(patients, str(folders["results_dir"]), config["mpi_ranks"], campaign)
 
 
 def reports(arguments: list[str]) -> bool:
@@ -68,6 +77,14 @@ def _named(value):
     if isinstance(value, list):
         return [_named(item) for item in value]
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _numbered(campaign):
+    """Inside a section, `--config` hands numbers on as text."""
+    if not isinstance(campaign, dict):
+        return campaign
+    return {key: int(value) if key in ("draws", "pairs", "seed") and str(value).isdecimal()
+            else value for key, value in campaign.items()}
 
 
 def is_path(patient: str) -> bool:

@@ -9,7 +9,6 @@ import scipy.sparse as sp
 from hifuflow.controller.settings import EstimatorSettings
 from hifuflow.records.outputs import Outputs
 
-LEAST_GAIN = 0.05  # least factor by which a focus, or a constraint point, heats
 FRESH_S = 60.0  # time constant with which heat that was absorbed at a point spreads (assumed)
 
 
@@ -26,7 +25,7 @@ class FocusGains:
 
     Attributes
     ----------
-    value : (n_foci,) gains.
+    value : (n_foci,) gains, within `settings.gain_range`.
     """
 
     def __init__(self, heating: np.ndarray, seen_gain: np.ndarray, variance: float,
@@ -36,7 +35,7 @@ class FocusGains:
         n = heating.shape[1]
         self._covariance = (settings.gain_error ** 2 * np.ones((n, n))
                             + settings.focus_gain_error ** 2 * np.eye(n))
-        self._walk = settings.gain_walk ** 2 * np.eye(n)
+        self._walk, self._range = settings.gain_walk ** 2 * np.eye(n), settings.gain_range
         self.value = np.ones(n)
 
     def update(self, power: np.ndarray, innovation: np.ndarray) -> np.ndarray:
@@ -52,8 +51,13 @@ class FocusGains:
         change = cross @ la.solve(inner, u * (self._weight[:, on].T @ innovation))
         self._covariance -= cross @ la.solve(inner, information @ cross.T)
         self._covariance = (self._covariance + self._covariance.T) / 2
-        self.value = np.maximum(before + change, LEAST_GAIN)
+        self.value = np.clip(before + change, *self._range)
         return self.value - before
+
+    def deviation(self, power: np.ndarray) -> float:
+        """Standard deviation of the gains' mean, weighted by a power (n_foci,) [W]."""
+        weight = power / max(power.sum(), 1e-12)
+        return float(np.sqrt(max(0.0, weight @ self._covariance @ weight)))
 
 
 class HeatingErrors:
@@ -62,7 +66,7 @@ class HeatingErrors:
     A measurement is y - baseline = (1 + f) r + a d + v, with r the rise that the state stands for,
     and d = C B s what was absorbed at the point lately: s(k+1) = exp(-h / FRESH_S) s(k) + u(k). a,
     one for each tissue, is the error of its absorption; f, one for each point, that of everything
-    else.
+    else. 1 + f and 1 + a stay within `settings.heating_range` and `settings.absorption_range`.
 
     Parameters
     ----------
@@ -86,6 +90,8 @@ class HeatingErrors:
         self.left = np.exp(-interval / FRESH_S)
         self._most = settings.heating_error ** 2, settings.absorption_error ** 2
         self._walk = settings.heating_error_walk ** 2
+        self._f_range, self._a_range = (np.subtract(factors, 1) for factors in (
+            settings.heating_range, settings.absorption_range))
         self.lately = np.zeros(heating.shape[1])
         self._f, self._f_variance = np.zeros(len(points)), np.full(len(points), self._most[0])
         self._a, self._a_variance = np.zeros(len(regions)), np.full(len(regions), self._most[1])
@@ -111,15 +117,23 @@ class HeatingErrors:
         self._a_variance = 1 / (1 / np.maximum(self._a_variance, 1e-12)
                                 + np.bincount(region, fresh ** 2 / noise, n))
         self._a += self._a_variance * np.bincount(region, fresh * left / noise, n)
+        self._a = np.clip(self._a, *self._a_range)
 
         gain = self._f_variance[at] * rise / (self._f_variance[at] * rise ** 2 + self._noise)
         self._f[at] += gain * (residual - self._f[at] * rise - self._a[region] * fresh)
+        self._f[at] = np.clip(self._f[at], *self._f_range)
         self._f_variance[at] *= 1 - gain * rise
 
     @property
     def factor(self) -> np.ndarray:
         """(n_c,) 1 + f."""
-        return np.maximum(1 + self._f, LEAST_GAIN)
+        return 1 + self._f
+
+    @property
+    def most_heated(self) -> np.ndarray:
+        """(n_c,) bool: points that heat as much more, or whose tissue absorbs as much more, than
+        the model says as is allowed to be learned."""
+        return (self._f >= self._f_range[1]) | (self._a >= self._a_range[1])[self._region]
 
     @property
     def absorbed(self) -> np.ndarray:

@@ -41,6 +41,7 @@ from hifuflow.job import log
 
 from .estimate import Absorbed, Estimate
 from .heating_errors import FocusGains, HeatingErrors
+from .innovation import Innovation
 
 
 class KalmanFilter:
@@ -60,11 +61,17 @@ class KalmanFilter:
     Parameters
     ----------
     longest_gap : longest time without images for which the deviations grow [s].
+
+    Attributes
+    ----------
+    model, settings : as given.  innovation : of the last image.
+    heating : (n_m, n_foci) H B, what a watt at each focus brings to an image [K/W].
+    rows : (n_m, r) H.  variance : R, of a measurement [K2].
     """
 
     def __init__(self, model: DiscreteModel, settings: EstimatorSettings,
                  imaging: Imaging, max_power: float, longest_gap: float = 10.0):
-        self.model, self._settings = model, settings
+        self.model, self.settings = model, settings
         log.info("Kalman gain for %d states...", len(model.A))
         averaging = imaging.averaging
         rows = averaging @ model.C_mean
@@ -75,10 +82,11 @@ class KalmanFilter:
         self._variance = predicted_variances(model.A, model.C[self._constraint], process,
                                              covariance, steps)
         self._missed, self._delay = 0, imaging.delay
-        self._gains = FocusGains(rows @ model.B, rows @ gain, variance, settings)
-        self._learned = model.B - gain @ (rows @ model.B)
+        self.heating, self.variance = rows @ model.B, variance
+        self._gains = FocusGains(self.heating, rows @ gain, variance, settings)
+        self._learned = model.B - gain @ self.heating
         # Single precision halves the memory traffic of a step and costs some 1e-5 K.
-        self.gain, self._rows = gain.astype(np.float32), rows.astype(np.float32)
+        self.gain, self.rows = gain.astype(np.float32), rows.astype(np.float32)
         self._all_rows = model.C.astype(np.float32)
         self._spread = (averaging[:, np.flatnonzero(self._target)] > 0).astype(float).T.tocsr()
         self._measured_baseline = averaging @ model.outputs.mean_baseline
@@ -91,14 +99,38 @@ class KalmanFilter:
         self.state = np.zeros(len(model.A))
         self._temperature = model.outputs.baseline.copy()
         self._dose = np.zeros(len(model.C))
+        self._shown = np.zeros(len(rows))  # rise of the last image by the state, once taken in
+        self._ahead: np.ndarray | None = None  # rise that the next image is expected to show
+        self.innovation: Innovation | None = None
+
+    @property
+    def expected(self) -> np.ndarray:
+        """(n_m,) what the next image is expected to show [degC]."""
+        return self._measured_baseline + self._expected_rise()
+
+    def _expected_rise(self) -> np.ndarray:
+        if self._ahead is None:
+            self._ahead = self.rows @ self.state.astype(np.float32)
+        return self._ahead
+
+    @property
+    def gains(self) -> np.ndarray:
+        """(n_foci,) gains of the foci."""
+        return self._gains.value
+
+    @property
+    def most_heated(self) -> np.ndarray:
+        """(n_c,) bool, see `HeatingErrors.most_heated`."""
+        return self._heating.most_heated
 
     def update(self, time: float, measured: np.ndarray) -> Estimate:
         """Take in the image (n_m,) [degC] that arrives at this sampling time [s]."""
-        expected = self._rows @ self.state.astype(np.float32)
+        expected, self._ahead = self._expected_rise(), None
         innovation = measured - self._measured_baseline - expected
         seen = np.isfinite(innovation)
         valid = bool(2 * np.count_nonzero(seen) >= len(seen) and
-                     np.median(np.abs(innovation[seen])) <= self._settings.max_innovation)
+                     np.median(np.abs(innovation[seen])) <= self.settings.max_innovation)
+        self._keep(expected, innovation, valid)
         if valid:
             self._take_in(expected, np.where(seen, innovation, 0.0), seen)
         self._missed = max(0, self._missed - 1) if valid else self._missed + 1
@@ -116,6 +148,16 @@ class KalmanFilter:
             self._heating.lately = self._heating.later(self._heating.lately,
                                                        self._gains.value * self._last_power)
             self.state = self._led_on(self.state, self._last_power)
+            self._ahead = None
+
+    def _keep(self, expected: np.ndarray, innovation: np.ndarray, valid: bool) -> None:
+        """Keep what an image shows beside what was expected, before it is taken in."""
+        power, gain = self._last_power, self._gains
+        heat = self.heating @ (gain.value * power)
+        self.innovation = Innovation(
+            innovation, innovation + expected, heat, expected - self._shown - heat, power,
+            gain.value, gain.deviation(power), valid)
+        self._shown = expected
 
     def _take_in(self, expected: np.ndarray, innovation: np.ndarray, seen: np.ndarray) -> None:
         change = self.gain @ innovation.astype(np.float32)
@@ -123,10 +165,11 @@ class KalmanFilter:
         if not self._missed:  # otherwise the heat of several samples shows at once
             more = self._gains.update(self._last_power, innovation)
             self.state = self.state + self._learned @ (self._last_power * more)
-        seen_change = self._rows @ change
+        seen_change = self.rows @ change
+        self._shown = expected + seen_change
         residual = innovation - seen_change
         self._heating.update(expected + seen_change, residual, seen)
-        self._error += np.where(seen, self._settings.target_error_smoothing
+        self._error += np.where(seen, self.settings.target_error_smoothing
                                 * (residual - self._error), 0.0)
 
     def _estimate(self, time: float, valid: bool) -> Estimate:

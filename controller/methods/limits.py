@@ -20,7 +20,7 @@ from scipy.optimize import linprog
 from hifuflow.controller.dose import SECONDS_PER_MINUTE, temperature_of_rate
 from hifuflow.controller.estimation.estimate import Estimate
 from hifuflow.controller.prediction import BlockModel, DiscreteModel
-from hifuflow.errors import NumericalError
+from hifuflow.errors import InputError, NumericalError
 
 LIMIT_ERROR = 5e-4  # bound of the truncation that the limits are judged with [K/W]
 SPEND_S = 120.0  # in which what is left of a point's dose may be spent
@@ -73,6 +73,10 @@ class Limits:
     Attributes
     ----------
     samples : (K,) samples from now on at whose ends the points are judged.
+
+    Raises
+    ------
+    InputError : the margins leave no room below a limit even before anything is heated.
     """
 
     def __init__(self, model: DiscreteModel, max_power: float, cap: float, margins: Margins,
@@ -90,6 +94,24 @@ class Limits:
         self.samples = judged_samples(last_rise(self._points))
         # What a state leaves in each mode after so many samples.
         self._decay = np.column_stack([modal.decay(count - 1) for count in self.samples])
+        self._check_room()
+
+    def _check_room(self) -> None:
+        """Refuse margins that no treatment could keep: not even one without any power."""
+        room = self.temperature(None) - self._outputs.baseline[self._constraint]
+        if not room.size:
+            return
+        narrowest, least = room.min(), self._margins.least
+        if least + self.truncation < narrowest:
+            return
+        said = f"the limits leave {narrowest:.3g} K above the temperature before the treatment"
+        if self.truncation < narrowest:
+            raise InputError(f"{said}, less than the margins ({self.truncation:.3g} K are for what "
+                             "the reduced model leaves out)", key="margin_k", value=least,
+                             allowed=f"below {narrowest - self.truncation:.3g}")
+        raise InputError(f"{said}, and what the reduced model leaves out may be "
+                         f"{self.truncation:.3g} K at full power: no power could be allowed",
+                         key="reduction.order", allowed="more states")
 
     def allowed(self, planned: np.ndarray, estimate: Estimate) -> np.ndarray:
         """(n_foci,) power of this sample [W], at most as planned (n_foci,) at each focus.

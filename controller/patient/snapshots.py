@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from hifuflow.records.trajectory import single
+
 from .plant import HeatedPatient
 
 FIRST_INTERVAL = 10.0  # s
@@ -53,4 +55,4 @@ class Snapshots:
         dose = self._plant.voxels.dose
         dosed = np.flatnonzero(dose > 0)
         return (time, self._plant.node_temperature.astype(np.float32), dosed,
-                dose[dosed].astype(np.float32))
+                single(dose[dosed]))

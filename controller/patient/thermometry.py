@@ -28,13 +28,15 @@ class Thermometry:
         self._settings, self.imaging = settings, imaging
         self._drift = self._drift_rate()
 
-    def image(self, number: int, temperature: np.ndarray) -> np.ndarray:
+    def image(self, number: int, temperature: np.ndarray,
+              deviation: float | None = None) -> np.ndarray:
         """(n_m,) measured temperatures [degC] of image `number`; NaN throughout if it is lost.
 
         Parameters
         ----------
         number : counts the images from 0.
         temperature : (p,) true temperatures of the outputs, means over the target's voxels [degC].
+        deviation : standard deviation of a voxel's noise, where it is not the usual one [K].
         """
         settings, time = self._settings, number * self._settings.interval
         generator = np.random.default_rng([settings.seed, number])
@@ -43,7 +45,8 @@ class Thermometry:
                                               settings.artefact_probability)
         if lost or any(start <= time <= end for start, end in settings.lost):
             return np.full(len(noise), np.nan)
-        spread = settings.artefact if spoilt else settings.noise
+        usual = settings.noise if deviation is None else deviation
+        spread = settings.artefact if spoilt else usual
         return self.imaging.averaging @ temperature + time * self._drift + spread * noise
 
     def _drift_rate(self) -> np.ndarray:

@@ -88,7 +88,7 @@ class Trajectory:
             for name, (units, description) in self.DATASETS.items():
                 value = np.asarray(getattr(self, name))
                 if name in self.SINGLE_PRECISION:
-                    value = value.astype(np.float32)
+                    value = single(value)
                 options = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
                 put(file, name, value, units, description, **(options if value.size > 1000 else {}))
             put(file, "event", np.asarray(self.event, dtype=str), "1", "what happened")
@@ -100,3 +100,11 @@ class Trajectory:
         with open_artifact(path, "trajectory") as file:
             return cls(**{name: file[name][:] for name in cls.DATASETS},
                        event=get_text(file["event"]), outputs=Outputs.read(file))
+
+
+def single(value: np.ndarray) -> np.ndarray:
+    """In single precision; what is too large for it is its largest number, never infinite.
+
+    Thermal dose doubles with every kelvin: linear tissue at 171 degC has too much after a minute.
+    """
+    return np.minimum(value, np.finfo(np.float32).max).astype(np.float32)

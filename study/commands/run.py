@@ -44,8 +44,12 @@ def arguments(parser) -> None:
 def split(words) -> tuple[list[str], list[str]]:
     """The words that the command line understands itself, and those for Snakemake.
 
-    Of `run`, the latter are all from the first unknown option on but --results and --help.
+    Of `run`, the latter are all from the first unknown option on but --results and --help; of
+    `campaign`, all after --.
     """
+    if list(words[:1]) == ["campaign"] and "--" in words:
+        dashes = list(words).index("--")
+        return list(words[:dashes]), list(words[dashes + 1:])
     if list(words[:1]) != ["run"]:
         return list(words), []
     ours, further = [], []
@@ -71,8 +75,10 @@ def main(arguments) -> int:
     os.execve(command[0], command, environment())
 
 
-def snakemake_command(patients: list[str], results: str | None, further: list[str]) -> list[str]:
-    """The command that treats `patients`; `further` are options of Snakemake and `-- FILE ...`.
+def snakemake_command(patients: list[str], results: str | None, further: list[str],
+                      sections: dict | None = None) -> list[str]:
+    """The command that treats `patients`; `further` are options of Snakemake and `-- FILE ...`,
+    `sections` more of the configuration.
 
     Raises
     ------
@@ -89,7 +95,7 @@ def snakemake_command(patients: list[str], results: str | None, further: list[st
         fixed += ["--workflow-profile", str(ROOT / "workflow" / "profiles" / "default")]
     if arguments.cores is None and arguments.jobs is None:
         fixed += ["--cores", "all"]
-    settings = _settings(patients, results)
+    settings = _settings(patients, results) | (sections or {})
     _check(arguments, settings)
     # Snakemake uses only the last --config, so this one repeats the content of the first.
     config = [*(arguments.config or []), *(f"{key}={json.dumps(value, ensure_ascii=False)}"

@@ -32,7 +32,11 @@ REDUCTION = ["reduction/test_reduction_checks.py", "reduction/test_reduction_cer
 # File -> tests of tests/unit.
 FILES = {
     "controller/dose.py": ["controller/test_dose.py"],
-    "controller/safety.py": ["controller/test_safety.py"],
+    "controller/safety/supervisor.py": ["controller/test_safety.py"],
+    "controller/safety/images.py": ["controller/test_safety_images.py"],
+    "controller/safety/response.py": ["controller/test_safety_checks.py"],
+    "controller/safety/drift.py": ["controller/test_safety_checks.py"],
+    "controller/safety/place.py": ["controller/test_safety_checks.py"],
     "controller/methods/limits.py": ["controller/test_limits.py",
                                      "controller/test_limits_law.py"],
     "controller/estimation/kalman.py": ["controller/test_estimator_textbook.py",

@@ -1,4 +1,5 @@
-# The ultrasound array's heating of the patient, focus by focus.
+# The ultrasound array's heating of the patient, focus by focus, and that of an array of which
+# elements are dead, where a patient's simulated faults ask for it.
 
 
 rule heating:
@@ -24,3 +25,31 @@ rule heating:
         code=ask.code("heating"),
     script:
         "../scripts/heating.py"
+
+
+rule dead_heating:
+    input:
+        anatomy=rules.anatomy.output,
+        plan=rules.plan.output,
+        outdated=ask.outdated(
+            "dead_heating",
+            f"{RESULTS}/acoustics/heating_dead_{{dead}}.h5",
+            ask.section("heating"),
+        ),
+    output:
+        f"{RESULTS}/acoustics/heating_dead_{{dead}}.h5",
+    log:
+        f"{RESULTS}/logs/dead_heating_{{dead}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/dead_heating_{{dead}}.tsv"
+    wildcard_constraints:
+        dead=r"\d+_\d+",
+    threads: ask.cores("heating")
+    resources:
+        mem_mb=ask.memory("heating"),
+        runtime=ask.minutes("heating"),
+    params:
+        config=ask.section("heating"),
+        code=ask.code("dead_heating"),
+    script:
+        "../scripts/dead_heating.py"

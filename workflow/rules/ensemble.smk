@@ -5,6 +5,7 @@ rule control_draw:
     input:
         rom=rules.reduce.output.rom,
         plant=f"{RESULTS}/fem/plant.h5",
+        faulty=ask.dead_load,
         outdated=ask.outdated(
             "control_draw",
             f"{RESULTS}/ensemble/{{controller}}/{{draw}}.json",

@@ -67,3 +67,32 @@ rule reduce:
         code=ask.code("reduce"),
     script:
         "../scripts/reduce.py"
+
+
+# What the foci heat in the simulated patient while elements of the array are dead.
+rule dead_load:
+    input:
+        anatomy=rules.anatomy.output,
+        heating=rules.dead_heating.output,
+        mesh=f"{RESULTS}/mesh/plant.msh",
+        outdated=ask.outdated(
+            "dead_load",
+            f"{RESULTS}/fem/load_dead_{{dead}}.h5",
+            ask.plant_section,
+        ),
+    output:
+        f"{RESULTS}/fem/load_dead_{{dead}}.h5",
+    log:
+        f"{RESULTS}/logs/dead_load_{{dead}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/dead_load_{{dead}}.tsv"
+    wildcard_constraints:
+        dead=r"\d+_\d+",
+    resources:
+        mem_mb=ask.memory("assemble"),
+        runtime=ask.minutes("assemble"),
+    params:
+        config=ask.plant_section,
+        code=ask.code("dead_load"),
+    script:
+        "../scripts/dead_load.py"

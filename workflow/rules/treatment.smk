@@ -5,6 +5,7 @@ rule control:
     input:
         rom=rules.reduce.output.rom,
         plant=f"{RESULTS}/fem/plant.h5",
+        faulty=ask.dead_load,
         outdated=ask.outdated(
             "control",
             f"{RESULTS}/control/{{controller}}/metrics.json",

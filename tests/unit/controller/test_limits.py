@@ -10,7 +10,7 @@ from hifuflow.controller.estimation.estimate import Absorbed, Estimate
 from hifuflow.controller.methods import limits as limits_module
 from hifuflow.controller.methods.limits import Limits, Margins
 from hifuflow.controller.prediction import DiscreteModel
-from hifuflow.errors import NumericalError
+from hifuflow.errors import InputError, NumericalError
 from hifuflow.records.outputs import Outputs
 
 
@@ -235,6 +235,7 @@ def test_limits_of_dose_bind_where_there_are_some(two_foci):
 
 
 def test_the_truncation_of_the_model_counts_as_a_margin(model):
+    model = replace(model, outputs=replace(model.outputs, limit=model.outputs.limit + 1e4))
     coarse = Limits(model, 15.0, 85.0, Margins(0.0, 0.0, 0.0),
                     error=0.3 * model.truncation_bound[0])
     assert coarse.truncation > 0
@@ -243,6 +244,17 @@ def test_the_truncation_of_the_model_counts_as_a_margin(model):
     kept = int(np.count_nonzero(model.truncation_bound > 0.3 * model.truncation_bound[0])) + 1
     bound = model.truncation_bound
     assert coarse.truncation == pytest.approx(15.0 * (bound[kept - 1] - bound[kept]) / 2)
+
+
+def test_h23_margins_that_leave_no_room_are_refused_before_the_treatment(model):
+    coarse = 0.3 * model.truncation_bound[0]
+    with pytest.raises(InputError, match="no power could be allowed") as refused:
+        Limits(model, 1e4, 85.0, Margins(0.5, 0.0, 0.0), error=coarse)
+    assert refused.value.key == "reduction.order"
+    with pytest.raises(InputError, match="less than the margins") as refused:
+        Limits(model, 15.0, 85.0, Margins(6.0, 0.0, 0.0))
+    assert refused.value.key == "margin_k" and refused.value.value == 6.0
+    Limits(model, 15.0, 85.0, Margins(5.9, 0.0, 0.0))
 
 
 def test_a_program_without_a_solution_is_an_error():

@@ -1,12 +1,15 @@
 import inspect
+import time as clock
 
 import numpy as np
 import pytest
 from small_treatment import treat
 
 from hifuflow.controller.estimation.estimate import Estimate
+from hifuflow.controller.imaging import Image
 from hifuflow.controller.methods.paper import PaperController
-from hifuflow.controller.safety import Supervisor
+from hifuflow.controller.safety.finding import Finding
+from hifuflow.controller.safety.supervisor import Supervisor
 from hifuflow.controller.settings import SafetySettings
 
 LIMIT = np.array([43.0, 43.0, np.nan])
@@ -18,8 +21,12 @@ class Watched:
 
     def __init__(self):
         self.events, self.time, self.answer, self.asked = [], -2.0, np.array([5.0, 3.0]), 0
-        self.supervisor = Supervisor(SafetySettings(10.0, 60.0, 95.0, 3.0), LIMIT, 2, 10.0,
-                                     self.events.append)
+        self.late, self.finding = 0.0, Finding()
+        self.build()
+
+    def build(self, **changed):
+        settings = SafetySettings(10.0, 60.0, 95.0, 3.0, **changed)
+        self.supervisor = Supervisor(settings, LIMIT, 2, 10.0, self.events.append)
 
     def decide(self, estimate):
         self.asked += 1
@@ -31,7 +38,8 @@ class Watched:
         self.time += 2.0
         estimate = Estimate(self.time, np.full(3, state), COOL[:2], COOL[2:], np.zeros(1),
                             np.zeros(2), valid=valid)
-        return self.supervisor.command(estimate, np.array(measured), self.decide)
+        image = Image(self.time - self.late, np.array(measured))
+        return self.supervisor.command(estimate, image, self.decide, self.finding)
 
 
 @pytest.fixture
@@ -105,10 +113,47 @@ def test_what_is_furthest_above_its_limit_is_named(watched, measured, event):
     assert watched.events == [event]
 
 
-def test_images_may_be_missing_from_the_start_for_as_long_as_later(watched):
-    for time, allowed in ((0.0, True), (9.9, True), (10.0, True), (10.5, False)):
-        watched.time = time - 2.0
-        assert watched.step(valid=False)[1].any() == allowed, time
+def test_h01_no_power_before_the_first_valid_image(watched):
+    assert [watched.step(valid=False)[1].any() for _ in range(3)] == [False] * 3
+    assert watched.asked == 0 and watched.events == ["no valid thermometry yet"]
+    assert watched.step()[1].any() and watched.events[1:] == ["power allowed again"]
+
+
+def test_h02_gaps_count_from_acquisition(watched):
+    watched.late = 4.0
+    watched.step()
+    powers = [watched.step(valid=False)[1].any() for _ in range(5)]
+    assert powers == [True] * 3 + [False] * 2  # 10 s after the image was acquired
+
+
+def test_what_is_found_holds_the_power_and_is_named_first(watched):
+    for finding in (Finding("the images drift"), Finding("", withheld="they stand still")):
+        watched.finding = finding
+        powers = [watched.step([40, 99, 60] if finding.reason else COOL, valid=bool(finding.reason))
+                  for _ in range(7)]
+        assert not powers[-1][1].any() and powers[-1][0] == ""
+        watched.finding = Finding()
+        watched.step()
+    assert watched.events == ["the images drift", "power allowed again",
+                              "no valid thermometry: they stand still", "power allowed again"]
+
+
+def test_what_waiting_cannot_mend_ends_the_treatment_at_once(watched):
+    watched.step()
+    watched.finding = Finding("no heat", final=True)
+    status, power = watched.step()
+    assert status == "aborted" and not power.any() and watched.events == ["no heat"]
+
+
+def test_h21_a_decision_that_comes_too_late_is_not_obeyed(watched):
+    def slow(estimate):
+        clock.sleep(0.02)
+        return watched.answer
+    watched.decide = slow
+    assert watched.step()[1].any()  # the patient of a simulation waits
+    watched.build(max_decision=0.01)
+    assert not watched.step()[1].any()
+    assert watched.events == ["the controller's decision comes too late"]
 
 
 def test_the_traceback_of_a_fault_is_logged_once(watched, logged):

@@ -64,3 +64,12 @@ def test_snapshots_of_a_treatment_agree_with_its_samples(small_rom, small_patien
     np.testing.assert_allclose(trajectory.snapshot_dose[:, columns],
                                trajectory.target_dose[sample], rtol=1e-3, atol=1e-3)
     assert trajectory.snapshot_dose[-1].max() == pytest.approx(trajectory.voxel_dose.max())
+
+
+def test_a_dose_that_single_precision_cannot_hold_is_its_largest_number():
+    plant = fake_plant()
+    plant.voxels.dose[:2] = 1e60, 240.0
+    snapshots = Snapshots(plant)
+    snapshots.offer(0.0)
+    np.testing.assert_array_equal(snapshots.arrays(0.0)["snapshot_dose"],
+                                  np.array([[np.finfo(np.float32).max, 240.0]], np.float32))

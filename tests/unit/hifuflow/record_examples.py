@@ -17,6 +17,7 @@ from hifuflow import records
 from hifuflow.records.anatomy import Anatomy
 from hifuflow.records.bioheat_model import BioheatModel, Voxels
 from hifuflow.records.cells import Cells
+from hifuflow.records.faulty_load import FaultyLoad
 from hifuflow.records.heating import Heating
 from hifuflow.records.outputs import Outputs
 from hifuflow.records.plan import Plan
@@ -120,6 +121,9 @@ class Values:
                             foci=self.floats(N_FOCI, 3), voxels=self.voxels(), cells=self.cells(),
                             C_mean=self.csr(P, N))
 
+    def faulty_load(self) -> FaultyLoad:
+        return FaultyLoad(B=self.floats(N, N_FOCI), foci=self.floats(N_FOCI, 3))
+
     def reduced_model(self) -> ReducedModel:
         return ReducedModel(A=self.floats(4, 4), B=self.floats(4, N_FOCI), C=self.floats(P, 4),
                             hsv=self.floats(6), error_bound=self.floats(6), method="by hand",
@@ -169,7 +173,8 @@ def without(record, names):
 
 # Records that are a file of their own, with its name; the others are parts of these.
 FILES = {"anatomy": "anatomy", "plan": "plan.json", "heating": "heating.h5",
-         "bioheat_model": "plant.h5", "reduced_model": "rom.h5", "trajectory": "trajectory.h5"}
+         "bioheat_model": "plant.h5", "faulty_load": "load.h5", "reduced_model": "rom.h5",
+         "trajectory": "trajectory.h5"}
 HDF5 = [name for name, file in FILES.items() if file.endswith(".h5")]
 
 

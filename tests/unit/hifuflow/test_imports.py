@@ -61,8 +61,10 @@ def test_a_stage_knows_the_ground_and_itself(stage):
 
 
 def test_no_controller_reaches_the_simulated_patient():
-    """Neither the methods nor what they estimate with; only the loop knows both sides."""
-    files = [*modules("controller/methods"), *modules("controller/estimation")]
+    """Neither the methods nor what they estimate with, nor the supervisor; only the loop knows both
+    sides, and what it simulates of faults."""
+    files = [*modules("controller/methods"), *modules("controller/estimation"),
+             *(ROOT / "controller").glob("safety*.py")]
     patient = ROOT / "controller" / "patient"
     assert crossings(files, lambda other: other.is_relative_to(patient)) == []
 

@@ -26,6 +26,7 @@ UNITS = {
         "cells/nodes": "1", "cells/vertices": "m", "cells/regions": "1", "cells/share": "1",
         "cells/conductivity": "W/m/K", "cells/perfusion": "W/m3/K", "cells/held_baseline": "degC",
         "cells/arterial": "degC"},
+    "faulty_load": {"B": "W/W", "foci": "m"},
     "reduced_model": OUTPUTS | {
         "A": "1/s", "B": "1", "C": "1", "C_mean": "1", "hsv": "K/W", "error_bound": "K/W",
         "foci": "m", "D": "K/W"},

@@ -336,6 +336,18 @@ def test_difference_of_the_models_is_stated_and_named(plain_case, written):
     assert with_changes(plant={"regions": {"fat": {}}}).deviations == ("regions",)
 
 
+def test_simulated_faults_are_told_on_top_of_the_page(plain_case, written, tmp_path):
+    fault = {"kind": "drift", "from_s": 0, "until_s": 20, "k_per_min": 3}
+    settings = ReportSettings.read({**SECTION, "patient": {**SECTION["patient"],
+                                                           "faults": [fault]}})
+    assert settings.faults == ("kind: drift, until_s: 20, k_per_min: 3",)
+    assert settings.deviations == ("faults",)  # the model's error is not that of its mesh alone
+    assert plain_case.settings.faults == ()
+    page = write_report(make_inputs(plain_case, settings=settings), tmp_path).read_text()
+    assert "With simulated faults" in page and f"<li>{settings.faults[0]}</li>" in page
+    assert "With simulated faults" not in written[1]
+
+
 def test_run_table_is_short_and_complete(plain_case):
     text = run_table("breast_reference", {"paper": plain_case.metrics, "mintime": {}},
                      "results/breast_reference/report/index.html")

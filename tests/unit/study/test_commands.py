@@ -11,10 +11,11 @@ from hifuflow.job import write_json
 from hifuflow.provenance import ROOT, created_by
 from hifuflow.study.command_line import COMMANDS, command_line, main
 from hifuflow.study.commands.messages import each
+from hifuflow.study.commands.run import split
 from hifuflow.study.key_table import configuration_page
 
 NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
-CONTRACT = {"run", "validate", "inspect", "reduce", "summary", "new"}
+CONTRACT = {"run", "validate", "inspect", "reduce", "summary", "new", "campaign"}
 
 
 def hifuflow(*arguments, **options):
@@ -37,7 +38,7 @@ def test_help_shows_an_example_that_the_command_line_understands(name, capsys):
     assert examples
     for words in examples:
         if name != "run":  # its options are Snakemake's, see test_run_command.py
-            assert command_line().parse_args(words[1:])
+            assert command_line().parse_args(split(words[1:])[0])
 
 
 def test_version(capsys):

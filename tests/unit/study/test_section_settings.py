@@ -4,6 +4,7 @@ The values differ from each other, so that none can stand in another's place.
 """
 
 import dataclasses
+import math
 
 import pytest
 from pytest import approx
@@ -150,14 +151,19 @@ CASES = [
         "input_error_fraction": 0.05, "model_noise_k": 0.02, "measurement_floor_k": 0.1,
         "gain_error": 0.3, "focus_gain_error": 0.15, "gain_walk": 0.001, "heating_error": 0.2,
         "absorption_error": 0.31, "heating_error_walk": 0.003, "target_error_smoothing": 0.21,
-        "max_innovation_k": 5}),
+        "max_innovation_k": 5, "gain_range": [0.2, 4], "heating_range": [0.3, 5],
+        "absorption_range": [0.1, 6]}),
      {"input_error": 0.05, "model_noise": 0.02, "measurement_floor": 0.1, "gain_error": 0.3,
       "focus_gain_error": 0.15, "gain_walk": 0.001, "heating_error": 0.2,
       "absorption_error": 0.31, "heating_error_walk": 0.003, "target_error_smoothing": 0.21,
-      "max_innovation": 5}),
+      "max_innovation": 5, "gain_range": (0.2, 4), "heating_range": (0.3, 5),
+      "absorption_range": (0.1, 6)}),
     (SafetySettings.read({"max_gap_s": 10, "abort_after_s": 60, "max_target_c": 95,
-                          "hard_excess_k": 3}),
-     {"max_gap": 10, "abort_after": 60, "max_target": 95, "hard_excess": 3}),
+                          "hard_excess_k": 3, "max_drift_k": 0.6, "max_focal_shift_mm": 2,
+                          "max_decision_s": None,
+                          "overshoot_tolerance_k": 1}),
+     {"max_gap": 10, "abort_after": 60, "max_target": 95, "hard_excess": 3, "max_drift": 0.6,
+      "max_focal_shift": 0.002, "max_decision": math.inf, "overshoot_tolerance": 1}),
     (PatientSettings.read({
         "time_step_s": 0.25, "cooling_s": 300, "seed": 4, "tissue": "responsive",
         "coagulation_cem43_min": 240, "boiling_c": 100,

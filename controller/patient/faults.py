@@ -1,0 +1,161 @@
+"""Faults of the simulated array and scanner, which no controller, estimator or supervisor knows of.
+
+A patient file lists them under `faults`. What each does is in `scanner` (images and their time
+stamps), `array` (power) and `faulty_loads` (where the heat goes).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hifuflow.controller.dose import SECONDS_PER_MINUTE
+from hifuflow.settings import metres
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault that lasts from a time on, until another.
+
+    Attributes
+    ----------
+    start, end : since the treatment began [s]; it is there from the former on, and gone at the
+        latter, which is infinite for one that lasts.
+    """
+
+    start: float
+    end: float
+
+    def at(self, time: float) -> bool:
+        """Whether it is there at a time [s]."""
+        return self.start <= time < self.end
+
+
+@dataclass(frozen=True)
+class FrozenImage(Fault):
+    """Every image shows what the last one before the fault did; `half`: only in one half of it."""
+
+    half: bool
+
+
+@dataclass(frozen=True)
+class NoImage(Fault):
+    """No image arrives."""
+
+
+@dataclass(frozen=True)
+class LostImages(Fault):
+    """A `fraction` of the images, drawn at random, does not arrive."""
+
+    fraction: float
+
+
+@dataclass(frozen=True)
+class LateImage(Fault):
+    """Images arrive later by a `delay` [s], with the time at which they were acquired."""
+
+    delay: float
+
+
+@dataclass(frozen=True)
+class Drift(Fault):
+    """Apparent temperature that grows by a `rate` [K/s], the same everywhere, and that no
+    correction removes; after the end it stays."""
+
+    rate: float
+
+
+@dataclass(frozen=True)
+class Jump(Fault):
+    """All of an image is too hot by `excess` [K]."""
+
+    excess: float
+
+
+@dataclass(frozen=True)
+class Noise(Fault):
+    """The standard deviation of a voxel's noise is another, `deviation` [K]."""
+
+    deviation: float
+
+
+@dataclass(frozen=True)
+class ClockStuck(Fault):
+    """The time stamps of the images stand still."""
+
+
+@dataclass(frozen=True)
+class ClockBackwards(Fault):
+    """The time stamps of the images run backwards."""
+
+
+@dataclass(frozen=True)
+class FocalShift(Fault):
+    """All foci lie off their places by (R, A, S) `shift` [m]."""
+
+    shift: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class DeadElements(Fault):
+    """`count` elements of the array, drawn with `seed`, do not radiate."""
+
+    count: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class PowerFactor(Fault):
+    """The array radiates `factor` times the commanded power."""
+
+    factor: float
+
+
+@dataclass(frozen=True)
+class PowerStuck(Fault):
+    """The array keeps to the power it gives when the fault begins, or to the next if that is none,
+    whatever is commanded; only the end of the treatment, which cuts its supply, ends it."""
+
+
+@dataclass(frozen=True)
+class SwappedFoci(Fault):
+    """The foci are addressed in reverse order: the last gets the power of the first."""
+
+
+_KINDS = {
+    "frozen_image": (FrozenImage, lambda given: [given["part"] == "half"]),
+    "no_image": (NoImage, lambda given: []),
+    "lost_images": (LostImages, lambda given: [float(given["fraction"])]),
+    "late_image": (LateImage, lambda given: [float(given["s"])]),
+    "drift": (Drift, lambda given: [given["k_per_min"] / SECONDS_PER_MINUTE]),
+    "jump": (Jump, lambda given: [float(given["k"])]),
+    "noise": (Noise, lambda given: [float(given["k"])]),
+    "clock_stuck": (ClockStuck, lambda given: []),
+    "clock_backwards": (ClockBackwards, lambda given: []),
+    "focal_shift": (FocalShift, lambda given: [metres(given["mm"])]),
+    "dead_elements": (DeadElements, lambda given: [given["count"], given["seed"]]),
+    "power_factor": (PowerFactor, lambda given: [float(given["value"])]),
+    "power_stuck": (PowerStuck, lambda given: []),
+    "swapped_foci": (SwappedFoci, lambda given: []),
+}
+KINDS = tuple(_KINDS)
+_NAMES = {kind: name for name, (kind, _) in _KINDS.items()}
+
+
+def read_faults(section: list[dict]) -> tuple[Fault, ...]:
+    """From the section `faults` of a patient file."""
+    faults = []
+    for given in section:
+        kind, further = _KINDS[given["kind"]]
+        end = math.inf if given["until_s"] is None else float(given["until_s"])
+        faults.append(kind(float(given["from_s"]), end, *further(given)))
+    return tuple(faults)
+
+
+def changes(faults: Iterable[Fault], before: float, now: float) -> list[str]:
+    """What to write into the record of a treatment: faults that have begun or ended since
+    `before` [s]; not for controllers."""
+    return [f"simulated fault {verb}: {_NAMES[type(fault)]}" for fault in faults
+            for time, verb in ((fault.start, "begins"), (fault.end, "ends"))
+            if before < time <= now]
