@@ -20,7 +20,7 @@ from hifuflow.formats.mesh_file import read_mesh_file
 from hifuflow.formats.surface_file import SURFACES, read_surfaces, surface_files
 from hifuflow.settings import Written
 
-from .inspect_labels import label_rows
+from .inspect_labels import by_name, label_rows
 
 VOXEL_SIZES_MM = (1, 0.5, 0.25)  # the first in which no region is lost
 UNITS = (("m", 0, 2.2), ("cm", 2.2, 10), ("mm", 10, np.inf))  # by the longest edge in the file
@@ -66,8 +66,8 @@ def look_at(path: Path, written: str) -> Segmentation:
                        read_surface_map(SurfaceSettings.read(section)), {"axes": "auto"})
     image = open_labels(path)
     maps = image.labels()
-    by_name = path.is_dir() or "RTSTRUCT" in image.format
-    return Segmentation({"labels": written}, label_rows(image, maps), len(maps) > 1, by_name)
+    return Segmentation({"labels": written}, label_rows(image, maps), len(maps) > 1,
+                        by_name(image))
 
 
 def _holds_surfaces(path: Path) -> bool:

@@ -1,12 +1,15 @@
 """A folder with one file per organ: names, overlaps, one grid, wrong input."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 from patient_maps import AFFINE, anatomy_of, block, section, write_itk, write_nifti
 
 from hifuflow.anatomy.labelmap import read_label_map
 from hifuflow.errors import InputError
+from hifuflow.provenance import ROOT
 
+ABDOMEN = ROOT.parent / "shared" / "data" / "abdomen_labels.nii.gz"
 ORGANS = {"body": lambda labels: labels > 0, "wall": lambda labels: labels == 7,
           "lump.v2": lambda labels: labels == 3, "spleen": lambda labels: labels == 99}
 
@@ -37,7 +40,6 @@ def test_the_same_anatomy_as_one_map(tmp_path, suffix, value):
                            "regions": {name: section("")["regions"][name]
                                        for name in ("lump", "muscle", "fat")}})
     if suffix == ".hdr":
-        import nibabel as nib
         (tmp_path / "o").mkdir()
         for name, of in ORGANS.items():
             nib.save(nib.Nifti1Pair((value * of(block())).astype(np.int16), AFFINE),
@@ -46,6 +48,23 @@ def test_the_same_anatomy_as_one_map(tmp_path, suffix, value):
                                 else organs(tmp_path / "o", value, suffix)))
     np.testing.assert_array_equal(anatomy.labels, expected.labels)
     assert anatomy.regions == expected.regions
+
+
+@pytest.mark.skipif(not ABDOMEN.is_file(), reason=f"no label map at {ABDOMEN}")
+def test_a_real_abdomen_organ_by_organ(tmp_path):
+    """As TotalSegmentator writes it without `--ml`: the same map, whatever its values."""
+    whole, image = read_label_map(ABDOMEN), nib.load(ABDOMEN)
+    voxels, names = np.asarray(image.dataobj), {one.label: one.name for one in whole.segments}
+    for label, name in names.items():
+        nib.save(nib.Nifti1Image((voxels == label).astype(np.uint8), image.affine),
+                 tmp_path / f"{name}.nii.gz")
+    organs = read_label_map(tmp_path)
+    numbers = {one.name: one.label for one in organs.segments}
+    table = np.zeros(max(names) + 1, int)
+    table[list(names)] = [numbers[name] for name in names.values()]
+    (layer,) = organs.layers
+    np.testing.assert_array_equal(layer, table[whole.layers[0]])
+    np.testing.assert_array_equal(organs.affine, whole.affine)
 
 
 def test_of_overlapping_organs_the_first_region_has_the_voxel(tmp_path):
