@@ -213,10 +213,18 @@ def _upwards(spacing: float) -> str:
 def _smaller_margin(anatomy: Anatomy, plan: Plan, extent: _Extent, spacing: float):
     """A crop margin [m] with which the body ends so soon that the grid is small enough, or None.
 
-    The body ends a margin behind the target, or where a wall is straight behind it.
+    The body ends a margin behind the target, but where a cut is straight behind it no sooner than
+    that.
     """
-    target = anatomy.position(np.argwhere(anatomy.target_mask)) - np.asarray(plan.apex)
-    behind = (target @ beam_frame(plan.axis)[:, 2]).max() + 2 * anatomy.spacing.max()
+    frame, apex = beam_frame(plan.axis), np.asarray(plan.apex, dtype=float)
+    target = (anatomy.position(np.argwhere(anatomy.target_mask)) - apex) @ frame
+    cut = ~anatomy.body_mask & ~anatomy.coupling & ~anatomy.air
+    walls = (anatomy.position(np.argwhere(cut)) - apex) @ frame
+    behind = target[:, 2].max() + 2 * anatomy.spacing.max()
+    straight = ((walls[:, :2] >= target[:, :2].min(axis=0))
+                & (walls[:, :2] <= target[:, :2].max(axis=0))).all(axis=1)
+    if (walls[straight, 2] > target[:, 2].max()).any():
+        return None
     for margin in MARGINS:
         if behind + margin < extent.end and _cells(
                 _lay(plan, replace(extent, end=behind + margin), spacing)) <= CELL_LIMIT:

@@ -75,7 +75,8 @@ def ranked_axes(rays: Rays, beam: BeamSettings, max_blocked: float) -> tuple:
 
 
 def best_axis(rays: Rays, beam: BeamSettings, pose: PoseSettings,
-              refused: Callable[[np.ndarray], str] = lambda axis: "") -> np.ndarray:
+              refused: Callable[[np.ndarray], str] = lambda axis: "",
+              least: float = 0.0) -> np.ndarray:
     """The first of `ranked_axes` that is not refused.
 
     Parameters
@@ -83,6 +84,7 @@ def best_axis(rays: Rays, beam: BeamSettings, pose: PoseSettings,
     rays : all around, the first origin the one that the axis runs through.
     beam : of the transducer.  pose : named where there is no such direction.
     refused : why an axis (3,) cannot be taken, "" if it can.
+    least : heat per watt over that of the best, below which no axis is tried.
 
     Returns
     -------
@@ -92,7 +94,8 @@ def best_axis(rays: Rays, beam: BeamSettings, pose: PoseSettings,
     ------
     InputError : there is no such direction.
     """
-    axes, _ = ranked_axes(rays, beam, pose.max_blocked)
+    axes, score = ranked_axes(rays, beam, pose.max_blocked)
+    axes = axes[score >= least * score[0]] if len(axes) else axes
     why, bad = "", np.zeros((0, 3))
     for axis in axes:
         if len(bad) and (bad @ axis).max() > ALIKE:

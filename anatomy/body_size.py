@@ -8,7 +8,7 @@ from hifuflow.errors import InputError
 from hifuflow.job import log
 
 from .settings import AnatomySettings
-from .source_settings import MeshMapSettings
+from .source_settings import MeshMapSettings, SurfaceSettings
 
 KEY = "anatomy.body_extent_mm"
 SMALLEST, LARGEST, WIDEST = 0.01, 2.2, 0.8  # longest edge; second longest edge [m]
@@ -36,8 +36,9 @@ def check_extent(extent, settings: AnatomySettings) -> None:
                 allowed="limits that hold its longest edge")
         return
     source = settings.source
-    if isinstance(source, MeshMapSettings):
-        file, unit = source.path, "anatomy.mesh.unit"
+    if isinstance(source, MeshMapSettings | SurfaceSettings):
+        kind = "mesh" if isinstance(source, MeshMapSettings) else "surfaces"
+        file, unit = source.path, f"anatomy.{kind}.unit"
     else:
         file, unit = source.labels or source.image, "its unit of length"
     if not SMALLEST <= largest <= LARGEST or second > WIDEST:

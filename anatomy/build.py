@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from hifuflow.errors import InputError
+from hifuflow.formats.dicom_source import check_holds, open_source
 from hifuflow.job import log
 from hifuflow.numerics.sphere import RAYS, cone, fibonacci_sphere
 from hifuflow.provenance import config_hash
@@ -27,11 +29,14 @@ from .phantom import breast_phantom
 from .plausible import check_body
 from .regions import named_regions
 from .settings import AnatomySettings, TargetSettings
-from .source_settings import MeshMapSettings, PhantomSettings, ScanSettings
+from .source_settings import MeshMapSettings, PhantomSettings, ScanSettings, SurfaceSettings
+from .surface_map import read_surface_map
 from .target import split_regions, target_mask, with_margin
 from .thresholds import classified
 
-LEAST_REACHED = 0.5  # of the target that an axis must leave within reach
+# Of the target that an axis should, and must, leave within reach of steering and moving.
+WELL_REACHED, LEAST_REACHED = 0.95, 0.5
+NEAR_BEST = 0.7  # of the heat per watt, that is given up for reach
 
 
 def build_anatomy(settings: AnatomySettings) -> Anatomy:
@@ -62,6 +67,9 @@ def build_anatomy(settings: AnatomySettings) -> Anatomy:
     source, labels, regions, raw, notes = _named(settings)
     edge = scan_edge(labels > 0, source.beyond)
     core = target_mask(labels, regions, source.affine, edge, settings.target)
+    if settings.series:  # hours before anything refers to it
+        check_holds(open_source(settings.series, "export.dicom_series").image,
+                    np.argwhere(core) @ source.affine[:3, :3].T + source.affine[:3, 3], "target")
     spacing = np.diag(source.affine)[:3]
     wall = np.zeros_like(edge) if source.wall is None else source.wall
     cut = _cut(labels, regions, settings)
@@ -106,8 +114,7 @@ def _beam(labels, affine, target, regions, cut, walls, settings: AnatomySettings
     if given is None:
         rays = look_around(labels, affine, target, regions, cut, fibonacci_sphere(RAYS),
                            settings.tissues, beam.frequency)
-        axis = best_axis(rays, beam, settings.pose,
-                         lambda axis: _refused(axis, target, walls, affine, settings))
+        axis = _best(rays, target, walls, affine, settings)
         log.info("best direction of the beam: (%.3f, %.3f, %.3f)", *axis)
     else:
         axis = np.array(given, float) / np.linalg.norm(given)
@@ -116,22 +123,35 @@ def _beam(labels, affine, target, regions, cut, walls, settings: AnatomySettings
     return axis, beam_record(rays, axis, beam.half_angle)
 
 
-def _refused(axis, target, walls, affine, settings: AnatomySettings) -> str:
+def _best(rays, target, walls, affine, settings: AnatomySettings):
+    """The axis with the most heat per watt: of those near the best that leave all of the target
+    within reach, or else of all that leave enough of it."""
+    def refused(most_missed):
+        return lambda axis: _refused(axis, target, walls, affine, most_missed, settings)
+
+    try:
+        return best_axis(rays, settings.beam, settings.pose, refused(1 - WELL_REACHED), NEAR_BEST)
+    except InputError:
+        return best_axis(rays, settings.beam, settings.pose, refused(1 - LEAST_REACHED))
+
+
+def _refused(axis, target, walls, affine, most_missed, settings: AnatomySettings) -> str:
     """Why the target cannot be treated along an axis, "" if it can.
 
     `walls` : (nx, ny, nz) bool, where the model is cut with all that lies behind.
+    `most_missed` : part of the target that may be out of reach.
     """
     spacing, beam = np.diag(affine)[:3], settings.beam
-    behind_cut = behind(walls, spacing, axis)[target].mean() if walls.any() else 0.0
-    if behind_cut > settings.target.max_left_out:
-        return f"{behind_cut:.0%} of the target lies behind the cut regions"
     offset = np.argwhere(target) * spacing
     offset = offset - offset.mean(axis=0)
     along = offset @ axis
     lateral = np.linalg.norm(offset - along[:, None] * axis, axis=1)
     reached = ((lateral <= beam.reach_lateral) & (np.abs(along) <= beam.reach_axial)).mean()
-    if reached < LEAST_REACHED and beam.reach_lateral > 0:
+    if 1 - reached > most_missed and beam.reach_lateral > 0:
         return f"only {reached:.0%} of the target is within reach of steering and moving"
+    behind_cut = behind(walls, spacing, axis)[target].mean() if walls.any() else 0.0
+    if behind_cut > settings.target.max_left_out:
+        return f"{behind_cut:.0%} of the target lies behind the cut regions"
     return ""
 
 
@@ -173,7 +193,8 @@ def _cut(labels, regions, settings: AnatomySettings) -> np.ndarray:
     return np.isin(labels, [regions[region]["label"] for region in settings.cut_regions])
 
 
-def _source(source: PhantomSettings | MeshMapSettings | ScanSettings) -> LabelMap:
+def _source(source: PhantomSettings | MeshMapSettings | SurfaceSettings | ScanSettings
+            ) -> LabelMap:
     """The label map that all ways of giving an anatomy come to."""
     if isinstance(source, PhantomSettings):
         labels, affine, wall = breast_phantom(source)
@@ -181,6 +202,8 @@ def _source(source: PhantomSettings | MeshMapSettings | ScanSettings) -> LabelMa
                         record={"format": "phantom"}, wall=wall)
     if isinstance(source, MeshMapSettings):
         return read_mesh_map(source)
+    if isinstance(source, SurfaceSettings):
+        return read_surface_map(source)
     base = read_label_map(source.labels, source.nifti_transform) if source.labels else None
     return classified(source, base) if source.image else base
 

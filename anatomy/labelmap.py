@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from hifuflow.errors import InputError
 from hifuflow.formats.image import Image, Segment
-from hifuflow.formats.images import MOST_VOXELS, open_image
+from hifuflow.formats.images import MOST_VOXELS
+from hifuflow.formats.label_folder import open_labels
 from hifuflow.formats.side_files import source_sha256
 from hifuflow.job import log
 
@@ -58,9 +59,9 @@ def read_label_map(path, nifti_transform: str = "auto", key="anatomy.labels") ->
 
     Raises
     ------
-    InputError : see `formats.images`; a label loses or gains too much volume by resampling.
+    InputError : see `formats.label_folder`; a label loses or gains too much volume by resampling.
     """
-    image = open_image(path, key, nifti_transform)
+    image = open_labels(path, key, nifti_transform)
     stored = image.labels()
     layers, affine = aligned(image, stored, order=0)
     record, beyond = {"format": image.format, "resampled": not is_aligned(image),

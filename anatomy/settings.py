@@ -9,7 +9,7 @@ from math import inf
 from hifuflow.numerics.sphere import cone_angle
 from hifuflow.settings import BeamTissue, Written, metres, unless_auto
 
-from .source_settings import MeshMapSettings, PhantomSettings, ScanSettings
+from .source_settings import MeshMapSettings, PhantomSettings, ScanSettings, SurfaceSettings
 
 CLEARANCE = metres(9)  # of a constraint that does not say: the reference study's [m]
 
@@ -184,10 +184,11 @@ class AnatomySettings:
     regions : in the order of the file: where segments overlap, the first holds the voxel.
     cut_regions : names of the regions that are left out with all that lies behind them.
     tissues : by their names, those of the regions.
+    series : path of the DICOM series that results will refer to, or None.
     written : the patient file.
     """
 
-    source: PhantomSettings | MeshMapSettings | ScanSettings
+    source: PhantomSettings | MeshMapSettings | SurfaceSettings | ScanSettings
     outside: tuple[int | str, ...]
     cleaning: CleaningSettings
     crop_margin: float
@@ -198,6 +199,7 @@ class AnatomySettings:
     pose: PoseSettings
     beam: BeamSettings
     tissues: Mapping[str, BeamTissue]
+    series: str | None
     written: Written
 
     @classmethod
@@ -209,6 +211,8 @@ class AnatomySettings:
             source = PhantomSettings.read(anatomy.part("phantom"))
         elif "mesh" in anatomy.values:
             source = MeshMapSettings.read(anatomy.part("mesh"))
+        elif "surfaces" in anatomy.values:
+            source = SurfaceSettings.read(anatomy.part("surfaces"))
         else:
             source = ScanSettings.read(anatomy)
         cleaning = anatomy.values.get("cleaning")
@@ -220,7 +224,7 @@ class AnatomySettings:
                    tuple(section["cut_regions"]), TargetSettings.read(written.part("target")),
                    PoseSettings.read(written.part("transducer")),
                    BeamSettings.read(section["device"]), BeamTissue.read_all(section["tissues"]),
-                   written)
+                   section.get("series"), written)
 
 
 @dataclass(frozen=True)

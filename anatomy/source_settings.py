@@ -74,6 +74,32 @@ class MeshMapSettings:
 
 
 @dataclass(frozen=True)
+class SurfaceSettings:
+    """Closed surfaces that stand for a label map, see `surface_map.read_surface_map`.
+
+    Attributes
+    ----------
+    path : of a surface, or of a folder with one for each region.
+    unit : of their coordinates [m].
+    axes : "RAS" or "LPS", their coordinates' directions; "" is what the files tell.
+    voxel_size : edge of the voxels that they are turned into [m].
+    """
+
+    path: Path
+    unit: float
+    axes: str
+    voxel_size: float
+    written: Written
+
+    @classmethod
+    def read(cls, written: Written) -> SurfaceSettings:
+        section = written.values
+        unit = {"m": 1.0, "cm": 10 * MILLIMETRE, "mm": MILLIMETRE}[section["unit"]]
+        axes = "" if section["axes"] == "auto" else section["axes"]
+        return cls(Path(section["path"]), unit, axes, metres(section["voxel_size_mm"]), written)
+
+
+@dataclass(frozen=True)
 class ThresholdSettings:
     """A class of an image's intensities: at_least <= intensity < below, None: no such bound.
 

@@ -16,7 +16,7 @@ from hifuflow.records.trajectory import Trajectory
 
 from .failure import failure
 from .loop import run_treatment
-from .patient.faults import DeadElements, read_faults
+from .patient.faults import DeadElements, PowerStuck, read_faults
 from .treatment_settings import TreatmentSettings
 
 KEPT = ("status", "treatment_time_s", "time_to_t90_s", "energy_j", "coverage", "max_overshoot_k",
@@ -56,11 +56,13 @@ def _treated(rom, plant, settings: TreatmentSettings, draw: dict, loads, over: f
     dead = next((fault for fault in faults if isinstance(fault, DeadElements)), None)
     trajectory, metrics = run_treatment(
         rom, plant, drawn, loads[f"{dead.count}_{dead.seed}"] if dead else None)
-    stopped = was_stopped(trajectory, metrics)
+    stopped, end = was_stopped(trajectory, metrics), metrics["treatment_time_s"]
+    stuck = any(isinstance(fault, PowerStuck) and fault.at(end) for fault in faults)
+    off = end if stuck else power_off(trajectory)
     return {"outcome": outcome(metrics["max_overshoot_k"] > over, stopped,
                                metrics["status"] == "complete"),
             "reason": metrics.get("status_reason") or "",
-            "power_off_s": power_off(trajectory, draw["begins_s"]) if stopped else None,
+            "power_off_s": max(off - draw["begins_s"], 0.0) if stopped else None,
             **{key: metrics[key] for key in KEPT}}
 
 
@@ -85,9 +87,7 @@ def outcome(over: bool, stopped: bool, complete: bool) -> str:
     return "silent" if complete else "over"
 
 
-def power_off(trajectory: Trajectory, begins: float) -> float:
-    """How long after a fault began, or the treatment, power went off for good [s]; 0 where it was
-    off before."""
+def power_off(trajectory: Trajectory) -> float:
+    """When the commanded power went off for good [s]."""
     on = np.flatnonzero(trajectory.power.any(axis=1))
-    off = trajectory.t[min(on[-1] + 1, len(trajectory.t) - 1)] if len(on) else trajectory.t[0]
-    return float(max(off - begins, 0.0))
+    return float(trajectory.t[min(on[-1] + 1, len(trajectory.t) - 1)] if len(on) else 0.0)

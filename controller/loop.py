@@ -72,11 +72,13 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, settings: TreatmentSet
     check_beforehand(settings)
     prescription, thermometry, safety = settings.prescription, settings.thermometry, settings.safety
     started = clock.perf_counter()
-    model = DiscreteModel.sampled(rom, thermometry.interval)
+    model = DiscreteModel.sampled(rom, thermometry.interval,
+                                  settings.estimator.truncation / prescription.max_power)
     imaging = Imaging(thermometry, rom.outputs)
     observer = KalmanFilter(model, settings.estimator, imaging, prescription.max_power,
                             safety.max_gap)
-    log.info("%d states, estimator ready after %.1f s", rom.order, clock.perf_counter() - started)
+    log.info("%d of %d states, estimator ready after %.1f s", len(model.A), rom.order,
+             clock.perf_counter() - started)
     controller = _started(settings, model)
     patient = simulated_patient(with_faulty_loads(plant, settings.faults, faulty),
                                 settings.patient, thermometry.interval, prescription.max_power)

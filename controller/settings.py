@@ -65,6 +65,7 @@ class EstimatorSettings:
         absorbs more, before they are measured.  heating_error_walk : what is added in one sample.
     target_error_smoothing : weight of a new residual in the model's error in the target.
     max_innovation : median innovation above which an image is not believed [K].
+    truncation : largest change of an output by the states that are left out, at full power [K].
     gain_range, heating_range, absorption_range : (lowest, highest) factor that is learned of a
         focus, a constraint point and a tissue beside the target.
     """
@@ -80,6 +81,7 @@ class EstimatorSettings:
     heating_error_walk: float
     target_error_smoothing: float
     max_innovation: float
+    truncation: float = 0.0
     gain_range: tuple[float, float] = (0.2, 4.0)
     heating_range: tuple[float, float] = (0.2, 5.0)
     absorption_range: tuple[float, float] = (0.1, 5.0)
@@ -92,7 +94,7 @@ class EstimatorSettings:
                    float(section["heating_error"]), float(section["absorption_error"]),
                    float(section["heating_error_walk"]),
                    float(section["target_error_smoothing"]),
-                   float(section["max_innovation_k"]),
+                   float(section["max_innovation_k"]), float(section["truncation_k"]),
                    *(tuple(map(float, section[name])) for name in (
                        "gain_range", "heating_range", "absorption_range")))
 

@@ -95,7 +95,8 @@ def _worst(key: str, rows: list[dict]) -> Cell:
     if not known:
         return Cell("–")
     worst = min(known) if key == "coverage" else max(known)
-    return Cell(f"{worst:.{digits}f} {unit}", words=f"median {statistics.median(known):.{digits}f}")
+    median = f"median {statistics.median(known):.{digits}f}" if len(known) > 1 else ""
+    return Cell(f"{worst:.{digits}f} {unit}", words=median)
 
 
 def _single(controller: str, row: dict) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from hifuflow.errors import InputError
 from hifuflow.records.mesh_groups import region_of
@@ -139,10 +140,10 @@ def _check_faults(faults: list, device: dict, fault) -> None:
 
 
 def _check_anatomy(anatomy: dict, fault) -> None:
-    kinds = {"image" if key == "labels" else key for key in anatomy
-             if key in ("labels", "image", "mesh", "phantom")}  # an image may have labels over it
+    kinds = {"image" if key == "labels" else key  # an image may have labels over it
+             for key in anatomy if key in ("labels", "image", "mesh", "surfaces", "phantom")}
     if len(kinds) != 1:
-        fault("give one of labels, image, mesh and phantom", "anatomy", sorted(anatomy),
+        fault("give one of labels, image, mesh, surfaces and phantom", "anatomy", sorted(anatomy),
               "exactly one of them, or labels and image together")
     if ("image" in anatomy) != ("thresholds" in anatomy):
         fault("needs both image and thresholds", "anatomy", sorted(anatomy),
@@ -151,7 +152,8 @@ def _check_anatomy(anatomy: dict, fault) -> None:
     if anatomy["nifti_transform"] != "auto":
         from hifuflow.formats.image import NIFTI  # here only: most patient files need no NumPy
 
-        if not any(name.lower().endswith(NIFTI) for name in images):
+        labels = Path(anatomy.get("labels", "a file.nii"))  # a folder may hold NIfTI files
+        if not any(name.lower().endswith(NIFTI) for name in images) and labels.suffix:
             fault("is set, but no NIfTI file is read", "anatomy.nifti_transform",
                   anatomy["nifti_transform"], "auto, or a file with the suffix " + ", ".join(NIFTI))
     extent = anatomy.get("body_extent_mm", [0, 1])

@@ -13,9 +13,10 @@ import numpy as np
 from hifuflow.errors import InputError
 from hifuflow.formats.hdf5 import check_text
 from hifuflow.formats.image import FORMATS
-from hifuflow.formats.images import open_image
+from hifuflow.formats.label_folder import open_labels
 from hifuflow.formats.mesh_file import FORMATS as MESHES
 from hifuflow.formats.mesh_file import read_mesh_file
+from hifuflow.formats.surface_file import SURFACES, read_surfaces
 from hifuflow.job import read_json
 from hifuflow.numerics.tetrahedra import cell_quality, signed_volumes, smallest_dihedral
 from hifuflow.records.mesh import check_mesh
@@ -45,6 +46,8 @@ def describe(path, quality_table: Callable) -> str:
         lines = _read(_json, path)
     elif path.name.lower().endswith(MESHES):
         lines = _mesh(path, quality_table)
+    elif path.name.lower().endswith(SURFACES):
+        lines = _surface(path)
     else:
         lines = _image(path)
     return "\n".join([f"{path}{size}", *lines])
@@ -107,11 +110,11 @@ def _shorten(value):
 
 def _image(path):
     try:
-        image = open_image(path)
+        image = open_labels(path)
     except InputError as error:
         if error.problem != "not a known kind of image":
             raise
-        kinds = f".h5, .vtkhdf, .json, {', '.join(MESHES)}, {FORMATS}"
+        kinds = f".h5, .vtkhdf, .json, {', '.join((*MESHES, *SURFACES))}, {FORMATS}"
         raise InputError(error.problem, file=path, allowed=kinds) from error
     layers = image.layers()
     edges = " x ".join(f"{edge * 1e3:.4g}" for edge in image.spacing)
@@ -124,6 +127,18 @@ def _image(path):
     yield f"  voxel {edges} mm, axes {','.join(nib.aff2axcodes(image.affine))}"
     yield f"  opposite corners [mm]: {extent}"
     yield from label_table(image, layers)
+
+
+def _surface(path):
+    surface, = read_surfaces([path])
+    low, high = surface.points.min(axis=0), surface.points.max(axis=0)
+    corners = surface.points[surface.triangles] - low
+    volume = np.abs(np.bincount(surface.shell, np.linalg.det(corners) / 6))
+    axes = f", axes {surface.axes}" if surface.axes else ""
+    yield (f"  a closed surface, {len(surface.triangles)} triangles, from "
+           f"{low.round(3).tolist()} to {high.round(3).tolist()}{axes}")
+    yield (f"  {len(volume)} connected shells; the largest enclose (cube of the file's unit of "
+           "length): " + ", ".join(f"{one:.6g}" for one in np.sort(volume)[:-6:-1]))
 
 
 def _mesh(path, quality_table):

@@ -49,8 +49,14 @@ def label_table(image, layers):
         yield ""
         yield "# for a patient file; tissues: see config/tissues.yaml"
         yield "regions:"
-        for region in guess_regions(rows, len(maps) > 1, known_tissues()):
+        for region in guess_regions(rows, len(maps) > 1, known_tissues(),
+                                    by_name(image)):
             yield f"  {region.line()}"
+
+
+def by_name(image) -> bool:
+    """Whether its labels are better told by their names: their values are only their order."""
+    return image.file.is_dir() or "RTSTRUCT" in image.format
 
 
 def known_tissues() -> list[str]:

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hifuflow.errors import InputError, InvalidConfig
-from hifuflow.formats.side_files import with_side_files
+from hifuflow.formats.side_files import holds_series, with_side_files
 from hifuflow.provenance import ROOT
 
 from .controllers import check_controllers, named_controllers, patient_schema
@@ -25,6 +25,8 @@ from .transducer_file import load_device
 from .yaml_file import read_yaml
 
 SUFFIXES = (".yaml", ".yml")  # of patient files
+# Keys that may name a folder.
+FOLDERS = ("anatomy.labels", "anatomy.image", "anatomy.surfaces.path", "export.dicom_series")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 TISSUES = ROOT / "config" / "tissues.yaml"
 THERMAL = ("density_kg_m3", "specific_heat_j_kg_k", "conductivity_w_m_k", "perfusion_kg_m3_s")
@@ -76,6 +78,15 @@ class Patient:
         anatomy = self.config["anatomy"]
         return anatomy.get("labels", anatomy.get("image"))
 
+    @cached_property
+    def dicom_series(self) -> str | None:
+        """Path of the DICOM series that results refer to; None where they refer to none."""
+        given, anatomy = self.config["export"]["dicom_series"], self.config["anatomy"]
+        if given != "auto":
+            return None if given == "none" else given
+        return next((anatomy[key] for key in ("labels", "image")
+                     if key in anatomy and holds_series(anatomy[key])), None)
+
     @property
     def dead_elements(self) -> dict:
         """`count` and `seed` of the array's dead elements, a simulated fault; {} where none are."""
@@ -113,6 +124,7 @@ class Patient:
                                for key in ("axis", "max_blocked_fraction")},
                 "device": {key: self.transducer[key] for key in beam if key in self.transducer},
                 "tissues": self._used_tissues(BEAM_PATH),
+                **({"series": self.dicom_series} if self.dicom_series else {}),
                 **self._pick("anatomy", "regions", "cut_regions", "target")}
 
     @cached_property
@@ -210,6 +222,11 @@ class Patient:
                 **self._pick("boundary")}
 
     @cached_property
+    def _export_dicom(self) -> dict:
+        return {"file": self.file.name, "series": self.dicom_series,
+                "dose_cem43_min": self.config["prescription"]["dose_cem43_min"]}
+
+    @cached_property
     def _report(self) -> dict:
         return {"file": self.file.name, "patient": self.config, "device": self.transducer,
                 "tissues": self.tissues, "controllers": self.controllers,
@@ -261,19 +278,22 @@ def load_patient(path) -> Patient:
 def _source_files(anatomy: dict) -> list:
     """(section, key in it, dotted key) of each file from which the anatomy is made."""
     entries = [(anatomy, key, f"anatomy.{key}") for key in ("labels", "image") if key in anatomy]
-    return entries + ([(anatomy["mesh"], "file", "anatomy.mesh.file")] if "mesh" in anatomy else [])
+    return entries + [(anatomy[key], name, f"anatomy.{key}.{name}")
+                      for key, name in (("mesh", "file"), ("surfaces", "path")) if key in anatomy]
 
 
 def _find_sources(config: dict, patient_file) -> None:
-    """Make the paths of the anatomy's files and of a reduced model absolute; all must exist."""
+    """Make the paths of all that the patient file names absolute; all must exist."""
     faults, files = [], _source_files(config["anatomy"])
     if config["reduction"]["model"] is not None:
         files.append((config["reduction"], "model", "reduction.model"))
+    if config["export"]["dicom_series"] not in ("auto", "none"):
+        files.append((config["export"], "dicom_series", "export.dicom_series"))
     for section, key, dotted in files:
         entered = section[key]
         path = user_path(entered, patient_file.parent)
         folder = path is not None and path.is_dir()
-        if path is not None and (path.is_file() or (key == "image" and folder)):
+        if path is not None and (path.is_file() or (dotted in FOLDERS and folder)):
             section[key] = str(path.resolve())
         else:
             faults.append(InputError(

@@ -56,14 +56,18 @@ class Region:
         return f"{self.name}: {{labels: [{self.label}], tissue: {self.tissue}}}"
 
 
-def guess_regions(rows: list[dict], layered: bool, tissues) -> list[Region]:
+def guess_regions(rows: list[dict], layered: bool, tissues, by_name: bool = False
+                  ) -> list[Region]:
     """A region for each label; where segments overlap (`layered`), the smallest come first.
 
     Parameters
     ----------
     rows : see `inspect_labels.label_rows`.  tissues : names of the known tissues.
+    by_name : a label is told by its name even where its value would do.
     """
     used: set[str] = set()
+    names = [row["name"] for row in rows]
+    named = layered or by_name
     regions = []
     for row in sorted(rows, key=lambda row: row["voxels"] if layered else 0):
         header_name, label = row["name"] or "", row["label"]
@@ -73,7 +77,8 @@ def guess_regions(rows: list[dict], layered: bool, tissues) -> list[Region]:
         regions.append(Region(
             _new_name(words, label, used),
             # A value may be that of other layers' segments, too.
-            json.dumps(header_name, ensure_ascii=False) if layered and header_name else str(label),
+            json.dumps(header_name, ensure_ascii=False)
+            if named and header_name and names.count(header_name) == 1 else str(label),
             header_name, tissue or FILL_IN, "_".join(words) == tissue, target,
             "_".join(words) in OUTSIDE, row["components"], row["ml"]))
     return regions

@@ -59,7 +59,9 @@ def sizes(patient, folder, part: str | None = None, treatment_s: float | None = 
                / config["thermometry"]["interval_s"] / 1e3)
     k = cells[part] if part else sum(cells.values())
     beam = volume * 1e9 / spacing**3 / 1e6
-    return {"base": 1, "mvoxels": sum(map(_million_voxels, patient.sources)),
+    folders = {path for path in patient.sources if Path(path).is_dir()}
+    images = [path for path in patient.sources if str(Path(path).parent) not in folders]
+    return {"base": 1, "mvoxels": sum(map(_million_voxels, images)),
             "kcells": k, "kcells43": k ** (4 / 3),  # sparse factors in space grow like the latter
             "mcells_beam": beam, "mcells_beam_foci": beam * foci,
             "kstates2": states**2, "kstates3": states**3,
@@ -77,7 +79,13 @@ def _known(path: Path) -> dict:
 
 @cache
 def _million_voxels(path: str) -> float:
-    """Million voxels of a NIfTI file by its header, of others by their size at 2 bytes each."""
+    """Million voxels of a NIfTI file by its header, of others by their size at 2 bytes each.
+
+    Of a folder of organs, which are read one after the other, those of one.
+    """
+    organs = sorted(Path(path).glob("*.nii*")) if Path(path).is_dir() else []
+    if organs:
+        return _million_voxels(str(organs[0]))
     if path.endswith((".nii", ".nii.gz")):
         import nibabel  # here only: most Snakemake processes need no images
 

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from hifuflow.errors import HifuflowError, raise_faults
+from hifuflow.formats.side_files import with_side_files
 from hifuflow.job_record import save_run_record, settings_hash, state_of
 from hifuflow.provenance import ROOT, code_hash, created_by
 
@@ -124,6 +125,10 @@ class RuleFunctions:
         """The image whose grid results are exported on; [] where there is none."""
         return self._patient(wildcards).scan or []
 
+    def dicom_series(self, wildcards):
+        """All files of the DICOM series that results refer to."""
+        return with_side_files(self._patient(wildcards).dicom_series)
+
     def every_ensemble(self, wildcards):
         """The summary of each controller's ensemble; none by default."""
         return [self._path("ensemble/{controller}.json", wildcards, controller=name)
@@ -189,6 +194,8 @@ class RuleFunctions:
         return [f"{folder}/summary.html", *(
             f"{folder}/{name}/{file}" for name, patient in self.study.patients.items()
             for file in ("report/index.html", "export/treatment.vtkhdf",
+                         *(f"export/{controller}_lesion.dcm" for controller in patient.controllers
+                           if patient.dicom_series),
                          *(f"ensemble/{controller}.json"
                            for controller in patient.ensemble_controllers)))]
 
@@ -267,8 +274,8 @@ class RuleFunctions:
         raise_faults([fault for folder in folders for fault in damaged_results(folder)])
         try:
             for folder, patient in folders.items():
-                order_times(folder, [*patient.sources, *filter(None, (patient.scan,
-                                                                      patient.reduced_model))])
+                order_times(folder, [*patient.sources, *filter(None, (
+                    patient.scan, patient.dicom_series, patient.reduced_model))])
             order_times(self.study.results_dir)
         except PermissionError:  # of somebody else's results: Snakemake makes more than it must
             pass

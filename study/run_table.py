@@ -97,7 +97,7 @@ def _is_present(job: str, run: dict) -> bool:
         return run.get("campaign", False)
     if not job.startswith(("control_", "export_", "ensemble_")):
         return True
-    return job in {*(f"{step}_{name}" for step in ("control", "export")
+    return job in {*(f"{step}_{name}" for step in ("control", "export", "export_dicom")
                      for name in run["controllers"]),
                    *(f"ensemble_{name}{draw}" for name in run["ensembles"]
                      for draw in ("", *(f"_{i}" for i in range(1, run["draws"] + 1))))}

@@ -7,25 +7,26 @@ import os
 from pathlib import Path
 
 from hifuflow.errors import InputError
-from hifuflow.formats.images import open_image
-from hifuflow.formats.mesh_file import FORMATS as MESHES
 
-from .inspect_labels import known_tissues, label_rows
+from .inspect_labels import known_tissues
 from .patient import check_name
 from .region_guesses import FILL_IN, Region, guess_regions
+from .starter_source import Segmentation, look_at
 from .transducer_file import TRANSDUCERS
 from .yaml_file import parse_yaml
 
 SUFFIXES = (".gz", ".nii", ".seg", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".hdr", ".img",
-            ".mgh", ".mgz")  # what a segmentation's name ends in
+            ".mgh", ".mgz", ".msh", ".vtu", ".vtk", ".xdmf", ".stl", ".obj", ".ply",
+            ".vtp")  # what a segmentation's name ends in
 GUESS = "a guess from its name"
 
 
 def write_starter(segmentation, output=None) -> tuple[Path, list[str]]:
-    """Write a patient file for a label map; an existing file is never overwritten.
+    """Write a patient file for a segmentation; an existing file is never overwritten.
 
     Parameters
     ----------
+    segmentation : all that `anatomy.labels`, `anatomy.surfaces` and `anatomy.mesh` take.
     output : of the patient file; by default in the working folder, with the segmentation's name.
 
     Returns
@@ -34,8 +35,8 @@ def write_starter(segmentation, output=None) -> tuple[Path, list[str]]:
 
     Raises
     ------
-    InputError : no label map, or one of too many labels; a file that is there already or cannot be
-        written, or whose name cannot be a patient's.
+    InputError : no segmentation, or one of too many labels; a file that is there already or cannot
+        be written, or whose name cannot be a patient's.
     """
     segmentation = Path(segmentation)
     path = Path(output) if output else Path(f"{_patient_name(segmentation)}.yaml")
@@ -44,13 +45,9 @@ def write_starter(segmentation, output=None) -> tuple[Path, list[str]]:
         raise _exists(path)
     if not segmentation.exists():
         raise InputError("no such file", file=segmentation)
-    if segmentation.name.lower().endswith(MESHES):
-        raise InputError("is a mesh", file=segmentation, allowed="a label map; a mesh goes into "
-                         "anatomy.mesh, see hifuflow inspect and hifuflow document")
-    image = open_image(segmentation)
-    maps = image.labels()
-    regions = guess_regions(label_rows(image, maps), len(maps) > 1, known_tissues())
-    text, missing = starter(_relative(segmentation, path), path.name, regions, known_tissues())
+    found = look_at(segmentation, _relative(segmentation, path))
+    regions = guess_regions(found.rows, found.layered, known_tissues(), found.by_name)
+    text, missing = starter(found, path.name, regions, known_tissues())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = open(path, "x", encoding="utf-8")
@@ -86,13 +83,13 @@ def _relative(segmentation: Path, patient_file: Path) -> str:
     return os.path.relpath(segmentation, folder)
 
 
-def starter(labels: str, file_name: str, regions: list[Region],
+def starter(found: Segmentation, file_name: str, regions: list[Region],
             tissues: list[str]) -> tuple[str, list[str]]:
     """Text of a patient file, and the keys in it that are still to be filled in.
 
     Parameters
     ----------
-    labels : path of the label map as it is written in the file.  file_name : of the patient file.
+    found : the segmentation.  file_name : of the patient file.
     """
     devices = ", ".join(sorted({file.stem for file in TRANSDUCERS.glob("*.yaml")} - {"random256"}))
     body = [region for region in regions if not region.outside]
@@ -106,8 +103,7 @@ def starter(labels: str, file_name: str, regions: list[Region],
         f"#   hifuflow validate {file_name}",
         "# All keys with meaning, unit and default: hifuflow document",
         "anatomy:",
-        _with_comment(f"  labels: {scalar(labels)}",
-                      "" if os.path.isabs(labels) else "relative to this file"),
+        *_source(found),
     ]
     if outside:
         lines += [_with_comment(f"  outside: [{', '.join(outside)}]", f"no body: {GUESS}")]
@@ -133,6 +129,22 @@ def starter(labels: str, file_name: str, regions: list[Region],
         "# tissues: {liver: {perfusion_kg_m3_s: 12}}",
     ]
     return "\n".join(lines) + "\n", missing
+
+
+def _source(found: Segmentation) -> list[str]:
+    """Where the anatomy comes from."""
+    (kind, value), = found.keys.items()
+    if isinstance(value, str):
+        return [_with_comment(f"  {kind}: {scalar(value)}", _relation(value))]
+    path = next(iter(value))
+    remarks = {path: _relation(value[path]), "unit": "a guess from its size"}
+    return [f"  {kind}:", *(_with_comment(f"    {key}: {scalar(item)}" if isinstance(item, str)
+                                          else f"    {key}: {item}", remarks.get(key, ""))
+                            for key, item in value.items())]
+
+
+def _relation(path: str) -> str:
+    return "" if os.path.isabs(path) else "relative to this file"
 
 
 def _with_comment(text: str, comment: str) -> str:

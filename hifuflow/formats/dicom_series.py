@@ -9,6 +9,7 @@ import numpy as np
 from hifuflow.errors import InputError
 from hifuflow.job import log
 
+from .dicom_contours import open_contours
 from .dicom_frames import (
     TROUBLE,
     frames_of,
@@ -21,32 +22,40 @@ from .dicom_frames import (
 from .dicom_seg import open_dicom_seg
 from .dicom_stack import MOST_NAMED, stacked
 from .image import Image, is_dicom, unreadable
+from .side_files import SEGMENTATIONS, STRUCTURES
 
-SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 NOT_IMAGES = ("SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTRECORD", "SR", "PR", "KO", "REG", "FID")
 ALLOWED = "a folder with the files of one series and nothing else"
 
 
 def open_file(path, key) -> Image:
-    """Header of one DICOM file: a segmentation, or a volume in frames (enhanced multi-frame)."""
+    """Header of one DICOM file: a segmentation, contours, or a volume in enhanced frames."""
     with understood(path, key):
         header = read_dicom(path, stop_before_pixels=True)
+        if header.get("SOPClassUID") == STRUCTURES:
+            return open_contours(path, header, key)
         if header.get("SOPClassUID") in SEGMENTATIONS:
             return open_dicom_seg(path, header, key)
         if "PerFrameFunctionalGroupsSequence" not in header:
             raise InputError("not a usable DICOM segmentation, nor a volume in frames: it is a "
                              f"single {header.get('Modality', 'DICOM')} object", file=path, key=key,
-                             allowed="a DICOM-SEG object or an enhanced multi-frame image; a scan "
-                                     "goes, as a folder that holds its series, into anatomy.image")
-        return _volume(path, [(Path(path), header)], key)
+                             allowed="a DICOM-SEG or RTSTRUCT object or an enhanced multi-frame "
+                                     "image; a scan goes, as a folder that holds its series, into "
+                                     "anatomy.image")
+        return volume(path, [(Path(path), header)], key)
 
 
 def open_series(path, key) -> Image:
-    """Header of the one DICOM series in a folder; see `formats.images.open_image`.
+    """Header of the one DICOM series in a folder; see `formats.images.open_image`."""
+    return volume(path, slices_of(path, read_folder(path, key), key), key)
 
-    Localizers among the slices, objects that are no images, such as structure sets, and files of
-    other kinds are left out and named in the log. A DICOM file that cannot be read is an error: it
-    may be a slice.
+
+def read_folder(path, key) -> list:
+    """(file, header) of each DICOM file of a folder; files of other kinds are named in the log.
+
+    Raises
+    ------
+    InputError : a DICOM file cannot be read: it may be a slice.
     """
     found, strange = [], []
     for file in sorted(entry for entry in Path(path).iterdir() if entry.is_file()):
@@ -57,18 +66,36 @@ def open_series(path, key) -> Image:
             if claims:
                 raise unreadable(f"{file.name}: {error}", path, key) from error
             strange.append(file.name)
+    _tell(path, "not DICOM", strange)
+    return found
+
+
+def slices_of(path, found, key) -> list:
+    """(file, header) of each slice of the one DICOM series among those of a folder.
+
+    Localizers among the slices and objects that are no images, such as structure sets, are left
+    out and named in the log.
+
+    Raises
+    ------
+    InputError : the folder holds no series or several.
+    """
     with understood(path, key):
-        images = [one for one in found if one[1].get("Modality") not in NOT_IMAGES
-                  and one[1].get("SOPClassUID") not in SEGMENTATIONS and "Rows" in one[1]]
+        images = [one for one in found if is_image(one[1])]
         slices = [one for one in images if "LOCALIZER" not in _kinds(one[1])] or images
-        _tell(path, "not DICOM", strange)
         _tell(path, "no images", _names(found, images))
         _tell(path, "localizers", _names(images, slices))
         series = {str(header.get("SeriesInstanceUID", "")) for _, header in slices}
         if len(series) != 1:
             raise InputError(f"the folder holds {len(series)} DICOM series", file=path, key=key,
                              allowed=ALLOWED)
-        return _volume(path, _without_copies(path, slices), key)
+        return _without_copies(path, slices)
+
+
+def is_image(header) -> bool:
+    """Whether a DICOM object is an image, not a segmentation, a plan or a dose."""
+    return ("Rows" in header and header.get("Modality") not in NOT_IMAGES
+            and header.get("SOPClassUID") not in SEGMENTATIONS)
 
 
 def _names(held, kept) -> list:
@@ -104,7 +131,7 @@ def _without_copies(path, slices):
     return list(kept.values())
 
 
-def _volume(path, files, key) -> Image:
+def volume(path, files, key) -> Image:
     """The volume of all slices and frames of these (file, header) pairs."""
     fault = {"file": path, "key": key}
     planes, values, counts = [], [], []

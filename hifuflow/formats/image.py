@@ -21,7 +21,7 @@ NRRD = (".nrrd", ".nhdr")
 META = (".mha", ".mhd")
 DICOM = (".dcm",)
 FORMATS = (f"NIfTI {NIFTI[0]} {NIFTI[1]}, FreeSurfer {NIFTI[-1]}, NRRD {' '.join(NRRD)} (also "
-           f".seg.nrrd of 3D Slicer), MetaImage {' '.join(META)}, DICOM-SEG or enhanced "
+           f".seg.nrrd of 3D Slicer), MetaImage {' '.join(META)}, DICOM-SEG, RTSTRUCT or enhanced "
            f"multi-frame {DICOM[0]}, a folder with one DICOM series")
 
 

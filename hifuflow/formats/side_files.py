@@ -12,6 +12,29 @@ DETACHED = (".mhd", ".nhdr")  # headers whose voxels are elsewhere
 HEADER_BYTES = 1_000_000  # a header is no longer
 NUMBERED = re.compile(r"^(\S*%\S*d\S*)\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)")  # name, first, last, step
 
+# Storage classes of RTSTRUCT, and of all DICOM segmentations.
+STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", STRUCTURES)
+NO_SERIES = re.compile(  # DICOM objects that are no images: storage classes and their families
+    rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(66|481|88|11|9|104)[.\x00\x02]"
+    rb"|1\.2\.840\.10008\.(1\.3\.10|5\.1\.4\.1\.1\.(30|68))")
+DICOM_HEAD = 512  # bytes of a DICOM file in which its storage class stands
+
+
+def holds_series(path) -> bool:
+    """Whether a folder holds DICOM images, or a file is one: not only segmentations."""
+    path = Path(path)
+    try:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if file.is_file():
+                with open(file, "rb") as stream:
+                    head = stream.read(DICOM_HEAD)
+                if head[128:132] == b"DICM" and not NO_SERIES.search(head):
+                    return True
+    except OSError:  # its reader will say so
+        pass
+    return False
+
 
 def side_files(path) -> list[Path]:
     """All files that are read with `path`, whether they exist or not.
@@ -23,7 +46,10 @@ def side_files(path) -> list[Path]:
     """
     path, suffix = Path(path), Path(path).suffix.lower()
     if path.is_dir():
-        return sorted(path.iterdir())
+        try:
+            return sorted(path.iterdir())
+        except OSError:  # its reader will say so
+            return []
     if suffix in (*DETACHED, ".xdmf") and path.is_file():
         with open(path, "rb") as stream:
             text = stream.read(HEADER_BYTES).decode("utf-8", "replace")

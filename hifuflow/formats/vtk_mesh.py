@@ -6,9 +6,14 @@ All versions and compressors that VTK itself reads, as VTK, ParaView, PyVista an
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+from hifuflow.errors import NumericalError
+from hifuflow.isolated import run_isolated
 
 from .mesh_parts import Parts, from_meshio, joined
 
@@ -25,6 +30,36 @@ def read_vtk(path) -> Parts:
     ------
     ValueError : what VTK says of a file that it cannot read.
     """
+    (parts, fault), = apart(_parts, [path])
+    if fault:
+        raise ValueError(fault)
+    return parts
+
+
+def apart(read: Callable, paths: list) -> list:
+    """(result of `read`, or what is wrong) for each file, from a process of its own.
+
+    Damaged files make VTK's readers crash, which would end this process without a word.
+    """
+    try:
+        return run_isolated(_attempts, read, paths)
+    except NumericalError:
+        if len(paths) > 1:
+            return [one for path in paths for one in apart(read, [path])]
+        return [(None, "VTK crashes on it, so that it must be damaged")]
+
+
+def _attempts(read, paths) -> list:
+    results = []
+    for path in paths:
+        try:
+            results.append((read(path), ""))
+        except (ValueError, OSError, MemoryError) as error:
+            results.append((None, str(error) or type(error).__name__))
+    return results
+
+
+def _parts(path) -> Parts:
     # The parts of VTK are loaded one by one: all of it takes seconds.
     from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkCommonDataModel import vtkCellTypeUtilities
@@ -62,26 +97,35 @@ def read_vtk(path) -> Parts:
 
 def _read(path):
     """The grid; what VTK would write to the terminal is an error."""
-    from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow, vtkStringOutputWindow
-
     if Path(path).suffix.lower() == ".vtu":
         from vtkmodules.vtkIOXML import vtkXMLUnstructuredGridReader as Reader
     else:
         from vtkmodules.vtkIOLegacy import vtkUnstructuredGridReader as Reader
-    before, window = vtkOutputWindow.GetInstance(), vtkStringOutputWindow()
-    vtkOutputWindow.SetInstance(window)
-    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
-    try:
+    with heard() as said:
         reader = Reader()
         reader.SetFileName(str(path))
         if hasattr(reader, "ReadAllScalarsOn"):  # a legacy file's first array only, otherwise
             reader.ReadAllScalarsOn()
             reader.ReadAllFieldsOn()
         reader.Update()
-        grid, said = reader.GetOutput(), window.GetOutput()
+        grid = reader.GetOutput()
+    if said or reader.GetErrorCode():  # a warning, too, is a file that VTK half reads
+        raise ValueError(said[0] if said else "VTK cannot read it")
+    return grid
+
+
+@contextmanager
+def heard():
+    """What VTK would write to the terminal in the block, as a list of sentences."""
+    from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow, vtkStringOutputWindow
+
+    before, window, said = vtkOutputWindow.GetInstance(), vtkStringOutputWindow(), []
+    vtkOutputWindow.SetInstance(window)
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
+    try:
+        yield said
     finally:
         vtkOutputWindow.SetInstance(before)
-    if said.strip() or reader.GetErrorCode():  # a warning, too, is a file that VTK half reads
-        words = re.findall(r"\(0x[0-9a-f]+\): (.+)", said) or said.strip().splitlines()
-        raise ValueError(words[0].strip() if words else "VTK cannot read it")
-    return grid
+        text = window.GetOutput().strip()
+        said += [words.strip() for words in re.findall(r"\(0x[0-9a-f]+\): (.+)", text)
+                 or text.splitlines()]

@@ -6,7 +6,7 @@ import nibabel as nib
 import nrrd
 import numpy as np
 
-from hifuflow.formats.images import open_image
+from hifuflow.formats.label_folder import open_grid
 from hifuflow.job import atomic
 from hifuflow.provenance import created_by
 from hifuflow.report.figures.view import volume_of
@@ -44,7 +44,7 @@ def export_images(anatomy, trajectory, source_image_path, peak_path, dose_path,
             (dose_path, trajectory.voxel_dose, 0.0, "thermal dose, CEM43 min")):
         volume = volume_of(anatomy, trajectory.voxel_index, values, outside)
         if source_image_path is not None:
-            volume = _resample(volume, anatomy, affine, shape, outside)
+            volume = resampled(volume, anatomy, affine, shape, outside)
         image = nib.Nifti1Image(volume, affine)
         image.set_sform(affine, codes[0])
         image.set_qform(affine, codes[1])
@@ -66,7 +66,7 @@ def export_segments(anatomy, trajectory, dose: float, source_image_path, path,
     lesion = volume_of(anatomy, trajectory.voxel_index, trajectory.voxel_dose >= dose, 0)
     layers = [anatomy.target_mask.astype(np.float32), lesion]
     if source_image_path is not None:
-        layers = [_resample(layer, anatomy, affine, shape, 0) for layer in layers]
+        layers = [resampled(layer, anatomy, affine, shape, 0) for layer in layers]
     directions = RAS_TO_LPS @ affine[:3, :3]
     header = {"type": "uint8", "dimension": 4, "encoding": "gzip",
               "space": "left-posterior-superior", "kinds": ["list", "domain", "domain", "domain"],
@@ -118,7 +118,7 @@ def _grid(anatomy, source_image_path, nifti_transform):
     if source_image_path is None:
         affine, shape, codes = anatomy.affine.copy(), anatomy.labels.shape, (1, 1)
     else:
-        source = open_image(source_image_path, nifti_transform=nifti_transform)
+        source = open_grid(source_image_path, nifti_transform)
         affine, shape = source.affine.copy(), source.shape
         codes = tuple(max(1, code) for code in (*source.codes, 1)[:2])
         unit = affine[:3, :3] / source.spacing
@@ -128,7 +128,7 @@ def _grid(anatomy, source_image_path, nifti_transform):
     return affine, shape, codes
 
 
-def _resample(volume, anatomy, affine, shape, outside) -> np.ndarray:
+def resampled(volume, anatomy, affine, shape, outside) -> np.ndarray:
     """Nearest voxel of `volume` at every voxel of the grid (`affine` [mm], `shape`)."""
     # The grid's affine is in millimetres, the anatomy's in metres.
     to_index = np.linalg.inv(anatomy.affine) @ np.diag([1e-3, 1e-3, 1e-3, 1]) @ affine

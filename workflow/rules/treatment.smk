@@ -61,6 +61,36 @@ rule export:
         "../scripts/export.py"
 
 
+# Only for patients with a DICOM series to refer to.
+rule export_dicom:
+    input:
+        anatomy=rules.anatomy.output,
+        series=ask.dicom_series,
+        trajectory=rules.control.output.trajectory,
+        outdated=ask.outdated(
+            "export_dicom",
+            f"{RESULTS}/export/{{controller}}_lesion.dcm",
+            ask.section("export_dicom"),
+            ask.dicom_series,
+        ),
+    output:
+        lesion=f"{RESULTS}/export/{{controller}}_lesion.dcm",
+        peak=f"{RESULTS}/export/{{controller}}_peak_temperature.dcm",
+        dose=f"{RESULTS}/export/{{controller}}_dose.dcm",
+    log:
+        f"{RESULTS}/logs/export_dicom_{{controller}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/export_dicom_{{controller}}.tsv"
+    resources:
+        mem_mb=ask.memory("export_dicom"),
+        runtime=ask.minutes("export_dicom"),
+    params:
+        config=ask.section("export_dicom"),
+        code=ask.code("export_dicom"),
+    script:
+        "../scripts/export_dicom.py"
+
+
 # One name that is always there: the best treatment of those that the patient names.
 rule treatment_mesh:
     input:

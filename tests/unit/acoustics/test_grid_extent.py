@@ -89,6 +89,11 @@ def test_the_remedies_of_a_grid_that_is_too_large_work(device, monkeypatch):
     shorter = replace(shorter, coupling=(np.indices(shorter.labels.shape)[2] < last)
                       & (shorter.labels == 0))
     check_grid(shorter, plan, settings)
+    walled = long_body()
+    walled.coupling[18:22, 18:22, 128:] = False  # a cut straight behind: a margin does not help
+    with pytest.raises(InputError) as caught:
+        check_grid(walled, plan, settings)
+    assert "crop_margin" not in str(caught.value)
     monkeypatch.setattr(grids, "CELL_LIMIT", int(0.01 * np.prod(fine.shape)))
     with pytest.raises(InputError) as caught:
         check_grid(anatomy, plan, settings)

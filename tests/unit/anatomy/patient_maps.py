@@ -150,3 +150,27 @@ def ct_series(shape, affine, values=None):
         one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
         series.append(one)
     return series
+
+
+def multi_frame(series, order):
+    """Made by highdicom; then its frames are put into another order."""
+    import warnings
+
+    import highdicom
+    import pydicom
+    from pydicom.uid import generate_uid
+
+    for one in series:  # what the standard asks for and the readers do not
+        for name, value in (("ImageType", ["ORIGINAL", "PRIMARY", "AXIAL"]), ("Manufacturer", "m"),
+                            ("AcquisitionNumber", 1), ("ContentDate", "20200101"),
+                            ("ContentTime", "120000"), ("AcquisitionDate", "20200101"),
+                            ("AcquisitionTime", "120000")):
+            setattr(one, name, value)
+    with warnings.catch_warnings(action="ignore"):
+        made = highdicom.legacy.LegacyConvertedEnhancedCTImage(
+            series, generate_uid(), 5, generate_uid(), 1)
+    frames = made.pixel_array
+    groups = list(made.PerFrameFunctionalGroupsSequence)
+    made.PixelData = frames[list(order)].tobytes()
+    made.PerFrameFunctionalGroupsSequence = pydicom.Sequence([groups[k] for k in order])
+    return made

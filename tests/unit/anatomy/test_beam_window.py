@@ -164,6 +164,21 @@ def test_the_axis_keeps_the_target_out_of_the_shadow_of_a_cut(tmp_path):
     assert anatomy.axis @ [0, 0, -1] < 0.999
 
 
+@pytest.mark.parametrize("along", [0, 1, 2])
+def test_a_long_target_is_treated_along_its_length(tmp_path, along):
+    labels, affine = ball()
+    labels = np.where(labels > 0, 2, 0)
+    place = np.abs(np.indices(labels.shape) - 35)
+    across = np.delete(place, along, axis=0)
+    labels[(place[along] <= 14) & (across <= 2).all(axis=0)] = 1  # 58 mm long
+    path = tmp_path / "long.nii.gz"
+    nib.save(nib.Nifti1Image(labels.astype(np.int16), affine * [[1e3], [1e3], [1e3], [1]]), path)
+    regions = {name: entry for name, entry in section(path, "auto")["regions"].items()
+               if name != "shell"}
+    axis = anatomy_of(section(path, "auto", regions=regions)).axis
+    assert np.degrees(np.arccos(abs(axis[along]))) < 45  # 20 mm of steering across, 30 mm along
+
+
 def test_an_axis_that_is_refused_is_passed_over_with_all_like_it():
     rays = look_around(*(ball()[i] for i in (0, 1)), ball()[0] == 1, REGIONS, None,
                        fibonacci_sphere(2500), BeamTissue.read_all(TISSUES), 1e6)

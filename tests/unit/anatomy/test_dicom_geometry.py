@@ -1,12 +1,11 @@
 """Every slice and frame lies where its own header puts it, or the series is refused."""
 
-import warnings
 
 import highdicom
 import numpy as np
 import pydicom
 import pytest
-from patient_maps import AFFINE, LPS, NAMES, block, ct_series, dicom_seg, write_itk
+from patient_maps import AFFINE, LPS, NAMES, block, ct_series, dicom_seg, multi_frame, write_itk
 from pydicom.uid import JPEGLSLossless, RLELossless, generate_uid
 
 from hifuflow.errors import InputError
@@ -208,24 +207,6 @@ def test_a_damaged_slice_is_not_left_out(tmp_path, content):
     file.write_bytes(file.read_bytes()[:200] if content is None else content)
     with pytest.raises(InputError, match=r"not a readable image: 008\.dcm"):
         open_image(tmp_path / "s")
-
-
-def multi_frame(series, order):
-    """Made by highdicom; then its frames are put into another order."""
-    for one in series:  # what the standard asks for and the readers do not
-        for name, value in (("ImageType", ["ORIGINAL", "PRIMARY", "AXIAL"]), ("Manufacturer", "m"),
-                            ("AcquisitionNumber", 1), ("ContentDate", "20200101"),
-                            ("ContentTime", "120000"), ("AcquisitionDate", "20200101"),
-                            ("AcquisitionTime", "120000")):
-            setattr(one, name, value)
-    with warnings.catch_warnings(action="ignore"):
-        made = highdicom.legacy.LegacyConvertedEnhancedCTImage(
-            series, generate_uid(), 5, generate_uid(), 1)
-    frames = made.pixel_array
-    groups = list(made.PerFrameFunctionalGroupsSequence)
-    made.PixelData = frames[list(order)].tobytes()
-    made.PerFrameFunctionalGroupsSequence = pydicom.Sequence([groups[k] for k in order])
-    return made
 
 
 @pytest.mark.parametrize("name", AFFINES)

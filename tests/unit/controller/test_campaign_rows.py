@@ -66,10 +66,19 @@ class Log:
         self.event = np.array(events, dtype=str)
 
 
-def test_time_to_power_off_counts_from_the_fault():
-    assert power_off(Log([1, 1, 0, 1, 0, 0, 0]), 3.0) == 5.0  # off for good at 8 s
-    assert power_off(Log([1, 1, 0, 0, 0]), 6.0) == 0.0  # off before
-    assert power_off(Log([0, 0, 0]), 0.0) == 0.0
+def test_power_is_off_where_it_stays_off():
+    assert power_off(Log([1, 1, 0, 1, 0, 0, 0])) == 8.0
+    assert power_off(Log([0, 0, 0])) == 0.0
+
+
+def test_a_stuck_array_is_off_when_the_treatment_ends(small_rom, small_patient, treatment_config):
+    treatment_config["safety"].update(max_gap_s=4, abort_after_s=10)
+    treatment_config["prescription"].update(dose_cem43_min=1e30, max_power_w=2)
+    settings = settings_of(treatment_config, "paper")
+    stuck = {"kind": "power_stuck", "from_s": 8.0, "until_s": None}
+    (row,) = campaign_rows(small_rom, small_patient, settings, [draw(1, LOST, stuck)], {}, 1e3)
+    assert row["outcome"] == "stopped"
+    assert row["power_off_s"] == row["treatment_time_s"] - 8.0
 
 
 def test_a_controllers_pause_is_no_stop():

@@ -41,7 +41,8 @@ def test_limits_of_dose_are_planned_for(small_rom, small_patient, treatment_conf
 
 def test_a_plan_that_falls_short_ends_as_unreachable(small_rom, small_patient, treatment_config):
     coast = 60
-    treatment_config["safety"]["overshoot_tolerance_k"] = 50  # one round does not keep 37.1 degC
+    # One round keeps no limit of 37.1 degC.
+    treatment_config["safety"]["overshoot_tolerance_k"] = 50
     outputs = replace(small_rom.outputs,
                       limit=np.where(small_rom.outputs.constraint, 37.1, np.nan))
     trajectory, metrics = treat(replace(small_rom, outputs=outputs),

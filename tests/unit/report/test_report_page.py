@@ -21,6 +21,7 @@ from hifuflow.report.inputs import ReportInputs
 from hifuflow.report.limits import METRICS, limit_table
 from hifuflow.report.page import _draw_figures, certificate_table, mesh_table, write_report
 from hifuflow.report.settings import ReportSettings
+from hifuflow.report.tables import plan_table
 from hifuflow.study.patient import load_patient
 from hifuflow.study.run_table import comparison_markdown, run_table
 
@@ -285,6 +286,15 @@ def test_missing_parts_do_not_break_the_page(plain_case, tmp_path):
     assert rows["coverage"].text == "not computed" and rows["coverage"].level == ""
     assert mesh_table(sparse)["control"][0] == ("Tetrahedra", "not computed")
     assert certificate_table(sparse.certificate) == [("Order", "not computed")]
+
+
+def test_what_was_done_to_the_anatomy_stands_beside_the_plan(plain_case):
+    anatomy = replace(plain_case.anatomy, record={"notes": ["2 speck(s) of muscle"]})
+    constraints = {**plain_case.constraints, "notes": ["the body ends within 9 mm"]}
+    plan = replace(plain_case.plan, warnings=["the 4 foci reach 80%"])
+    rows = plan_table(make_inputs(plain_case, anatomy=anatomy, constraints=constraints, plan=plan))
+    assert [text for name, text in rows if name == "Warning"] == [
+        "2 speck(s) of muscle", "the body ends within 9 mm", "the 4 foci reach 80%"]
 
 
 def test_events_are_listed_and_escaped(written):

@@ -44,7 +44,8 @@ OFTEN_LEFT_OUT = {
     "tissues": {"fat": {"density_kg_m3": 930.0, "response": {"source": "y",
                                                              "perfusion": [[37, 1], [45, 3]]}}},
     "transducer": {"name": "random256", "axis": "auto", "failed_elements": [1, 2]},
-    "thermometry": {"lost_s": [[10, 20]], "no_signal_regions": ["fat"]}}
+    "thermometry": {"lost_s": [[10, 20]], "no_signal_regions": ["fat"]},
+    "export": {"dicom_series": "none"}}
 
 
 def device_faults(folder, **changes):
@@ -192,7 +193,8 @@ def test_a_faulty_file_costs_no_loading_of_the_stages(tmp_path):
 
 def sections(patient):
     """What the workflow makes of a patient before the first job, and what is cheap of the rest."""
-    for rule in ("anatomy", "constraints", "plan", "heating", "reduce", "export", "report", "draw"):
+    for rule in ("anatomy", "constraints", "plan", "heating", "reduce", "export", "export_dicom",
+                 "report", "draw"):
         patient.section(rule)
     for model in ("control", "plant"):
         patient.section("mesh", model), patient.section("assemble", model)

@@ -1,5 +1,6 @@
 """`validate` refuses, or warns of, what the workflow would stumble over later."""
 
+import re
 from dataclasses import replace
 
 import nibabel as nib
@@ -45,6 +46,21 @@ def patient(tmp_path):
 def test_a_good_patient_has_no_warning(patient):
     said, warnings = check_thoroughly(patient())
     assert said.startswith("Target 0.98 ml in 216 ml of body") and warnings == []
+
+
+def test_what_was_done_to_fit_is_said(patient):
+    """A speck of bone in the way, and a lump so near the skin that constraint points follow it."""
+    labels = np.zeros((40, 40, 40), np.int16)
+    labels[5:35, 5:35, 6:36] = 1
+    i, j, k = np.indices(labels.shape)
+    labels[(i - 20) ** 2 + (j - 20) ** 2 + (k - 11) ** 2 <= 9] = 2
+    labels[20, 20, 7] = 3
+    regions = {"body": {"labels": [1], "tissue": "gel"}, "lump": {"labels": [2], "tissue": "gel"},
+               "speck": {"labels": [3], "tissue": "bone"}}
+    said, warnings = check_thoroughly(patient(labels, regions=regions, constraints={"points": 30},
+                                              foci={"plane_offsets_mm": "auto"}))
+    assert "1 speck(s) of speck" in warnings[0] and "under the skin" in warnings[1]
+    assert re.search(r", \d+ foci within reach of \d+% of the target, \d+ constraint points", said)
 
 
 def test_one_focus_for_a_whole_target_is_a_warning_with_the_fraction(patient):

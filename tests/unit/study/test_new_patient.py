@@ -121,7 +121,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch)
     ("anna.nii.gz", "notes.txt/a.yaml", "cannot be written"),
     ("scan.nii.gz", "a.yaml", "label map of at most 400"),
     ("empty.nii.gz", "a.yaml", "the label map is empty"),
-    ("body.msh", "a.yaml", "is a mesh"),
+    ("body.msh", "a.yaml", "not a readable mesh"),
     ("notes.txt", "a.yaml", "not a known kind of image"),
 ])
 def test_what_makes_no_patient_file_is_refused(tmp_path, file, output, message):

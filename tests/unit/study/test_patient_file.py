@@ -273,10 +273,41 @@ def test_missing_label_map_is_named(patient_file):
         load_patient(path)
 
 
-def test_folder_in_place_of_a_label_map_is_told(patient_file, tmp_path):
+def test_folder_in_place_of_a_mesh_is_told(patient_file, tmp_path):
     (tmp_path / "map").mkdir()
-    with pytest.raises(InvalidConfig, match="labels = 'map': is a folder"):
-        load_patient(patient_file({"anatomy": {"labels": "map"}}))
+    with pytest.raises(InvalidConfig, match=r"mesh\.file = 'map': is a folder"):
+        load_patient(patient_file({"anatomy": {"mesh": {"file": "map"}}}))
+    load_patient(patient_file({"anatomy": {"labels": "map"}}))  # one file per organ, or DICOM
+
+
+def dicom(path, storage):
+    path.write_bytes(bytes(128) + b"DICM" + bytes(40) + storage.encode() + b"\x00")
+
+
+def test_which_dicom_series_results_refer_to(patient_file, tmp_path):
+    """That of the labels or of the image; a segmentation alone, or another format, is none."""
+    for name in ("ct", "seg", "mr"):
+        (tmp_path / name).mkdir()
+        if name != "mr":
+            dicom(tmp_path / name / "seg.dcm", "1.2.840.10008.5.1.4.1.1.66.4")
+        if name != "seg":
+            dicom(tmp_path / name / "1.dcm", "1.2.840.10008.5.1.4.1.1.2")
+    (tmp_path / "m.nii").write_text("")
+    image = {"image": "mr", "thresholds": {"body": {"at_least": 0}}}
+
+    def series(anatomy, **changes):
+        patient = load_patient(patient_file({"anatomy": anatomy, **changes}))
+        assert ("series" in patient.section("anatomy")) == (patient.dicom_series is not None)
+        return patient.dicom_series and Path(patient.dicom_series).name
+
+    assert series({"labels": "ct"}) == "ct"
+    assert series({"labels": "seg"}) is None
+    assert series({"labels": "m.nii"}) is None
+    assert series({"labels": "m.nii", **image}) == "mr"
+    assert series({"labels": "ct"}, **{"export.dicom_series": "none"}) is None
+    assert series({"labels": "m.nii"}, **{"export.dicom_series": "ct"}) == "ct"
+    with pytest.raises(InvalidConfig, match=r"export\.dicom_series = 'pet': .*no such file"):
+        series({"labels": "m.nii"}, **{"export.dicom_series": "pet"})
 
 
 def test_null_is_what_is_allowed_not_none(patient_file):
