@@ -101,7 +101,8 @@ def _patient_files(patients: str | list[str], folder: Path) -> tuple[dict, list[
     asked = known if patients == "all" else [patients] if isinstance(patients, str) else patients
     files, faults = {}, []
     for patient in asked:
-        file = user_path(patient, "") if is_path(patient) else folder / f"{patient}.yaml"
+        file = (user_path(patient, "") if is_path(patient)
+                else user_path(f"{patient}.yaml", folder))
         try:
             if file is not None:
                 check_name(file)

@@ -203,6 +203,12 @@ def sections(patient):
     focal_size(device, patient.water["speed_of_sound_m_s"])
 
 
+def test_a_patient_of_an_impossibly_long_name_is_one_error():
+    content = read_yaml(ROOT / "config" / "config.yaml")
+    with pytest.raises(InvalidConfig, match="no such patient file"):
+        Study.from_config({**content, "patients": ["a" * 5000]})
+
+
 def try_patient(folder, seed, monkeypatch):
     texts = [REFERENCE.read_text(), yaml.safe_dump(load_patient(REFERENCE).config),
              yaml.safe_dump({**load_patient(REFERENCE).config, **OFTEN_LEFT_OUT})]
