@@ -15,8 +15,9 @@ from hifuflow.records.reduced_model import ReducedModel
 from hifuflow.records.trajectory import Trajectory
 
 from .failure import failure
+from .fault_settings import read_faults
 from .loop import run_treatment
-from .patient.faults import DeadElements, PowerStuck, read_faults
+from .patient.faults import DeadElements, PowerStuck
 from .treatment_settings import TreatmentSettings
 
 KEPT = ("status", "treatment_time_s", "time_to_t90_s", "energy_j", "coverage", "max_overshoot_k",

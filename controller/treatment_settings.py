@@ -7,10 +7,11 @@ from pathlib import Path
 
 from hifuflow.settings import Prescription
 
+from .fault_settings import read_faults
 from .methods.base import Controller
 from .methods.option import read_options
 from .methods.registry import controller_class
-from .patient.faults import Fault, read_faults
+from .patient.faults import Fault
 from .settings import (
     EstimatorSettings,
     PatientSettings,

@@ -6,12 +6,9 @@ stamps), `array` (power) and `faulty_loads` (where the heat goes).
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from hifuflow.controller.dose import SECONDS_PER_MINUTE
-from hifuflow.settings import metres
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,11 @@ class Fault:
     def at(self, time: float) -> bool:
         """Whether it is there at a time [s]."""
         return self.start <= time < self.end
+
+    @property
+    def name(self) -> str:
+        """What a patient file calls its kind: that of `FrozenImage` is frozen_image."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
 
 
 @dataclass(frozen=True)
@@ -123,39 +125,9 @@ class SwappedFoci(Fault):
     """The foci are addressed in reverse order: the last gets the power of the first."""
 
 
-_KINDS = {
-    "frozen_image": (FrozenImage, lambda given: [given["part"] == "half"]),
-    "no_image": (NoImage, lambda given: []),
-    "lost_images": (LostImages, lambda given: [float(given["fraction"])]),
-    "late_image": (LateImage, lambda given: [float(given["s"])]),
-    "drift": (Drift, lambda given: [given["k_per_min"] / SECONDS_PER_MINUTE]),
-    "jump": (Jump, lambda given: [float(given["k"])]),
-    "noise": (Noise, lambda given: [float(given["k"])]),
-    "clock_stuck": (ClockStuck, lambda given: []),
-    "clock_backwards": (ClockBackwards, lambda given: []),
-    "focal_shift": (FocalShift, lambda given: [metres(given["mm"])]),
-    "dead_elements": (DeadElements, lambda given: [given["count"], given["seed"]]),
-    "power_factor": (PowerFactor, lambda given: [float(given["value"])]),
-    "power_stuck": (PowerStuck, lambda given: []),
-    "swapped_foci": (SwappedFoci, lambda given: []),
-}
-KINDS = tuple(_KINDS)
-_NAMES = {kind: name for name, (kind, _) in _KINDS.items()}
-
-
-def read_faults(section: list[dict]) -> tuple[Fault, ...]:
-    """From the section `faults` of a patient file."""
-    faults = []
-    for given in section:
-        kind, further = _KINDS[given["kind"]]
-        end = math.inf if given["until_s"] is None else float(given["until_s"])
-        faults.append(kind(float(given["from_s"]), end, *further(given)))
-    return tuple(faults)
-
-
 def changes(faults: Iterable[Fault], before: float, now: float) -> list[str]:
     """What to write into the record of a treatment: faults that have begun or ended since
     `before` [s]; not for controllers."""
-    return [f"simulated fault {verb}: {_NAMES[type(fault)]}" for fault in faults
+    return [f"simulated fault {verb}: {fault.name}" for fault in faults
             for time, verb in ((fault.start, "begins"), (fault.end, "ends"))
             if before < time <= now]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -31,3 +32,9 @@ class FaultyLoad:
     def load(cls, path) -> FaultyLoad:
         with open_artifact(path, "faulty_load") as file:
             return cls(file["B"][:], file["foci"][:])
+
+    @classmethod
+    def load_each(cls, paths) -> dict[str, FaultyLoad]:
+        """COUNT_SEED -> load, of none (None, []), one (a path) or several files."""
+        paths = [paths] if isinstance(paths, str) else paths or []
+        return {Path(path).stem.removeprefix("load_dead_"): cls.load(path) for path in paths}

@@ -33,17 +33,18 @@ rule dead_heating:
         plan=rules.plan.output,
         outdated=ask.outdated(
             "dead_heating",
-            f"{RESULTS}/acoustics/heating_dead_{{dead}}.h5",
+            f"{RESULTS}/acoustics/heating_dead_{{count}}_{{seed}}.h5",
             ask.section("heating"),
         ),
     output:
-        f"{RESULTS}/acoustics/heating_dead_{{dead}}.h5",
+        f"{RESULTS}/acoustics/heating_dead_{{count}}_{{seed}}.h5",
     log:
-        f"{RESULTS}/logs/dead_heating_{{dead}}.log",
+        f"{RESULTS}/logs/dead_heating_{{count}}_{{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/dead_heating_{{dead}}.tsv"
+        f"{RESULTS}/benchmarks/dead_heating_{{count}}_{{seed}}.tsv"
     wildcard_constraints:
-        dead=r"\d+_\d+",
+        count=r"\d+",
+        seed=r"\d+",
     threads: ask.cores("heating")
     resources:
         mem_mb=ask.memory("heating"),

@@ -77,17 +77,18 @@ rule dead_load:
         mesh=f"{RESULTS}/mesh/plant.msh",
         outdated=ask.outdated(
             "dead_load",
-            f"{RESULTS}/fem/load_dead_{{dead}}.h5",
+            f"{RESULTS}/fem/load_dead_{{count}}_{{seed}}.h5",
             ask.plant_section,
         ),
     output:
-        f"{RESULTS}/fem/load_dead_{{dead}}.h5",
+        f"{RESULTS}/fem/load_dead_{{count}}_{{seed}}.h5",
     log:
-        f"{RESULTS}/logs/dead_load_{{dead}}.log",
+        f"{RESULTS}/logs/dead_load_{{count}}_{{seed}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/dead_load_{{dead}}.tsv"
+        f"{RESULTS}/benchmarks/dead_load_{{count}}_{{seed}}.tsv"
     wildcard_constraints:
-        dead=r"\d+_\d+",
+        count=r"\d+",
+        seed=r"\d+",
     resources:
         mem_mb=ask.memory("assemble"),
         runtime=ask.minutes("assemble"),

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 from hifuflow.controller.campaign import campaign_rows
 from hifuflow.controller.treatment_settings import TreatmentSettings
 from hifuflow.job import job, write_json
@@ -9,8 +7,6 @@ from hifuflow.records.faulty_load import FaultyLoad
 from hifuflow.records.reduced_model import ReducedModel
 
 config, name = snakemake.params.config, snakemake.wildcards.controller
-loads = snakemake.input.get("loads") or []
-loads = [loads] if isinstance(loads, str) else loads
 with job(f"{name} {snakemake.wildcards.part}", snakemake.log[0], snakemake.threads), recorded(
         snakemake):
     rows = campaign_rows(
@@ -18,7 +14,7 @@ with job(f"{name} {snakemake.wildcards.part}", snakemake.log[0], snakemake.threa
         BioheatModel.load(snakemake.input.plant),
         TreatmentSettings.read(config),
         config["draws"],
-        {Path(path).stem.removeprefix("load_dead_"): FaultyLoad.load(path) for path in loads},
+        FaultyLoad.load_each(snakemake.input.get("loads")),
         config["over_k"],
     )
     write_json(snakemake.output[0], {"controller": name, "rows": rows})

@@ -11,15 +11,15 @@ from hifuflow.records.plan import Plan
 
 config, wildcards = snakemake.params.config, snakemake.wildcards
 with (
-    job("dead heating", snakemake.log[0], snakemake.threads),
-    recorded(snakemake),
+    job("dead heating", snakemake.log[0], snakemake.threads), recorded(snakemake),
     HeatingFile.create(snakemake.output[0], wildcards.patient, config_hash(config)) as file,
 ):
     file.complete(compute_dead_heating(
         Anatomy.load(Path(snakemake.input.anatomy[0]).parent),
         Plan.load(snakemake.input.plan[0]),
         HeatingSettings.read(config),
-        *map(int, wildcards.dead.split("_")),
+        int(wildcards.count),
+        int(wildcards.seed),
         snakemake.threads,
         file.allocate,
     ))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from small_treatment import treat
 
+from hifuflow.controller.fault_settings import read_faults
 from hifuflow.controller.patient.array import Array
-from hifuflow.controller.patient.faults import read_faults
 from hifuflow.controller.patient.faulty_loads import with_faulty_loads
 from hifuflow.errors import InputError
 from hifuflow.records.faulty_load import FaultyLoad

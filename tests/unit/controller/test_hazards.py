@@ -13,9 +13,9 @@ from small_treatment import settings_of
 
 from hifuflow.controller.campaign import campaign_rows
 from hifuflow.controller.estimation.kalman import KalmanFilter
+from hifuflow.controller.fault_settings import read_faults
 from hifuflow.controller.loop import run_treatment
 from hifuflow.controller.methods.paper import PaperController
-from hifuflow.controller.patient.faults import read_faults
 from hifuflow.controller.verdict import verdict
 from hifuflow.records.faulty_load import FaultyLoad
 from hifuflow.study.campaign import Campaign

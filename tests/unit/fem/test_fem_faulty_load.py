@@ -7,7 +7,7 @@ import pytest
 from box_patient import box_anatomy, gaussian_heating, settings
 from test_fem_model import build
 
-from hifuflow.controller.patient.faults import read_faults
+from hifuflow.controller.fault_settings import read_faults
 from hifuflow.controller.patient.faulty_loads import with_faulty_loads
 from hifuflow.fem.model import build_faulty_load
 from hifuflow.records.faulty_load import FaultyLoad

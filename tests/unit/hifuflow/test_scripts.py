@@ -10,7 +10,8 @@ SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
 LONGEST = 25  # lines
 LIBRARIES = {"hifuflow", "pathlib"}
 BUILTINS = {"int"}  # a wildcard is text
-METHODS = {"load", "save", "read", "create", "complete", "from_folder",  # of records
+METHODS = {"load", "load_each", "opened", "save", "read", "create", "complete",
+           "from_folder",                                             # of records
            "get", "with_name", "write_text"}                      # of Snakemake and of paths
 STATEMENTS = (ast.Import, ast.ImportFrom, ast.With, ast.Assign, ast.Expr)
 

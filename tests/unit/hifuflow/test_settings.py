@@ -16,7 +16,8 @@ READERS = [path for stage in STAGES for path in sorted((ROOT / stage).glob("*set
 READ_BESIDE = (ROOT / "controller" / "methods" / "option.py",  # each method's own section
                ROOT / "controller" / "ensemble.py")  # what is drawn for a treatment
 # Keys that files of results have as well.
-IN_ARTIFACTS = {"limit_c", "dose_limit_cem43_min", "max_power_w", "power_w", "frequency_hz"}
+IN_ARTIFACTS = {"limit_c", "dose_limit_cem43_min", "max_power_w", "power_w", "frequency_hz",
+                "begins_s"}
 UNIT = re.compile(r"_(mm3?|m|c|k|s|w|hz|min|mhz|[a-z]+2?_k|m3|m3_s|m_s)$")
 ONLY_FOR_READERS = {"MILLIMETRE", "metres", "unless_auto"}
 

@@ -6,7 +6,8 @@ import math
 import pytest
 import yaml
 
-from hifuflow.controller.patient.faults import KINDS, FocalShift, FrozenImage, read_faults
+from hifuflow.controller.fault_settings import KINDS, read_faults
+from hifuflow.controller.patient.faults import FocalShift, FrozenImage
 from hifuflow.errors import InvalidConfig
 from hifuflow.provenance import ROOT
 from hifuflow.study.patient import load_patient
