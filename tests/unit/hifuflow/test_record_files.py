@@ -1,5 +1,7 @@
 """Files of records: names, units, origins, parts that are missing, and files that are not one."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -88,6 +90,23 @@ def test_attributes_of_models_and_heatings(tmp_path):
                            ("heating", {"transducer": "sphère"})):
         with h5py.File(save(example(name), tmp_path)) as file:
             assert {key: file.attrs[key] for key in expected} == expected
+
+
+def test_what_goes_with_a_reduced_model_is_stored_and_its_units_are_its_own(tmp_path):
+    model = example("reduced_model")
+    model.outputs = replace(model.outputs, kind=np.full_like(model.outputs.kind, "output"))
+    assert not model.outputs.temperatures
+    model.save(tmp_path / "rom.h5", "someone", "hash", certificate="none")
+    with h5py.File(tmp_path / "rom.h5") as file:
+        assert file.attrs["certificate"] == "none"
+        assert {file[name].attrs["units"] for name in ("hsv", "error_bound", "D")} == {
+            "output/input"}
+
+
+def test_heating_is_stored_small_and_with_checksums(tmp_path):
+    with h5py.File(save(example("heating"), tmp_path)) as file:
+        q = file["q"]
+        assert q.dtype == np.float32 and q.fletcher32 and q.shuffle and q.compression == "lzf"
 
 
 def test_plan_and_regions_name_their_units(tmp_path):
