@@ -91,9 +91,9 @@ def run_treatment(rom: ReducedModel, plant: BioheatModel, settings: TreatmentSet
         plant.voxels.volume, np.array(loop.step_seconds), rom.order)
     metrics["damaged_target_volume_m3"] = damaged_volume(
         trajectory.voxel_dose[plant.voxels.target], plant.voxels.volume)
-    trajectory, found = verdict(trajectory, metrics, loop.believed, reason,
+    trajectory, judged = verdict(trajectory, metrics, loop.believed, reason,
                                 safety.overshoot_tolerance)
-    metrics |= found
+    metrics |= judged
     metrics |= patient.coldest.metrics()
     metrics["first_focus_limit_s"] = time_to_limit(model, prescription)
     metrics["model_difference"] = model_difference(model, trajectory, prescription)
@@ -217,9 +217,9 @@ class _Loop:
     def _decide(self, estimate: Estimate, image: Image) -> tuple[str, np.ndarray]:
         given, decide = read_only(estimate), self._controller.decide
         finding = self._watch.finding(given)
-        held = self._supervisor.holds(given, image, finding)
+        holds = self._supervisor.holds(given, image, finding)
         try:
-            if self._controller.finished(given) and not held:
+            if self._controller.finished(given) and not holds:
                 return "complete", self._off
         except Exception as error:
             decide = _failing(error)

@@ -30,9 +30,9 @@ def model_difference(model: DiscreteModel, trajectory: Trajectory,
     "t90_ratio" : dose that 90 % of the target got, the model's over the patient's.
     """
     outputs = model.outputs
-    found = predicted_temperature(model, trajectory.power)
-    pairs = {"constraint": (found[:, outputs.constraint], trajectory.constraint_temperature),
-             "target": (found[:, outputs.target], trajectory.target_temperature)}
+    predicted = predicted_temperature(model, trajectory.power)
+    pairs = {"constraint": (predicted[:, outputs.constraint], trajectory.constraint_temperature),
+             "target": (predicted[:, outputs.target], trajectory.target_temperature)}
     volume = outputs.volume[outputs.target]
     (model_time, model_dose), (_, dose) = (
         _dose(temperature, model.interval, prescription.dose, volume)
@@ -55,8 +55,8 @@ def predicted_temperature(model: DiscreteModel, power: np.ndarray) -> np.ndarray
     return states @ model.C.T.astype(np.float32) + model.outputs.baseline
 
 
-def _compared(found: np.ndarray, truth: np.ndarray) -> dict:
-    difference, rise = np.abs(found - truth), np.abs(truth - truth[0])
+def _compared(predicted: np.ndarray, truth: np.ndarray) -> dict:
+    difference, rise = np.abs(predicted - truth), np.abs(truth - truth[0])
     result = {}
     for name, size in (("rms", lambda values: np.sqrt(np.mean(values ** 2))), ("max", np.max)):
         value, whole = ((float(size(part)) for part in (difference, rise)) if rise.size

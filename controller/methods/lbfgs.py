@@ -29,8 +29,8 @@ def lbfgs(function, start: np.ndarray):
         step = 1.0 if pairs else min(1.0, 0.1 / np.sqrt(-slope))
         while True:
             trial = point + step * direction
-            found, gradient_there = function(trial)
-            if found <= value + 1e-4 * step * slope:
+            trial_value, gradient_there = function(trial)
+            if trial_value <= value + 1e-4 * step * slope:
                 break
             step *= 0.4
             if step < 1e-6:
@@ -39,7 +39,7 @@ def lbfgs(function, start: np.ndarray):
         move, change = trial - point, gradient_there - gradient
         if np.vdot(move, change) > 1e-10 * np.vdot(change, change):
             pairs.append((move, change, 1 / np.vdot(move, change)))
-        point, value, gradient = trial, found, gradient_there
+        point, value, gradient = trial, trial_value, gradient_there
         yield point
 
 

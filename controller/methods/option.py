@@ -115,15 +115,15 @@ def _keys(options: type) -> dict[str, tuple[str, type, _Description]]:
         kinds = typing.get_type_hints(options, options.__init__.__globals__)
     except Exception as error:  # annotations are evaluated here, whatever is written in them
         raise InputError(f"annotations of {options.__name__}: {error}", allowed=KNOWN) from error
-    found = {}
+    keys = {}
     for field in dataclasses.fields(options):
         described = field.metadata.get("option")
         if described is None:
             raise InputError(f"{options.__name__}.{field.name} is no option",
                              allowed=f"{field.name}: ... = option(default, meaning, unit)")
         key = f"{field.name}_{described.unit}" if described.unit else field.name
-        found[key] = field.name, kinds[field.name], described
-    return found
+        keys[key] = field.name, kinds[field.name], described
+    return keys
 
 
 def _property(name: str, kind, described: _Description) -> dict:

@@ -38,21 +38,21 @@ def load_class(file, class_name: str):
     file = Path(file)
     if not file.is_file():
         raise InputError("no such file", value=str(file), allowed="a Python file")
-    found = getattr(_imported(file), class_name, None)
-    if not inspect.isclass(found):
+    loaded = getattr(_imported(file), class_name, None)
+    if not inspect.isclass(loaded):
         module_classes = [name for name, value in vars(sys.modules[_module_name(file)]).items()
                           if inspect.isclass(value) and issubclass(value, Controller)
                           and value is not Controller]
         raise InputError(f"{file.name} holds no such class", value=class_name,
                          allowed=", ".join(module_classes) or f"a class that derives from "
                                                               f"{_full_name(Controller)}")
-    if not issubclass(found, Controller):
+    if not issubclass(loaded, Controller):
         raise InputError("is no controller", value=class_name,
                          allowed=f"a class that derives from {_full_name(Controller)}")
-    if inspect.isabstract(found):
-        raise InputError(f"does not define {', '.join(sorted(found.__abstractmethods__))}",
+    if inspect.isabstract(loaded):
+        raise InputError(f"does not define {', '.join(sorted(loaded.__abstractmethods__))}",
                          value=class_name, allowed="see the methods of Controller")
-    return found
+    return loaded
 
 
 def code_sha256(file) -> str:
@@ -131,11 +131,11 @@ def _imports_beside(path: Path, folder: Path) -> list[Path]:
             inside = path.parent.relative_to(folder).parts[:-node.level + 1 or None]
             base = ".".join([*(inside if node.level else ()), *filter(None, [node.module])])
             names.update({base} | {f"{base}.{alias.name}".strip(".") for alias in node.names})
-    found = []
+    loaded = []
     for name in names:
         parts = name.split(".")
         for depth in range(1, len(parts) + 1):
             stem = folder.joinpath(*parts[:depth])
-            found += [file for file in (stem.with_suffix(".py"), stem / "__init__.py")
+            loaded += [file for file in (stem.with_suffix(".py"), stem / "__init__.py")
                       if file.is_file()]
-    return found
+    return loaded

@@ -78,8 +78,8 @@ def common_error(rise: np.ndarray, predicted: np.ndarray,
     weight = 1 / scale ** 2
     for _ in range(ROUNDS):
         information = (terms * weight) @ terms.T + usual
-        found = np.linalg.solve(information, (terms * weight) @ rise + usual @ [0.0, 1.0])
-        off = np.abs(rise - found @ terms) / scale
+        solution = np.linalg.solve(information, (terms * weight) @ rise + usual @ [0.0, 1.0])
+        off = np.abs(rise - solution @ terms) / scale
         weight = np.minimum(1.0, ROBUST / np.maximum(off, 1e-9)) / scale ** 2
-    return (float(found[0]), float(np.sqrt(np.linalg.inv(information)[0, 0])),
+    return (float(solution[0]), float(np.sqrt(np.linalg.inv(information)[0, 0])),
             float(weight @ np.abs(predicted) / weight.sum()))

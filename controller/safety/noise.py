@@ -36,8 +36,9 @@ class NoiseCheck:
         seen = innovation.value[np.isfinite(innovation.value)]
         if not innovation.taken or not len(seen):
             return ""
-        found = NORMAL * float(np.median(np.abs(seen - np.median(seen))))
-        self._noisy = self._noisy + 1 if found > MOST * self._stated else 0
+        deviation = NORMAL * float(np.median(np.abs(seen - np.median(seen))))
+        self._noisy = self._noisy + 1 if deviation > MOST * self._stated else 0
         if self._noisy < IN_A_ROW:
             return ""
-        return f"the images are noisier than stated: {found:.2g} K instead of {self._stated:.2g} K"
+        return (f"the images are noisier than stated: {deviation:.2g} K instead of "
+                f"{self._stated:.2g} K")

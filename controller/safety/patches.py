@@ -15,17 +15,17 @@ def patches(position: np.ndarray, largest: int = LARGEST) -> list[np.ndarray]:
     ----------
     position : (n_m, 3) of the measurements [m].
     """
-    todo, found = [np.arange(len(position))], []
+    todo, groups = [np.arange(len(position))], []
     while todo:
         group = todo.pop()
         if len(group) <= largest:
-            found.append(group)
+            groups.append(group)
             continue
         here = position[group]
         axis = np.ptp(here, axis=0).argmax()
         order = group[np.argsort(here[:, axis], kind="stable")]
         todo += [order[len(order) // 2:], order[:len(order) // 2]]
-    return found
+    return groups
 
 
 def halves(position: np.ndarray) -> list[np.ndarray]:

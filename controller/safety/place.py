@@ -74,8 +74,8 @@ class PlaceCheck:
         """z (3,) and the standard deviation along it [m]."""
         usual = np.diag([1.0, *3 * [1 / 0.02 ** 2]])  # before any image: no shift, within 2 cm
         covariance = np.linalg.inv(self._information + usual)
-        found = covariance @ self._vector
-        shift = found[1:] / max(0.3, 1 + found[0])
+        solution = covariance @ self._vector
+        shift = solution[1:] / max(0.3, 1 + solution[0])
         along = shift / max(np.linalg.norm(shift), 1e-12)
         return shift, float(np.sqrt(along @ covariance[1:, 1:] @ along))
 
@@ -98,8 +98,8 @@ def gradient(position: np.ndarray) -> list[sp.csr_array]:
     away = position[near] - position[:, None]
     weights = np.linalg.pinv(away, rcond=1e-3)  # (n, 3, neighbours)
     rows = np.repeat(np.arange(n), near.shape[1])
-    found = []
+    matrices = []
     for axis in range(3):
         outer = sp.csr_array((weights[:, axis].ravel(), (rows, near.ravel())), shape=(n, n))
-        found.append(sp.csr_array(outer - sp.diags_array(outer.sum(axis=1))))
-    return found
+        matrices.append(sp.csr_array(outer - sp.diags_array(outer.sum(axis=1))))
+    return matrices

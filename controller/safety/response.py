@@ -79,14 +79,14 @@ class ResponseCheck:
         before, power = self._gains[0][0], innovation.power
         deviation = max(one for _, one in self._gains) * self._watts / (power @ before)
         since = power @ innovation.gain / (power @ before)
-        found = (1 + share) * since
+        answer = (1 + share) * since
         variance = variance * since ** 2 + DOUBT ** 2 + deviation ** 2
-        lost, more = (test.add(found, variance) for test in (self._lost, self._more))
+        lost, more = (test.add(answer, variance) for test in (self._lost, self._more))
         sent = f"where {self._watts:.3g} W were sent"
         if lost:
-            return (f"the images show no heat {sent}" if found < LOST else
-                    f"the images show {found:.0%} of the heat {sent}")
-        return f"the images show {found:.1f} times the heat {sent}" if more else ""
+            return (f"the images show no heat {sent}" if answer < LOST else
+                    f"the images show {answer:.0%} of the heat {sent}")
+        return f"the images show {answer:.1f} times the heat {sent}" if more else ""
 
     def _without_power(self, share: float, variance: float) -> str:
         return ("the images show heat without command"

@@ -89,8 +89,8 @@ class Supervisor:
         elif self.reason and not fault:
             self._note("power allowed again")
         self.reason = fault
-        held = bool(fault) and estimate.time - self._held_since >= self._settings.abort_after
-        return ("aborted" if held or finding.final else ""), power
+        too_long = bool(fault) and estimate.time - self._held_since >= self._settings.abort_after
+        return ("aborted" if too_long or finding.final else ""), power
 
     def _unsafe(self, estimate: Estimate, image: Image, finding: Finding) -> str:
         """Why no power may be given, whatever the command; "" if it may."""
