@@ -27,8 +27,6 @@ from hifuflow.provenance import ROOT, STAGES
 
 FOLDER = ROOT / ".mutants"
 RECORDS = ["hifuflow/test_records.py", "hifuflow/test_record_files.py"]
-REDUCTION = ["reduction/test_reduction_checks.py", "reduction/test_reduction_certificate.py",
-             "reduction/test_reduction_reduce.py"]
 # File -> tests of tests/unit.
 FILES = {
     "controller/dose.py": ["controller/test_dose.py"],
@@ -51,7 +49,8 @@ FILES = {
     "records/plan.py": RECORDS,
     "records/reduced_model.py": [*RECORDS, "controller/test_planning.py"],
     "records/trajectory.py": RECORDS,
-    "reduction/checks.py": REDUCTION,
+    "reduction/checks.py": ["reduction/test_reduction_checks.py",
+                            "reduction/test_reduction_input_messages.py"],
     "reduction/certificate.py": ["reduction/test_certificate_entries.py"],
 }
 CONFIG = """\
