@@ -24,8 +24,8 @@ def message(check, *arguments) -> str:
 def test_orders_that_are_none(order):
     shown = "" if order is None else f" = {order!r}"
     assert message(check_order, order, "p.yaml") == (
-        f"p.yaml: reduction.order{shown}: not a number of states (allowed: auto or a whole number of "
-        "at least 1)")
+        f"p.yaml: reduction.order{shown}: not a number of states "
+        "(allowed: auto or a whole number of at least 1)")
 
 
 def test_orders_and_tolerances_that_may_be():
