@@ -17,7 +17,7 @@ from hifuflow.records.trajectory import Trajectory
 from .failure import failure
 from .fault_settings import read_faults
 from .loop import run_treatment
-from .patient.faults import DeadElements, PowerStuck
+from .patient.faults import DeadElements, PowerStuck, present
 from .treatment_settings import TreatmentSettings
 
 KEPT = ("status", "treatment_time_s", "time_to_t90_s", "energy_j", "coverage", "max_overshoot_k",
@@ -58,8 +58,7 @@ def _treated(rom, plant, settings: TreatmentSettings, draw: dict, loads, over: f
     trajectory, metrics = run_treatment(
         rom, plant, drawn, loads[f"{dead.count}_{dead.seed}"] if dead else None)
     stopped, end = was_stopped(trajectory, metrics), metrics["treatment_time_s"]
-    stuck = any(isinstance(fault, PowerStuck) and fault.at(end) for fault in faults)
-    off = end if stuck else power_off(trajectory)
+    off = end if present(faults, PowerStuck, end) else power_off(trajectory)
     return {"outcome": outcome(metrics["max_overshoot_k"] > over, stopped,
                                metrics["status"] == "complete"),
             "reason": metrics.get("status_reason") or "",

@@ -1,8 +1,9 @@
-"""Faults of the simulated array and scanner, as a patient file lists them."""
+"""Faults of the simulated array and scanner, as a patient file lists and names them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from hifuflow.settings import metres
 
@@ -42,6 +43,7 @@ _KINDS = {
     "swapped_foci": (SwappedFoci, lambda given: []),
 }
 KINDS = tuple(_KINDS)
+_NAMES = {kind: name for name, (kind, _) in _KINDS.items()}
 
 
 def read_faults(section: list[dict]) -> tuple[Fault, ...]:
@@ -52,3 +54,11 @@ def read_faults(section: list[dict]) -> tuple[Fault, ...]:
         end = math.inf if given["until_s"] is None else float(given["until_s"])
         faults.append(kind(float(given["from_s"]), end, *further(given)))
     return tuple(faults)
+
+
+def changes(faults: Iterable[Fault], before: float, now: float) -> list[str]:
+    """What to write into the record of a treatment: faults that have begun or ended since
+    `before` [s]; not for controllers."""
+    return [f"simulated fault {verb}: {_NAMES[type(fault)]}" for fault in faults
+            for time, verb in ((fault.start, "begins"), (fault.end, "ends"))
+            if before < time <= now]

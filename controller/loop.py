@@ -12,7 +12,6 @@ from hifuflow.controller.estimation.kalman import KalmanFilter
 from hifuflow.controller.methods.base import Controller
 from hifuflow.controller.patient.array import Array
 from hifuflow.controller.patient.drawn import simulated_patient
-from hifuflow.controller.patient.faults import changes
 from hifuflow.controller.patient.faulty_loads import with_faulty_loads
 from hifuflow.controller.patient.plant import HeatedPatient
 from hifuflow.controller.patient.scanner import Scanner
@@ -26,6 +25,7 @@ from hifuflow.records.trajectory import Trajectory
 
 from .dose import BREAK, covered
 from .failure import failure
+from .fault_settings import changes
 from .imaging import Image, Imaging
 from .metrics import damaged_volume, time_to_limit, treatment_metrics
 from .model_difference import model_difference

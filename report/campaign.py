@@ -8,10 +8,9 @@ import statistics
 from collections import Counter
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from hifuflow.job import atomic
 
+from .html_page import write_page
 from .limits import Cell
 from .settings import fault_words
 
@@ -42,18 +41,14 @@ def write_campaign(parts: list[dict], settings: dict, patient: str, page, table)
     """
     treated = [(part["controller"], row) for part in parts for row in part["rows"]]
     _write_table(treated, table)
-    templates = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
     striking = [one for one in treated if verdict(one[1])[1] != "green"]
-    text = environment.get_template("campaign.html.j2").render(
-        patient=patient, settings=settings, total=len(treated), striking=len(striking),
+    write_page(
+        page, "campaign.html.j2", patient=patient, settings=settings, total=len(treated),
+        striking=len(striking),
         labels=[label for label, *_ in NUMBERS.values()], table=Path(table).name,
         rows=[_group(name, controller, rows) for (name, controller), rows in groups(treated)],
         single=[_single(controller, row) for controller, row in striking[:MOST_ROWS]],
         left_out=len(striking[MOST_ROWS:]))
-    with atomic(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def groups(treated: list[tuple]) -> list[tuple]:

@@ -8,7 +8,6 @@ import json
 import zlib
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from hifuflow.errors import HifuflowError
@@ -19,6 +18,7 @@ from hifuflow.report.figures.model_difference import model_differences, what_dif
 
 from .browser import curves as live_figures
 from .facts import MISSING, compare_with_paper
+from .html_page import write_page
 from .inputs import ReportInputs
 from .limits import limit_table, status_cell
 from .tables import certificate_table, flatten, mesh_table, plan_table
@@ -44,13 +44,8 @@ def write_report(inputs: ReportInputs, out_dir) -> Path:
     out_dir, undrawn = Path(out_dir), []
     figures = _draw_figures(inputs, out_dir / "figures", undrawn)
     live = _attempt("the moving pictures", undrawn, _live, inputs) or STILL
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
-    page = environment.get_template("index.html.j2").render(
-        **_context(inputs, figures), **live, undrawn=undrawn)
-    with atomic(out_dir / "index.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_page(out_dir / "index.html", "index.html.j2", **_context(inputs, figures), **live,
+               undrawn=undrawn)
     return out_dir / "index.html"
 
 

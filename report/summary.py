@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.ticker import PercentFormatter
 
 from hifuflow.formats.hdf5 import open_artifact
@@ -18,6 +17,7 @@ from hifuflow.job import atomic, read_json
 from hifuflow.report.figures.style import SERIES, new_figure, style
 
 from .goals import hyperthermia_goals, is_hyperthermia
+from .html_page import write_page
 from .limits import METRICS, Cell, goal_cell, metric_cell, status_cell
 from .settings import SummarySettings
 
@@ -80,9 +80,6 @@ def write_summary(folder, settings: SummarySettings, page, table,
                   for patient, names in settings.controllers.items() for controller in names
                   if _finished(Path(folder) / patient / "control" / controller)]
     _write_table(treatments, table)
-    templates = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
     hyperthermia = [one for one in treatments if is_hyperthermia(one.metrics)]
     ablation = [one for one in treatments if not is_hyperthermia(one.metrics)]
     tables = [
@@ -92,11 +89,8 @@ def write_summary(folder, settings: SummarySettings, page, table,
                                                *(COLUMNS[key] for key in SHARED_COLUMNS)],
          "rows": [_row(one, _held_cells(one, settings), folder, page, failed)
                   for one in hyperthermia]}]
-    text = environment.get_template("summary.html.j2").render(
-        tables=[table for table in tables if table["rows"]],
-        failures=failed, figure=_figure(ablation) if ablation else None)
-    with atomic(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_page(page, "summary.html.j2", tables=[table for table in tables if table["rows"]],
+               failures=failed, figure=_figure(ablation) if ablation else None)
 
 
 def _finished(control: Path) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .faults import Fault, PowerFactor, PowerStuck, SwappedFoci
+from .faults import Fault, PowerFactor, PowerStuck, SwappedFoci, present
 from .faulty_loads import field_at, fields_of
 
 
@@ -41,9 +41,9 @@ class Array:
         time : start of the sample [s].  command : (n_foci,) [W].
         """
         power = self._obeyed(time, np.array(command, dtype=float))
-        if self._present(SwappedFoci, time):
+        if present(self._faults, SwappedFoci, time):
             power = power[::-1]
-        for fault in self._present(PowerFactor, time):
+        for fault in present(self._faults, PowerFactor, time):
             power = power * fault.factor
         here = self._fields.index(field_at(self._faults, time))
         radiated = self.off.copy()
@@ -53,7 +53,7 @@ class Array:
     def _obeyed(self, time: float, command: np.ndarray) -> np.ndarray:
         """The command, or the power at which the array is stuck."""
         before, self._commanded = self._commanded, command
-        if not self._present(PowerStuck, time):
+        if not present(self._faults, PowerStuck, time):
             self._stuck = None
             return command
         if self._stuck is None:
@@ -61,6 +61,3 @@ class Array:
                 return command
             self._stuck = before if before.any() else command
         return self._stuck
-
-    def _present(self, kind: type, time: float) -> list:
-        return [fault for fault in self._faults if isinstance(fault, kind) and fault.at(time)]

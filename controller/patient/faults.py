@@ -6,7 +6,6 @@ stamps), `array` (power) and `faulty_loads` (where the heat goes).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -27,11 +26,6 @@ class Fault:
     def at(self, time: float) -> bool:
         """Whether it is there at a time [s]."""
         return self.start <= time < self.end
-
-    @property
-    def name(self) -> str:
-        """What a patient file calls its kind: that of `FrozenImage` is frozen_image."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
 
 
 @dataclass(frozen=True)
@@ -125,9 +119,6 @@ class SwappedFoci(Fault):
     """The foci are addressed in reverse order: the last gets the power of the first."""
 
 
-def changes(faults: Iterable[Fault], before: float, now: float) -> list[str]:
-    """What to write into the record of a treatment: faults that have begun or ended since
-    `before` [s]; not for controllers."""
-    return [f"simulated fault {verb}: {fault.name}" for fault in faults
-            for time, verb in ((fault.start, "begins"), (fault.end, "ends"))
-            if before < time <= now]
+def present(faults: Iterable[Fault], kind: type, time: float) -> list:
+    """The faults of a kind that are there at a time [s]."""
+    return [fault for fault in faults if isinstance(fault, kind) and fault.at(time)]

@@ -13,7 +13,7 @@ from hifuflow.records.bioheat_model import BioheatModel
 from hifuflow.records.faulty_load import FaultyLoad
 
 from .drawn import translated
-from .faults import DeadElements, Fault, FocalShift
+from .faults import DeadElements, Fault, FocalShift, present
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,8 @@ class Field:
 
 def field_at(faults: Iterable[Fault], time: float) -> Field:
     """The field that is there at a time [s]."""
-    present = [fault for fault in faults if fault.at(time)]
-    shifts = [fault.shift for fault in present if isinstance(fault, FocalShift)]
-    return Field(any(isinstance(fault, DeadElements) for fault in present),
+    shifts = [fault.shift for fault in present(faults, FocalShift, time)]
+    return Field(bool(present(faults, DeadElements, time)),
                  tuple(np.sum([(0.0, 0.0, 0.0), *shifts], axis=0).tolist()))
 
 

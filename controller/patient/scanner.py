@@ -21,6 +21,7 @@ from .faults import (
     LostImages,
     NoImage,
     Noise,
+    present,
 )
 from .thermometry import Thermometry
 
@@ -126,5 +127,4 @@ class Scanner:
         return image
 
     def _present(self, kind: type, number: int) -> list:
-        time = number * self._interval
-        return [fault for fault in self._faults if isinstance(fault, kind) and fault.at(time)]
+        return present(self._faults, kind, number * self._interval)

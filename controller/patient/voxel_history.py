@@ -24,7 +24,7 @@ class VoxelHistory:
     Attributes
     ----------
     peak : (n_voxels,) highest temperature so far [degC]; exact for active voxels, for the others
-        the highest at the starts of what was passed to `update`.
+        the highest of the values passed to `refresh_peak`.
     dose : (n_voxels,) [CEM43 min].
     """
 

@@ -3,8 +3,7 @@
 Each check is a file of its own. Three findings end the treatment at once, since waiting cannot mend
 them: heat that does not come, comes twice, elsewhere or without command (`response`, `place`), a
 filter at the bounds of what it may learn (`learned`), and a limit that is exceeded by more than its
-tolerance. All others hold the power off for as long
-as they last.
+tolerance. All others hold the power off for as long as they last.
 """
 
 from __future__ import annotations

@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from hifuflow.controller.fault_settings import KINDS, read_faults
+from hifuflow.controller.fault_settings import KINDS, changes, read_faults
 from hifuflow.controller.imaging import Imaging
-from hifuflow.controller.patient.faults import changes
 from hifuflow.controller.patient.scanner import Scanner
 from hifuflow.controller.patient.thermometry import Thermometry
 from hifuflow.controller.settings import ThermometrySettings
